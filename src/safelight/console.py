@@ -1,0 +1,89 @@
+"""What the terminal shows: results on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+results = Console(highlight=False, soft_wrap=True)
+status = Console(stderr=True, highlight=False, soft_wrap=True)
+
+LINE_EVERY = 15.0  # seconds between progress lines where there is no terminal to draw a bar on
+
+
+class Advance(Protocol):
+    def __call__(self, count: int = 1, note: str = "") -> None: ...
+
+
+def say(text: str) -> None:
+    """Print one result line (rich markup is not interpreted)."""
+    results.print(text, markup=False)
+
+
+def inform(text: str) -> None:
+    """Print one line about what is going on, out of the way of the results."""
+    status.print(text, markup=False)
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """A bar with the time left; plain lines now and then where there is no terminal."""
+    shown = _bar if status.is_terminal else _lines
+    with shown(description, total, done) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _bar(description: str, total: int, done: int) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=status) as bar:
+        task = bar.add_task(description, total=total, completed=done, note="")
+
+        def advance(count: int = 1, note: str = "") -> None:
+            bar.update(task, advance=count)
+            if note:
+                bar.update(task, note=note)
+
+        yield advance
+
+
+@contextlib.contextmanager
+def _lines(description: str, total: int, done: int) -> Iterator[Advance]:
+    began = last = time.monotonic()
+    count_now = done
+
+    def advance(count: int = 1, note: str = "") -> None:
+        nonlocal last, count_now
+        count_now += count
+        now = time.monotonic()
+        if now - last < LINE_EVERY:
+            return
+        last = now
+        rate = (count_now - done) / (now - began)
+        left = timedelta(seconds=round((total - count_now) / rate)) if rate else "unknown"
+        inform(f"{description}: {count_now} of {total}, {left} left{'; ' if note else ''}{note}")
+
+    yield advance
+    sys.stderr.flush()

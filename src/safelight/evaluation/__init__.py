@@ -1,0 +1,1 @@
+"""Judging: numbers that carry their interval, their floor and their protocol."""

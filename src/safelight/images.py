@@ -1,0 +1,99 @@
+"""Images as the one currency: whatever makes them, they are uint8 of shape (b, c, h, w)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from safelight.files import writing
+
+Pixels = NDArray[np.uint8]  # (..., c, h, w)
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Anything that images come from: a cache, a folder, a diffusion model, a GAN."""
+
+    @property
+    def name(self) -> str:
+        """How a person calls it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that decides its images; equal fingerprints mean equal images."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of each image."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes; empty where it has none."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """How many images there are; None where any number can be made."""
+        ...
+
+    def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
+        """The images of these seeds: uint8, (b, c, h, w).
+
+        A model draws image i from seeds[i] alone, given labels[i]. Stored pictures take seeds as
+        positions in 0..count-1 and ignore `labels`.
+        """
+        ...
+
+    def labels(self, seeds: Sequence[int]) -> Tensor | None:
+        """The class of each of these images, int64 (b,); None where there are no classes.
+
+        A model that was trained on classes takes them in turn: seed modulo their number.
+        """
+        ...
+
+
+def quantise(x: Tensor) -> Tensor:
+    """[-1, 1] -> uint8, rounded to the nearest level: truncating would darken by half a level."""
+    return (x.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def dequantise(images: Tensor) -> Tensor:
+    """uint8 -> float32 in [-1, 1]; `quantise` gives the same levels back."""
+    return images.float() / 127.5 - 1.0
+
+
+def to_pil(image: Tensor | Pixels) -> Image.Image:
+    """(c, h, w) uint8 with c = 1 or 3 -> a Pillow image."""
+    array = np.asarray(image)
+    return Image.fromarray(array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0))
+
+
+def contact_sheet(
+    images: Tensor | Pixels, columns: int, gap: int = 1, scale: int = 1, background: int = 255
+) -> Image.Image:
+    """Tile (n, c, h, w) uint8 images row by row, each enlarged `scale` times without smoothing."""
+    array = np.asarray(images)
+    n, c, h, w = array.shape
+    rows = -(-n // columns)
+    height, width = rows * (h * scale + gap) - gap, columns * (w * scale + gap) - gap
+    sheet = np.full((c, height, width), background, dtype=np.uint8)
+    for i, image in enumerate(array):
+        top, left = (i // columns) * (h * scale + gap), (i % columns) * (w * scale + gap)
+        enlarged = image.repeat(scale, axis=1).repeat(scale, axis=2)
+        sheet[:, top : top + h * scale, left : left + w * scale] = enlarged
+    return to_pil(sheet)
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    with writing(path) as temporary:
+        image.save(temporary, format="PNG")

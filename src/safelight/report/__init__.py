@@ -1,0 +1,1 @@
+"""Telling: one HTML file that opens offline."""

@@ -1,0 +1,1 @@
+"""From noise to images: grids of times, solver steps, and the noise they draw."""

@@ -1,0 +1,1 @@
+"""Learning: one loop that trains every family, within a budget, and survives a kill."""

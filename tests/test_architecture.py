@@ -1,0 +1,83 @@
+"""The import direction of the house: what each part may know of the others."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "safelight"
+
+# What each part may import from safelight, besides itself. `errors` stands below everything.
+MAY_IMPORT = {
+    "errors": set(),
+    "files": set(),
+    "console": set(),
+    "images": {"files"},
+    "config": {"files"},
+    "data": {"files", "console", "images"},
+    "diffusion": set(),
+    "samplers": {"diffusion"},
+    "nets": set(),
+    "training": {"files", "console", "images", "config", "data", "diffusion", "samplers", "nets"},
+    "evaluation": {"files", "console", "images", "config", "data"},
+    "report": {"files", "console", "images", "config", "data", "training", "evaluation"},
+}
+PURE = {"diffusion", "samplers", "nets"}  # these need only torch
+PURE_LIBRARIES = {
+    "torch",
+    "math",
+    "collections",
+    "dataclasses",
+    "typing",
+    "functools",
+    "__future__",
+}
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(SOURCE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imported_modules(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            assert node.module is not None
+            names.add(node.module)
+            if node.module == "safelight":
+                names |= {f"safelight.{alias.name}" for alias in node.names}
+    return names
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_run_one_way(path: Path) -> None:
+    part = part_of(path)
+    if part not in MAY_IMPORT:  # the verbs and the command line are on top
+        return
+    allowed = MAY_IMPORT[part] | {part, "errors"}
+    for name in imported_modules(path):
+        parts = name.split(".")
+        if parts[0] == "safelight" and len(parts) > 1:
+            assert parts[1] in allowed, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if part_of(p) in PURE], ids=lambda p: str(p.relative_to(SOURCE))
+)
+def test_mathematics_needs_only_torch(path: Path) -> None:
+    libraries = {name.split(".")[0] for name in imported_modules(path)} - {"safelight"}
+    assert libraries <= PURE_LIBRARIES, f"{path} imports {libraries - PURE_LIBRARIES}"
+
+
+def test_every_part_of_the_house_is_ruled() -> None:
+    on_top = {"__init__", "__main__", "cli", "verbs", "sources", "demo"}
+    assert {part_of(path) for path in FILES} <= set(MAY_IMPORT) | on_top
