@@ -1,0 +1,143 @@
+"""The only form in which a number leaves this package: with interval, floor and protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from safelight.errors import DamagedFile
+from safelight.evaluation.protocol import Protocol
+
+LEVEL = 0.95  # of every interval
+Z = 1.959963984540054  # the normal distribution's quantile at (1 + LEVEL) / 2
+
+COVERS = (
+    f"Intervals are {LEVEL:.0%} and cover the sampling of images only: a second training of the "
+    "same model would move the values further than they say."
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its 95 % interval. Not finite, or not in order: ValueError (a fault of ours)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.value, self.low, self.high))):
+            raise ValueError(f"an interval that is not finite: {self}")
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"an interval that does not hold its value: {self}")
+
+
+def normal_interval(value: float, variance: float, at_least: float = -math.inf) -> Interval:
+    """value ± 1.96 standard errors, cut off at `at_least` (a distance is never negative)."""
+    reach = Z * math.sqrt(variance)
+    return Interval(value, max(value - reach, at_least), value + reach)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}".replace("%", " %")
+
+
+# How the values of a metric are shown to people; all others as numbers of four digits.
+SHOWN: Mapping[str, Callable[[float], str]] = {"accuracy": _percent, "accuracy-per-class": _percent}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that can be stood behind.
+
+    n: generated images behind it. interval: the method behind low and high, in words.
+    floor: the same number for real images against real images at the same counts; None where
+    there were too few real images, and protocol.floor_images says so.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    interval: str
+    floor: Interval | None
+    protocol: Protocol
+
+    def show(self, value: float) -> str:
+        """A value of this metric as people read it."""
+        return SHOWN.get(self.protocol.metric, _number)(value)
+
+    def __str__(self) -> str:
+        floor = (
+            f"real images: {self.show(self.floor.value)} "
+            f"[{self.show(self.floor.low)}, {self.show(self.floor.high)}]"
+            if self.floor
+            else "real images: not known"
+        )
+        return (
+            f"{self.name} {self.show(self.value)} [{self.show(self.low)}, {self.show(self.high)}]; "
+            f"{floor}; n = {self.n:,}; protocol {self.protocol.hash}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "n": self.n,
+            "interval": self.interval,
+            "floor": asdict(self.floor) if self.floor else None,
+            "protocol": self.protocol.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Estimate:
+        held = dict(value)
+        floor, protocol = held.pop("floor"), held.pop("protocol")
+        return cls(
+            **held,
+            floor=Interval(**floor) if floor else None,
+            protocol=Protocol.from_json(protocol),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that one `evaluate` found. source, against: names; created: ISO 8601, UTC."""
+
+    source: str
+    against: str
+    created: str
+    estimates: tuple[Estimate, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "against": self.against,
+            "created": self.created,
+            "estimates": [estimate.to_json() for estimate in self.estimates],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
+        """The evaluation that `to_json` wrote; raises DamagedFile where it can't be that."""
+        try:
+            estimates = tuple(Estimate.from_json(held) for held in value["estimates"])
+            return cls(value["source"], value["against"], value["created"], estimates)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedFile(
+                "an evaluation is incomplete or was edited; run `safelight evaluate` again"
+            ) from error
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
