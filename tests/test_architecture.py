@@ -12,17 +12,28 @@ SOURCE = Path(__file__).parents[1] / "src" / "safelight"
 # What each part may import from safelight, besides itself. `errors` stands below everything.
 MAY_IMPORT = {
     "errors": set(),
+    "seeding": set(),
     "files": set(),
     "console": set(),
     "images": {"files"},
     "config": {"files"},
-    "data": {"files", "console", "images"},
+    "data": {"seeding", "files", "console", "images"},
     "diffusion": set(),
-    "samplers": {"diffusion"},
+    "samplers": {"diffusion", "seeding"},
     "nets": set(),
-    "training": {"files", "console", "images", "config", "data", "diffusion", "samplers", "nets"},
-    "evaluation": {"files", "console", "images", "config", "data"},
-    "report": {"files", "console", "images", "config", "data", "training", "evaluation"},
+    "training": {
+        "seeding",
+        "files",
+        "console",
+        "images",
+        "config",
+        "data",
+        "diffusion",
+        "samplers",
+        "nets",
+    },
+    "evaluation": {"seeding", "files", "console", "images", "config", "data"},
+    "report": {"seeding", "files", "console", "images", "config", "data", "training", "evaluation"},
 }
 PURE = {"diffusion", "samplers", "nets"}  # these need only torch
 PURE_LIBRARIES = {

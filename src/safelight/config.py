@@ -1,0 +1,196 @@
+"""The run's description: typed, frozen, validated; YAML in and out; presets are rows of a table.
+
+Names of paths, networks, samplers and the like are checked where their tables stand, when the
+run is built, so that a new row of a table needs no change here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from safelight.errors import DamagedFile, UserError, lookup
+from safelight.files import write_text
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Section):
+    """What is learnt from, and how it is varied."""
+
+    classes: tuple[str, ...] = ()
+    """Learn from these classes only; none named: from all."""
+    conditional: bool = True
+    """Give the network each picture's class, where there are classes."""
+    flip: bool = False
+    """Mirror half of the pictures left to right. Not for digits or text."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Pad by this many pixels and crop at random."""
+
+
+class Net(Section):
+    """The U-Net."""
+
+    widths: tuple[Positive, ...] = (32, 64, 64)
+    """Channels at each resolution, finest first; their number is the depth."""
+    blocks: Positive = 2
+    """Residual blocks at each resolution."""
+    attention: tuple[int, ...] = ()
+    """Heights in pixels of the feature maps that attend to themselves."""
+    norm: str = "group"
+    """Normalisation: group or none."""
+    activation: str = "silu"
+    """Activation: silu, gelu or relu."""
+    embedding: str = "fourier"
+    """How the noise level is told: fourier or sinusoidal."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Diffusion(Section):
+    """The way to noise and what the network learns about it."""
+
+    path: str = "edm"
+    """edm, linear or cosine."""
+    T: Annotated[int, Field(ge=2)] = 1000
+    """Discrete time steps of the linear and cosine paths."""
+    prediction: str = "edm"
+    """What the network predicts: edm, noise, image or v."""
+    times: str = "lognormal"
+    """How noise levels are drawn: lognormal or uniform."""
+    weight: str = "edm"
+    """How they are weighted: edm or simple."""
+    sigma_data: Annotated[float, Field(gt=0)] | None = None
+    """Standard deviation of the images; measured from the training split unless given."""
+    label_dropout: Share = 0.1
+    """Share of the labels that are hidden, so that guidance is possible."""
+
+
+class Optimiser(Section):
+    name: str = "adamw"
+    """adamw, adam, adadelta or sgd."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate after warm-up."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch: Positive = 64
+    """Images in a step, over all processes."""
+    warmup: Annotated[int, Field(ge=0)] = 200
+    """Steps over which the learning rate rises (at most a tenth of the run)."""
+    decay: Literal["none", "linear", "cosine"] = "cosine"
+    """How the learning rate falls to zero towards the end of the run."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+
+
+class Watch(Section):
+    """What is written down as training goes on; each number is in steps, 0 for planned."""
+
+    validate_every: Annotated[int, Field(ge=0)] = 0
+    preview_every: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    keep: Positive = 3
+    """Checkpoints kept: the newest so many."""
+    tensorboard: bool = True
+
+
+class Config(Section):
+    """All that decides a run, but for the pictures and the plan."""
+
+    data: Data = Data()
+    net: Net = Net()
+    diffusion: Diffusion = Diffusion()
+    optimiser: Optimiser = Optimiser()
+    watch: Watch = Watch()
+    ema: Annotated[float, Field(gt=0, lt=0.25)] = 0.05
+    """Width of the weights' moving average, as a share of the training so far."""
+    budget: str = "10m"
+    """When to stop: a time (90s, 10m, 2h), or 5000steps, 20epochs, 500kimg."""
+    seed: int = 0
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    memory: str = "auto"
+    """Memory that a step may use, such as 2GB; auto: four fifths of what is free."""
+
+
+class Plan(Section):
+    """What was settled before the first step; with the configuration it decides every weight."""
+
+    steps: Positive
+    micro_batch: Positive
+    precision: Literal["float32", "bf16"]
+    sigma_data: float
+    validate_every: Positive
+    preview_every: Positive
+    checkpoint_every: Positive
+    threads: Positive
+    processes: Positive
+    step_seconds: float
+    """Measured before the run, for the time left; does not influence the result."""
+
+
+class RunFile(Section):
+    """config.yaml of a run folder."""
+
+    format: int = 1
+    cache: str
+    """The folder of the training images."""
+    fingerprint: str
+    """Hash of the training split."""
+    config: Config
+    plan: Plan
+
+
+PRESETS: dict[str, Config] = {
+    "tiny": Config(
+        net=Net(widths=(48, 96), attention=(4,)),
+        optimiser=Optimiser(batch=64, lr=2e-3),
+    ),
+    "small": Config(net=Net(widths=(32, 64, 128), attention=(7, 8))),
+    "medium": Config(net=Net(widths=(64, 128, 128), attention=(7, 8)), data=Data(flip=True)),
+    "large": Config(net=Net(widths=(64, 128, 192, 256), attention=(8,)), data=Data(flip=True)),
+}
+Model = TypeVar("Model", bound=Section)
+
+
+def preset(name: str) -> Config:
+    return lookup(PRESETS, name, "preset")
+
+
+def parse(model: type[Model], values: Any, where: str) -> Model:
+    """Validate plain values; raises a UserError naming the first field that is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise UserError(f"{where}: {field}: {first['msg']} (got {first['input']!r})") from error
+
+
+def save_yaml(path: Path, value: Section) -> None:
+    write_text(path, yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False))
+
+
+def load_yaml(model: type[Model], path: Path, remedy: str) -> Model:
+    """Read `path`; raises DamagedFile with the remedy where it is missing, cut short or newer."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DamagedFile(f"{path} is missing; {remedy}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DamagedFile(f"{path} is damaged; {remedy}") from error
+    newest = model.model_fields["format"].default if "format" in model.model_fields else None
+    if isinstance(values, dict) and newest and values.get("format", newest) > newest:
+        raise DamagedFile(
+            f"{path} was made by a newer version (format {values['format']}, this one reads "
+            f"{newest}); update safelight"
+        )
+    try:
+        return parse(model, values, str(path))
+    except UserError as error:
+        raise DamagedFile(f"{error}; {remedy}") from error

@@ -1,0 +1,129 @@
+"""The U-Net: down through coarser resolutions, up again, with a shortcut at every block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from safelight.errors import UserError, lookup
+from safelight.nets.blocks import (
+    ACTIVATIONS,
+    EMBEDDINGS,
+    NORMS,
+    ResidualBlock,
+    SelfAttention,
+    zeroed,
+)
+
+
+class UNet(nn.Module):
+    """Predicts F(x, c_noise, y), section 3.3 and appendix B of arXiv:2006.11239.
+
+    Args:
+        shape: (c, h, w) of the images; h and w have to halve len(widths) - 1 times.
+        classes: number of classes; 0 for none. Label `classes` stands for "no class".
+        widths: channels at each resolution, finest first; their number is the depth.
+        blocks: residual blocks at each resolution on the way down (one more on the way up).
+        attention: resolutions (heights in pixels) at which self-attention follows each block.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int = 0,
+        *,
+        widths: Sequence[int] = (64, 128, 128),
+        blocks: int = 2,
+        attention: Sequence[int] = (),
+        norm: str = "group",
+        activation: str = "silu",
+        dropout: float = 0.0,
+        embedding: str = "fourier",
+    ) -> None:
+        super().__init__()
+        check_shape(shape, len(widths), attention)
+        channels, height, _ = shape
+        e = 4 * widths[0]
+        act = lookup(ACTIVATIONS, activation, "activation")()
+        level = lookup(EMBEDDINGS, embedding, "embedding")(widths[0])
+        self.embed_level = nn.Sequential(level, nn.Linear(widths[0], e), act, nn.Linear(e, e))
+        self.embed_class = nn.Embedding(classes + 1, e) if classes else None
+        self.act = act
+        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+
+        def block(inputs: int, outputs: int, resolution: int) -> nn.ModuleList:
+            residual = ResidualBlock(inputs, outputs, e, norm, activation, dropout)
+            attend = SelfAttention(outputs, norm) if resolution in attention else nn.Identity()
+            return nn.ModuleList([residual, attend])
+
+        self.down = nn.ModuleList()
+        skips, width = [widths[0]], widths[0]
+        for depth, outputs in enumerate(widths):
+            if depth:
+                self.down.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
+                skips.append(width)
+            for _ in range(blocks):
+                self.down.append(block(width, outputs, height >> depth))
+                width = outputs
+                skips.append(width)
+        self.middle = block(width, width, height >> (len(widths) - 1))
+        self.up = nn.ModuleList()
+        for depth, outputs in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                self.up.append(block(width + skips.pop(), outputs, height >> depth))
+                width = outputs
+            if depth:
+                self.up.append(nn.Upsample(scale_factor=2, mode="nearest"))
+        self.head = nn.Sequential(
+            lookup(NORMS, norm, "normalisation")(width),
+            act,
+            zeroed(nn.Conv2d(width, channels, 3, padding=1)),
+        )
+
+    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
+        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, c, h, w)."""
+        embedding = self.embed_level(c_noise)
+        if self.embed_class is not None:
+            nobody = torch.full_like(c_noise, self.embed_class.num_embeddings - 1, dtype=torch.long)
+            embedding = embedding + self.embed_class(nobody if y is None else y)
+        embedding = self.act(embedding)
+        h = self.stem(x)
+        skips = [h]
+        for layer in self.down:
+            h = _apply(layer, h, embedding)
+            skips.append(h)
+        h = _apply(self.middle, h, embedding)
+        for layer in self.up:
+            if isinstance(layer, nn.ModuleList):
+                h = torch.cat([h, skips.pop()], dim=1)
+            h = _apply(layer, h, embedding)
+        return self.head(h)  # type: ignore[no-any-return]
+
+
+def _apply(layer: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
+    if isinstance(layer, nn.ModuleList):
+        residual, attend = layer
+        return attend(residual(h, embedding))  # type: ignore[no-any-return]
+    return layer(h)  # type: ignore[no-any-return]
+
+
+def check_shape(shape: tuple[int, int, int], depth: int, attention: Sequence[int]) -> None:
+    """Refuse an image size that the depth cannot halve, or attention where no layer is."""
+    _, h, w = shape
+    factor = 2 ** (depth - 1)
+    if h % factor or w % factor:
+        nearest = [max(1, round(side / factor)) * factor for side in (h, w)]
+        fits = next(d for d in range(depth, 0, -1) if h % 2 ** (d - 1) == w % 2 ** (d - 1) == 0)
+        raise UserError(
+            f"images of {h}x{w} cannot be halved {depth - 1} times; prepare them at "
+            f"{nearest[0]}x{nearest[1]}, or give {fits} widths with --net.widths"
+        )
+    resolutions = [h >> d for d in range(depth)]
+    for resolution in attention:
+        if resolution not in resolutions:
+            raise UserError(
+                f"no layer works at resolution {resolution}; "
+                f"choose --net.attention from {', '.join(map(str, resolutions))}"
+            )
