@@ -26,8 +26,6 @@ class Section(BaseModel):
 class Data(Section):
     """What is learnt from, and how it is varied."""
 
-    classes: tuple[str, ...] = ()
-    """Learn from these classes only; none named: from all."""
     conditional: bool = True
     """Give the network each picture's class, where there are classes."""
     flip: bool = False
@@ -142,6 +140,10 @@ class RunFile(Section):
     """The folder of the training images."""
     fingerprint: str
     """Hash of the training split."""
+    shape: tuple[int, int, int]
+    """(channels, height, width) of the images."""
+    classes: tuple[str, ...]
+    """Their classes; empty where the pictures have none."""
     config: Config
     plan: Plan
 

@@ -45,6 +45,7 @@ class UNet(nn.Module):
         super().__init__()
         check_shape(shape, len(widths), attention)
         channels, height, _ = shape
+        self.classes = classes
         e = 4 * widths[0]
         act = lookup(ACTIVATIONS, activation, "activation")()
         level = lookup(EMBEDDINGS, embedding, "embedding")(widths[0])
@@ -86,7 +87,7 @@ class UNet(nn.Module):
         """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, c, h, w)."""
         embedding = self.embed_level(c_noise)
         if self.embed_class is not None:
-            nobody = torch.full_like(c_noise, self.embed_class.num_embeddings - 1, dtype=torch.long)
+            nobody = torch.full_like(c_noise, self.classes, dtype=torch.long)
             embedding = embedding + self.embed_class(nobody if y is None else y)
         embedding = self.act(embedding)
         h = self.stem(x)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+
+from safelight.diffusion.denoiser import Denoiser
 
 
 def exponent(width: float) -> float:
@@ -25,18 +28,17 @@ class PowerAverage:
     never buffers: an averaged table of constants is no table.
     """
 
-    def __init__(self, module: nn.Module, width: float) -> None:
+    def __init__(self, model: Denoiser, width: float) -> None:
         self.gamma = exponent(width)
-        self.weights = {name: p.detach().clone() for name, p in module.named_parameters()}
+        self.module = copy.deepcopy(model).requires_grad_(False).eval()
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach() for name, p in self.module.named_parameters()}
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
+    def update(self, model: Denoiser, step: int) -> None:
         """Take in the weights after step `step` = 1, 2, ..."""
         move = 1 - (1 - 1 / step) ** (self.gamma + 1)
-        parameters = dict(module.named_parameters())
-        current = [parameters[name].detach() for name in self.weights]
-        torch._foreach_lerp_(list(self.weights.values()), current, move)
-
-    def load(self, weights: dict[str, Tensor]) -> None:
-        for name, weight in self.weights.items():
-            weight.copy_(weights[name])
+        current = [p.detach() for p in model.parameters()]
+        torch._foreach_lerp_(list(self.module.parameters()), current, move)

@@ -1,0 +1,144 @@
+"""Checkpoints: a folder a step, complete or absent, with nothing in it that runs code.
+
+CHECKPOINT/model.safetensors       the weights
+CHECKPOINT/ema-0.050.safetensors   their average; the number is its width
+CHECKPOINT/optimiser.safetensors   the optimiser's tensors, named <parameter>.<state>
+CHECKPOINT/state.json              step, time spent, versions, and the hash of each file above
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from safelight.errors import DamagedFile, UserError
+from safelight.files import read_json, sha256, write_json, writing_folder
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is."""
+
+    step: int
+    images: int
+    seconds: float  # of training, over all resumptions
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    path: Path
+
+    @property
+    def step(self) -> int:
+        return int(self.path.name.removeprefix("step-"))
+
+    def state(self) -> dict[str, Any]:
+        """state.json, after checking that this version reads it and that no file has changed."""
+        remedy = f"delete {self.path} to go on from the checkpoint before it"
+        state: dict[str, Any] = read_json(self.path / "state.json", remedy)
+        if state.get("format", 0) > FORMAT:
+            raise DamagedFile(f"{self.path} was made by a newer version; update safelight")
+        for name, digest in state["files"].items():
+            file = self.path / name
+            if not file.is_file() or sha256(file) != digest:
+                raise DamagedFile(f"{file} is missing, cut short or edited; {remedy}")
+        return state
+
+    def progress(self) -> Progress:
+        return Progress(**self.state()["progress"])
+
+    def weights(self, kind: str) -> dict[str, Tensor]:
+        """kind: "raw", or "ema" for the average."""
+        names = sorted(self.path.glob("ema-*.safetensors"))
+        file = self.path / "model.safetensors" if kind == "raw" else names[0]
+        return _load(file)
+
+
+def save(
+    folder: Path,
+    progress: Progress,
+    model: nn.Module,
+    averages: dict[str, dict[str, Tensor]],
+    optimiser: Optimizer,
+    about: dict[str, Any],
+) -> Checkpoint:
+    """Write FOLDER/step-00001234; `averages` maps names such as "ema-0.050" to weights."""
+    path = folder / f"step-{progress.step:08d}"
+    with writing_folder(path) as temporary:
+        _save(dict(model.named_parameters()), temporary / "model.safetensors")
+        for name, weights in averages.items():
+            _save(weights, temporary / f"{name}.safetensors")
+        _save(_flatten(optimiser), temporary / "optimiser.safetensors")
+        files = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
+        state = {"format": FORMAT, "progress": asdict(progress), "files": files, **about}
+        write_json(temporary / "state.json", state)
+    return Checkpoint(path)
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
+    """Copy weights into a model; raises UserError where they belong to another architecture."""
+    parameters = dict(model.named_parameters())
+    for name in sorted(parameters.keys() | weights.keys()):
+        have = tuple(weights[name].shape) if name in weights else None
+        want = tuple(parameters[name].shape) if name in parameters else None
+        if have != want:
+            raise UserError(
+                f"{where} belongs to another network: {name} is {have or 'absent'} there and "
+                f"{want or 'absent'} here; use the configuration it was trained with"
+            )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
+
+
+def load_optimiser(optimiser: Optimizer, checkpoint: Checkpoint) -> None:
+    tensors = _load(checkpoint.path / "optimiser.safetensors")
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def checkpoints(folder: Path) -> list[Checkpoint]:
+    """All complete ones, oldest first."""
+    return [Checkpoint(path) for path in sorted(folder.glob("step-*"))]
+
+
+def prune(folder: Path, keep: int) -> None:
+    for old in checkpoints(folder)[:-keep]:
+        shutil.rmtree(old.path, ignore_errors=True)
+
+
+def _flatten(optimiser: Optimizer) -> dict[str, Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{key}": value
+        for index, entries in state.items()
+        for key, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise DamagedFile(
+            f"{path} is missing or damaged; delete {path.parent} to use the checkpoint before it"
+        ) from error

@@ -1,0 +1,59 @@
+"""The machine at hand: which precision it gains by, how much memory is free, what to call it."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+
+Precision = Literal["float32", "bf16"]
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUP_USE = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+
+
+def best_precision(device: torch.device) -> Precision:
+    """bf16 where there are instructions for it: elsewhere it is emulated and slower."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "float32"
+    if device.type == "cpu":
+        capable = torch.cpu.get_capabilities()
+        return "bf16" if any(capable.get(name) for name in BF16_INSTRUCTIONS) else "float32"
+    return "float32"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take on the device, a container's limit included."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    for limit, use in zip(CGROUP_LIMITS, CGROUP_USE, strict=True):
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(use).read_text()))
+        except (OSError, ValueError):  # no such file, or the word "max"
+            continue
+    return free
+
+
+def describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def versions() -> dict[str, str]:
+    """What decides the last bit of a result, beside the hardware."""
+    names = ("safelight", "torch", "accelerate", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

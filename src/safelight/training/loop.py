@@ -1,0 +1,267 @@
+"""The one loop that trains every family."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from safelight.config import Config, Plan
+from safelight.console import Advance, progress
+from safelight.data.cache import Cache
+from safelight.errors import NonFiniteLoss
+from safelight.seeding import derive
+from safelight.training import checkpoint as checkpoints
+from safelight.training.batches import Batches
+from safelight.training.checkpoint import Checkpoint, Progress
+from safelight.training.devices import describe, versions
+from safelight.training.ema import PowerAverage
+from safelight.training.learners import DiffusionLearner, build_learner
+from safelight.training.optimisers import learning_rate, make_optimiser
+from safelight.training.run import Run
+from safelight.training.watching import Validation, draw_preview, validation_split
+
+RECORDS = 500  # of the training loss, in a run
+
+
+class Trainer:
+    """A run's networks, optimiser and average, and what a step does to them."""
+
+    def __init__(self, config: Config, plan: Plan, cache: Cache, accelerator: Accelerator) -> None:
+        torch.set_num_threads(plan.threads)
+        self.config, self.plan, self.accelerator = config, plan, accelerator
+        self.cache = cache
+        self.step, self.seconds = 0, 0.0
+        train = cache.subset("train")
+        shape, device = train.shape, accelerator.device
+        self.learner: DiffusionLearner = build_learner(
+            config, shape, len(cache.classes), plan.sigma_data
+        ).to(device)
+        self.average = PowerAverage(self.learner.denoiser, config.ema)
+        self.parallel: nn.Module = accelerator.prepare_model(self.learner)
+        self.optimiser = make_optimiser(self.learner.parameters(), config.optimiser)
+        self.batches = Batches(
+            train,
+            config.data,
+            size=config.optimiser.batch,
+            seed=config.seed,
+            device=device,
+            rank=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        held_out = validation_split(cache)
+        self.validation = (
+            Validation.of(held_out, config.data.conditional, config.seed, device)
+            if held_out
+            else None
+        )
+
+    @property
+    def bf16(self) -> bool:
+        return self.plan.precision == "bf16"
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def advance(self) -> float:
+        """One step: losses, gradients, weights, average. Returns this process's mean loss."""
+        # Dropout is the only draw from the global stream; it too depends on (seed, step) alone.
+        torch.manual_seed(derive(self.config.seed, "dropout", self.step, self.batches.rank))
+        self.learner.train()
+        loss = self._backward()
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.optimiser.clip)
+        if not math.isfinite(norm):
+            raise NonFiniteLoss(self._not_finite("the gradient"))
+        lr = learning_rate(self.config.optimiser, self.step, self.plan.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.average.update(self.learner.denoiser, self.step)
+        return loss
+
+    def _backward(self) -> float:
+        """Accumulate the gradient of the batch's mean loss, micro-batch by micro-batch."""
+        pieces = list(self.batches.at(self.step, self.plan.micro_batch))
+        share = sum(len(batch.images) for batch, _ in pieces)
+        total = 0.0
+        for i, (batch, noise) in enumerate(pieces):
+            last = i == len(pieces) - 1
+            quiet = contextlib.nullcontext() if last else self.accelerator.no_sync(self.parallel)
+            with quiet:
+                with self.autocast():
+                    out = self.parallel(batch, noise)
+                self._check(out)
+                loss = out["loss"].sum() / share
+                loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _check(self, out: dict[str, Tensor]) -> None:
+        wrong = ~out["loss"].isfinite()
+        if wrong.any():
+            level = float(out["level"][wrong][0])
+            raise NonFiniteLoss(self._not_finite(f"the loss at noise level {level:.3g}"))
+
+    def _not_finite(self, what: str) -> str:
+        return (
+            f"{what} is not a finite number at step {self.step + 1}; nothing of this step was "
+            "kept, and the checkpoints before it are good; try a smaller --optimiser.lr, or "
+            "--precision float32, in a new run"
+        )
+
+    def save(self, folder: Any) -> Checkpoint:
+        about = {
+            "parameters": sum(p.numel() for p in self.learner.parameters()),
+            "device": describe(self.accelerator.device),
+            "versions": versions(),
+        }
+        averages = {f"ema-{self.config.ema:.3f}": self.average.weights}
+        done = Progress(self.step, self.step * self.config.optimiser.batch, self.seconds)
+        model = self.learner.denoiser
+        return checkpoints.save(folder, done, model, averages, self.optimiser, about)
+
+    def load(self, saved: Checkpoint) -> None:
+        """Take up where `saved` was written."""
+        done = saved.progress()  # checks that no file has changed
+        self.step, self.seconds = done.step, done.seconds
+        checkpoints.load_weights(self.learner.denoiser, saved.weights("raw"), saved.path)
+        checkpoints.load_weights(self.average.module, saved.weights("ema"), saved.path)
+        checkpoints.load_optimiser(self.optimiser, saved)
+
+    def validate(self, run: Run) -> None:
+        if self.validation is None:
+            return
+        for name, model in (("ema", self.average.module), ("raw", self.learner.denoiser)):
+            with self.autocast():
+                losses = self.validation.losses(model.eval())
+            run.append("validation", **self.where(), weights=name, **losses)
+
+    def preview(self, run: Run) -> None:
+        draw_preview(run, self.average.module, self.step, self.bf16)
+
+    def where(self) -> dict[str, Any]:
+        images = self.step * self.config.optimiser.batch
+        return {"step": self.step, "images": images, "seconds": round(self.seconds, 3)}
+
+
+def fit(trainer: Trainer, run: Run) -> None:
+    """Train to the end of the plan, from wherever the trainer stands.
+
+    Ctrl-C finishes the step, saves, and raises KeyboardInterrupt.
+    """
+    plan, main = trainer.plan, trainer.accelerator.is_main_process
+    record = _Record(trainer, run, every=max(1, plan.steps // RECORDS))
+    with _interruptions() as interrupted, _bar(trainer, main) as advance:
+        if main and trainer.step == 0:
+            trainer.preview(run)
+        clock = _Clock(trainer)
+        while trainer.step < plan.steps:
+            began = time.monotonic()
+            loss = trainer.advance()
+            record.add(loss, time.monotonic() - began)
+            clock.tick()
+            ends = trainer.step == plan.steps or interrupted()
+            if main:
+                _look(trainer, run, ends=trainer.step == plan.steps)
+                clock.tick()
+                if ends or trainer.step % plan.checkpoint_every == 0:
+                    record.flush()
+                    trainer.save(run.checkpoint_folder)
+                    checkpoints.prune(run.checkpoint_folder, trainer.config.watch.keep)
+            advance(1, record.note)
+            if interrupted() and trainer.step < plan.steps:
+                raise KeyboardInterrupt(
+                    f"stopped at step {trainer.step} of {plan.steps}, which is saved; "
+                    f"go on with: {run.command}"
+                )
+
+
+def _look(trainer: Trainer, run: Run, ends: bool) -> None:
+    if ends or trainer.step % trainer.plan.validate_every == 0:
+        trainer.validate(run)
+    if ends or trainer.step % trainer.plan.preview_every == 0:
+        trainer.preview(run)
+
+
+class _Clock:
+    """Adds the time that passes to the trainer's."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer, self._last = trainer, time.monotonic()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self._trainer.seconds += now - self._last
+        self._last = now
+
+
+class _Record:
+    """The training loss, averaged over the steps since it was last written down."""
+
+    def __init__(self, trainer: Trainer, run: Run, every: int) -> None:
+        self._trainer, self._run, self._every = trainer, run, every
+        self._losses: list[float] = []
+        self._seconds = 0.0
+        self.note = ""
+
+    def add(self, loss: float, seconds: float) -> None:
+        self._losses.append(loss)
+        self._seconds += seconds
+        if len(self._losses) >= self._every:
+            self.flush()
+
+    def flush(self) -> None:
+        trainer = self._trainer
+        if not self._losses or not trainer.accelerator.is_main_process:
+            return
+        options = trainer.config.optimiser
+        values = {
+            "loss": sum(self._losses) / len(self._losses),
+            "images_per_second": len(self._losses) * options.batch / self._seconds,
+            "lr": learning_rate(options, trainer.step - 1, trainer.plan.steps),
+        }
+        self._run.append("train", **trainer.where(), **values)
+        trainer.accelerator.log(values, step=trainer.step)
+        self.note = f"loss {values['loss']:.4f}, {values['images_per_second']:,.0f} images/s"
+        self._losses, self._seconds = [], 0.0
+
+
+@contextlib.contextmanager
+def _bar(trainer: Trainer, shown: bool) -> Iterator[Advance]:
+    if not shown:
+        yield lambda count=1, note="": None
+        return
+    with progress("training", trainer.plan.steps, trainer.step) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _interruptions() -> Iterator[Callable[[], bool]]:
+    """Say whether Ctrl-C or a polite kill has come; a second Ctrl-C is not waited for."""
+    came = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt("stopped at once; the same command goes on from the last save")
+        came = True
+
+    try:
+        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: whoever runs us there handles signals
+        before = {}
+    try:
+        yield lambda: came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,217 @@
+"""A run's folder: what was asked, what happened, and the models that came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+
+from safelight.config import Config, Plan, RunFile, load_yaml, save_yaml
+from safelight.data.cache import Cache
+from safelight.diffusion.denoiser import Denoiser
+from safelight.errors import DamagedFile, UserError
+from safelight.files import disk_errors, read_json, write_json, write_text
+from safelight.images import save_png
+from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
+from safelight.training.learners import build_denoiser
+from safelight.training.source import USUAL, DiffusionSource, Sampling
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in figures, as its newest checkpoint has them."""
+
+    parameters: int
+    steps: int
+    planned_steps: int
+    images_seen: int
+    seconds: float  # of training
+    images_per_second: float
+    device: str
+    precision: str
+    finished: bool
+    versions: dict[str, str]
+
+
+class Run:
+    """RUN/config.yaml · log.jsonl · checkpoints/ · samples/ · metrics.json · report.html"""
+
+    def __init__(self, path: Path, file: RunFile) -> None:
+        self.path, self.file = path, file
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Raises UserError where there is no run at `path`, DamagedFile where it can't be read."""
+        path = Path(path)
+        if not path.is_dir():
+            raise UserError(
+                f"there is no run at {path}; train one: safelight train DATA --out {path}"
+            )
+        if not (path / "config.yaml").is_file():
+            raise UserError(
+                f"{path} is not a run (it has no config.yaml); name a folder that train made"
+            )
+        remedy = f"restore it from a copy, or train again into another folder than {path}"
+        return cls(path, load_yaml(RunFile, path / "config.yaml", remedy))
+
+    @classmethod
+    def create(cls, path: Path, file: RunFile) -> Run:
+        save_yaml(path / "config.yaml", file)
+        return cls(path, file)
+
+    @property
+    def config(self) -> Config:
+        return self.file.config
+
+    @property
+    def plan(self) -> Plan:
+        return self.file.plan
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    # What happened
+
+    def append(self, kind: str, **values: Any) -> None:
+        """Add a record to log.jsonl. A line that a kill cuts short is dropped on resuming."""
+        with disk_errors(self._log), self._log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"kind": kind, **values}) + "\n")
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        return [record for record in self._records() if record["kind"] == kind]
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged and drawn after `step`; resuming will do it again."""
+        kept = [record for record in self._records() if record["step"] <= step]
+        write_text(self._log, "".join(json.dumps(record) + "\n" for record in kept))
+        for later, picture in self.previews():
+            if later > step:
+                picture.unlink()
+
+    def previews(self) -> list[tuple[int, Path]]:
+        """(step, contact sheet of always the same seeds), oldest first."""
+        pictures = sorted((self.path / "samples" / "progress").glob("step-*.png"))
+        return [(int(picture.stem.removeprefix("step-")), picture) for picture in pictures]
+
+    def save_preview(self, step: int, sheet: Image) -> None:
+        save_png(sheet, self.path / "samples" / "progress" / f"step-{step:08d}.png")
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """What `evaluate` found, oldest first."""
+        file = self.path / "metrics.json"
+        if not file.exists():
+            return []
+        found: list[dict[str, Any]] = read_json(file, "delete it and evaluate again")
+        return found
+
+    def add_evaluation(self, evaluation: dict[str, Any]) -> None:
+        write_json(self.path / "metrics.json", [*self.evaluations(), evaluation])
+
+    # What came of it
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.path / "checkpoints"
+
+    def checkpoint(self, name: str | None = None) -> Checkpoint:
+        """The newest checkpoint, or the one called `name` (step-00001000, or 1000)."""
+        found = checkpoints(self.checkpoint_folder)
+        if not found:
+            raise UserError(f"{self.path} has no checkpoint yet; go on with: {self.command}")
+        if name is None:
+            return found[-1]
+        for candidate in found:
+            if name in (candidate.path.name, str(candidate.step)):
+                return candidate
+        steps = ", ".join(str(candidate.step) for candidate in found)
+        raise UserError(f"{self.path} has no checkpoint {name!r}; choose one of: {steps}")
+
+    @property
+    def command(self) -> str:
+        """What goes on with this run."""
+        return f"safelight train {self.file.cache} --resume --out {self.path}"
+
+    @property
+    def summary(self) -> Summary:
+        state = self.checkpoint().state()
+        progress = state["progress"]
+        return Summary(
+            parameters=state["parameters"],
+            steps=progress["step"],
+            planned_steps=self.plan.steps,
+            images_seen=progress["images"],
+            seconds=progress["seconds"],
+            images_per_second=progress["images"] / max(progress["seconds"], 1e-9),
+            device=state["device"],
+            precision=self.plan.precision,
+            finished=progress["step"] == self.plan.steps,
+            versions=state["versions"],
+        )
+
+    def cache(self) -> Cache:
+        """The pictures that it learnt from; raises UserError where they have changed since."""
+        cache = Cache.open(Path(self.file.cache))
+        if cache.subset("train").fingerprint != self.file.fingerprint:
+            raise DamagedFile(
+                f"{self.file.cache} has changed since {self.path} was trained on it; "
+                "prepare the pictures as they were, or train a new run"
+            )
+        return cache
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it was trained to tell apart; empty for an unconditional model."""
+        return self.file.classes if self.config.data.conditional else ()
+
+    def denoiser(self, checkpoint: str | None = None, weights: str = "ema") -> Denoiser:
+        """The trained denoiser; weights "ema" or "raw"."""
+        denoiser = build_denoiser(
+            self.config, self.file.shape, len(self.file.classes), self.plan.sigma_data
+        )
+        chosen = self.checkpoint(checkpoint)
+        chosen.state()  # checks that no file has changed
+        load_weights(denoiser, chosen.weights(weights), chosen.path)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return denoiser.to(device).requires_grad_(False)
+
+    def source(
+        self,
+        sampling: Sampling = USUAL,
+        checkpoint: str | None = None,
+        weights: str = "ema",
+    ) -> DiffusionSource:
+        chosen = self.checkpoint(checkpoint)
+        hashes: dict[str, str] = chosen.state()["files"]
+        starts = "model" if weights == "raw" else "ema"
+        return DiffusionSource(
+            self.denoiser(checkpoint, weights),
+            name=f"{self.name} (step {chosen.step}, {weights})",
+            fingerprint=next(h for file, h in sorted(hashes.items()) if file.startswith(starts)),
+            shape=self.file.shape,
+            classes=self.classes,
+            sampling=sampling,
+            bf16=self.plan.precision == "bf16",
+        )
+
+    @property
+    def _log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    def _records(self) -> list[dict[str, Any]]:
+        if not self._log.exists():
+            return []
+        return [r for r in map(_parsed, self._log.read_text("utf-8").splitlines()) if r]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """One record; None for a line that a kill cut short."""
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return record

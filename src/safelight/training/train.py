@@ -1,0 +1,196 @@
+"""`train`: plan a run, or take one up again, and see it through."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from safelight.config import Config, Plan, RunFile
+from safelight.console import inform
+from safelight.data.cache import Cache
+from safelight.errors import UserError
+from safelight.files import sweep
+from safelight.training.budget import Budget
+from safelight.training.checkpoint import checkpoints
+from safelight.training.loop import Trainer, fit
+from safelight.training.planning import (
+    Costs,
+    choose_precision,
+    footprint,
+    intervals,
+    measure_sigma_data,
+    micro_batch,
+    plan_steps,
+)
+from safelight.training.run import Run
+
+WARM_UP_STEPS, WARM_UP_SECONDS = 4, 4.0  # at least so many steps are timed, for so long
+Settled = TypeVar("Settled")
+
+
+def train(cache: Cache, config: Config, out: Path) -> Run:
+    """Train on the cache's training split into the folder `out`; go on where a run is there.
+
+    Raises UserError where `out` holds another run, or something that is no run.
+    """
+    began = time.monotonic()
+    trackers = "tensorboard" if config.watch.tensorboard else None
+    accelerator = Accelerator(log_with=trackers, project_dir=str(out))
+    run = existing_run(cache, config, out)
+    if run is None:
+        plan = make_plan(cache, config, accelerator, began)
+        accelerator.wait_for_everyone()
+        run = start_run(cache, config, plan, out)
+    trainer = Trainer(run.config, run.plan, cache, accelerator)
+    _take_up(trainer, run)
+    purge = {"tensorboard": {"purge_step": trainer.step}}
+    accelerator.init_trackers("tensorboard", init_kwargs=purge)
+    try:
+        fit(trainer, run)
+    finally:
+        accelerator.end_training()
+        accelerator.free_memory()
+    return run
+
+
+def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
+    """The run in `out`, if it is the one that these arguments describe."""
+    if not out.exists() or not any(out.iterdir()):
+        return None
+    if not (out / "config.yaml").is_file():
+        if all(path.name.startswith(".tmp-") for path in out.iterdir()):
+            return None  # killed before its plan was written
+        raise UserError(f"{out} is not empty and holds no run; choose another folder with --out")
+    run = Run.open(out)
+    differences = _differences(run.config.model_dump(), config.model_dump())
+    if cache.subset("train").fingerprint != run.file.fingerprint:
+        differences.insert(0, "the training images")
+    if differences:
+        raise UserError(
+            f"{out} holds another run ({'; '.join(differences[:3])}); choose another folder with "
+            f"--out, or go on with that one: {run.command}"
+        )
+    return run
+
+
+def start_run(cache: Cache, config: Config, plan: Plan, out: Path) -> Run:
+    train = cache.subset("train")
+    file = RunFile(
+        cache=str(cache.path.resolve()),
+        fingerprint=train.fingerprint,
+        shape=train.shape,
+        classes=cache.classes,
+        config=config,
+        plan=plan,
+    )
+    return Run.create(out, file)
+
+
+def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Plan:
+    """Measure memory and speed on a throw-away copy of the run, and settle the rest."""
+    train, device = cache.subset("train"), accelerator.device
+    budget = Budget.parse(config.budget)
+    precision = choose_precision(config.precision, device)
+    draft = Plan(
+        steps=10**6,
+        micro_batch=1,
+        precision=precision,
+        sigma_data=config.diffusion.sigma_data or measure_sigma_data(train),
+        validate_every=1,
+        preview_every=1,
+        checkpoint_every=1,
+        threads=torch.get_num_threads(),
+        processes=accelerator.num_processes,
+        step_seconds=0,
+    )
+    trainer = Trainer(config, draft, cache, accelerator)
+    share = -(-config.optimiser.batch // accelerator.num_processes)
+    needs = footprint(trainer.learner, trainer.batches, precision == "bf16", device)
+    fits = _agree(micro_batch(config, needs, share, device), accelerator)
+    trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
+    costs = _measure(trainer, cache, began, watched=budget.unit == "seconds")
+    steps = plan_steps(budget, costs, config.optimiser.batch, train.count)
+    settled = {"steps": steps, "step_seconds": costs.step, **intervals(config, steps, costs.step)}
+    plan = _agree(draft.model_copy(update=settled), accelerator)
+    if accelerator.is_main_process:
+        inform(announcement(plan, config, train))
+    return plan
+
+
+def announcement(plan: Plan, config: Config, train: Cache) -> str:
+    """The plan in a sentence."""
+    batch = config.optimiser.batch
+    pieces = -(-batch // (plan.micro_batch * plan.processes))
+    split = f" in {pieces} pieces of {plan.micro_batch} that fit into memory" if pieces > 1 else ""
+    return (
+        f"planned: {plan.steps:,} steps of {batch} images{split} "
+        f"({plan.steps * batch / train.count:,.1f} epochs of {train.count:,}), "
+        f"{plan.precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
+    )
+
+
+def _measure(trainer: Trainer, cache: Cache, began: float, watched: bool) -> Costs:
+    """Time steps, and what is done beside them if the budget is a time, on a throw-away run."""
+    for _ in range(2):  # the first steps allocate memory and choose kernels
+        first = _seconds(trainer.advance)
+    more = max(WARM_UP_STEPS, min(100, int(WARM_UP_SECONDS / first))) if watched else 1
+    more = _agree(more, trainer.accelerator)
+    step = sum(_seconds(trainer.advance) for _ in range(more)) / more
+    if not watched:
+        return Costs(spent=0, step=step, validation=0, preview=0, checkpoint=0)
+    with tempfile.TemporaryDirectory() as scratch:
+        run = start_run(cache, trainer.config, trainer.plan, Path(scratch))
+        validation = _seconds(trainer.validate, run)
+        preview = _seconds(trainer.preview, run)
+        saving = _seconds(trainer.save, run.checkpoint_folder)
+    return Costs(time.monotonic() - began, step, validation, preview, saving)
+
+
+def _seconds(work: Callable[..., object], *arguments: object) -> float:
+    began = time.monotonic()
+    work(*arguments)
+    return time.monotonic() - began
+
+
+def _agree(value: Settled, accelerator: Accelerator) -> Settled:
+    """The main process's value, on every process."""
+    if accelerator.num_processes == 1:
+        return value
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
+
+
+def _take_up(trainer: Trainer, run: Run) -> None:
+    """Load the newest checkpoint and forget what came after it."""
+    saved = checkpoints(run.checkpoint_folder)
+    if saved:
+        trainer.load(saved[-1])
+    if not trainer.accelerator.is_main_process:
+        return
+    for folder in (run.path, run.checkpoint_folder, run.path / "samples" / "progress"):
+        sweep(folder)
+    run.rewind(trainer.step)
+    if trainer.step == run.plan.steps:
+        inform(f"{run.path} has finished its {trainer.step:,} steps; nothing to do")
+    elif trainer.step:
+        inform(f"going on with {run.path} at step {trainer.step:,} of {run.plan.steps:,}")
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name, old in there.items():
+        new = here[name]
+        if isinstance(old, dict):
+            found += _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name} is {old!r} there and {new!r} here")
+    return found

@@ -1,0 +1,90 @@
+"""Looking at a model while it trains: its validation loss by noise level, and its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from safelight.data.cache import Cache
+from safelight.diffusion.denoiser import Denoiser
+from safelight.diffusion.objective import Objective, edm_weight, uniform_times
+from safelight.errors import UserError
+from safelight.images import contact_sheet, dequantise
+from safelight.seeding import ImageNoise, derive, generator
+from safelight.training.run import Run
+from safelight.training.source import DiffusionSource, Sampling
+
+IMAGES = 128
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # sigma / alpha
+PREVIEW = Sampling("heun", steps=10)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out pictures with fixed noise: the same question at every step of every run.
+
+    The loss at a level is |x_0 - D|² over the best that a linear denoiser of white images of this
+    deviation could do: 1 is what a network knows before it has learnt anything, on every path and
+    for every parameterisation.
+    """
+
+    images: Tensor  # (b, c, h, w) in [-1, 1]
+    labels: Tensor | None
+    eps: Tensor
+
+    @classmethod
+    def of(cls, cache: Cache, conditional: bool, seed: int, device: torch.device) -> Validation:
+        order = torch.randperm(cache.count, generator=generator(seed, "validation"))[:IMAGES]
+        images = dequantise(torch.from_numpy(cache.read(order.sort().values.numpy())))
+        noise = ImageNoise([derive(seed, "validation", i) for i in range(len(images))], device)
+        labels = cache.labels(order.sort().values.tolist()) if conditional else None
+        return cls(
+            images.to(device),
+            None if labels is None else labels.to(device),
+            noise.normal(*images.shape[1:]),
+        )
+
+    @torch.inference_mode()
+    def losses(self, denoiser: Denoiser) -> dict[str, Any]:
+        """ "sigma": the noise levels; "loss": the mean loss at each; "mean": over all of them."""
+        objective = Objective(uniform_times, edm_weight)
+        found = []
+        for level in LEVELS:
+            snr = torch.full((len(self.images),), level**-2, device=self.images.device)
+            t = denoiser.path.time(snr)
+            loss = objective.at(denoiser, self.images, t, self.eps, self.labels)
+            found.append(round(float(loss.mean()), 6))
+        return {"sigma": list(LEVELS), "loss": found, "mean": sum(found) / len(found)}
+
+
+def validation_split(cache: Cache) -> Cache | None:
+    """The validation split, or None where there is none."""
+    try:
+        return cache.subset("validation")
+    except UserError:
+        return None
+
+
+def draw_preview(run: Run, denoiser: Denoiser, step: int, bf16: bool) -> None:
+    """A contact sheet of the same seeds at every step: four rows, a column for each class."""
+    source = DiffusionSource(
+        denoiser,
+        name=run.name,
+        fingerprint="",
+        shape=run.file.shape,
+        classes=run.classes,
+        sampling=PREVIEW,
+        bf16=bf16,
+    )
+    columns = min(10, len(run.classes)) or 8
+    images = source.images(preview_seeds(len(run.classes), columns))
+    run.save_preview(step, contact_sheet(images, columns))
+
+
+def preview_seeds(classes: int, columns: int, rows: int = 4) -> list[int]:
+    """Row by row; the seed of column k has class k, since classes are taken in turn."""
+    stride = max(classes, columns)
+    return [row * stride + column for row in range(rows) for column in range(columns)]
