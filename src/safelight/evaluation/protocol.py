@@ -27,7 +27,7 @@ class Protocol:
     """How a number was made. Flat on purpose: it goes to JSON and to a two-column table as it is.
 
     metric, parameters: what was computed ("kid", "polynomial kernel of degree 3 ...").
-    network, dimension, weights, resize: the feature network; `weights` is the sha256 of its weights.
+    network, dimension, weights, resize: the feature network; `weights` is the sha256 of them.
     quantisation, image: what entered it ("uint8, rounded to the nearest level", "1x28x28").
     generated, reference: how many images on each side.
     reference_fingerprint: the hash of the reference images' source, its split included.
