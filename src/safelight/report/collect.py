@@ -1,0 +1,219 @@
+"""Reading a run into `ReportData`: everything that the page shows, and nothing about its looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from safelight.console import progress
+from safelight.evaluation.estimate import Evaluation
+from safelight.report.neighbours import Nearest, nearest
+
+if TYPE_CHECKING:
+    from safelight.config import Config, Plan
+    from safelight.data.cache import Cache
+    from safelight.images import ImageSource
+    from safelight.training.run import Run, Summary
+    from safelight.training.source import DiffusionSource
+
+GRID = 60  # samples in the grid, of seeds 0, 1, ...
+A_CLASS = 10  # samples of each class
+MOST_CLASSES = 24  # classes that get a row
+STRIPS = 4  # samples shown on their way from noise
+FRAMES = 9  # states on each way
+NEIGHBOURS = 3
+HELD_OUT = 500  # pictures whose distance to the training split is the measure for the samples'
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures that the model made: (n, c, h, w) uint8, seeds, and the class of each or None."""
+
+    images: Tensor
+    seeds: tuple[int, ...]
+    labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class Development:
+    """The way from noise: noise levels sigma/alpha, and (frames, n, c, h, w) uint8 twice."""
+
+    levels: tuple[float, ...]
+    states: Tensor
+    guesses: Tensor
+    seeds: tuple[int, ...]
+    labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class Copying:
+    """How near the samples are to the training pictures, and how near held-out pictures are.
+
+    `pictures` (n, k, c, h, w) are the neighbours; `held_out` (m,) the distance of each held-out
+    picture to its nearest training picture, of the split `split`, or None where there is no split.
+    """
+
+    nearest: Nearest
+    pictures: Tensor
+    training: int
+    held_out: Tensor | None
+    split: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The data: (class, split -> images), the files that were left out, and how it was prepared."""
+
+    name: str
+    path: Path
+    classes: tuple[str, ...]
+    counts: tuple[tuple[str, Mapping[str, int]], ...]
+    rejected: tuple[tuple[str, str], ...]
+    source: str
+    options: tuple[str, ...]  # of `safelight prepare`, as words of the command line
+
+    def of(self, split: str) -> int:
+        """How many pictures of all classes a split has."""
+        return sum(counts.get(split, 0) for _, counts in self.counts)
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that the page tells about one run."""
+
+    name: str
+    path: Path
+    created: datetime
+    summary: Summary
+    config: Config
+    plan: Plan
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    conditional: bool
+    sampling: str  # the sampler, its steps and guidance, in words
+    network_calls: int  # for each picture
+    samples: Samples
+    by_class: tuple[Samples, ...]
+    development: Development
+    previews: tuple[tuple[int, Path], ...]
+    training: tuple[Mapping[str, Any], ...]
+    validation: tuple[Mapping[str, Any], ...]
+    copying: Copying
+    evaluations: tuple[Evaluation, ...]
+    pictures: Pictures
+
+
+def collect(run: Run) -> ReportData:
+    """Read the run's records, draw its samples, and find their nearest training pictures."""
+    source, cache = run.source(), run.cache()
+    data = describe(cache)
+    samples = draw(source, range(GRID), source.labels(range(GRID)), "samples")
+    return ReportData(
+        name=run.path.resolve().name,
+        path=run.path,
+        created=datetime.now().astimezone(),
+        summary=run.summary,
+        config=run.config,
+        plan=run.plan,
+        shape=source.shape,
+        classes=source.classes,
+        conditional=samples.labels is not None,
+        sampling=source.describe(),
+        network_calls=source.evaluations,
+        samples=samples,
+        by_class=draw_classes(source),
+        development=develop(source),
+        previews=tuple(run.previews()),
+        training=tuple(run.records("train")),
+        validation=tuple(run.records("validation")),
+        copying=compare_with_training(samples.images, cache, data),
+        evaluations=tuple(Evaluation.from_json(value) for value in run.evaluations()),
+        pictures=data,
+    )
+
+
+def draw(source: ImageSource, seeds: Sequence[int], labels: Tensor | None, what: str) -> Samples:
+    """Make these pictures in batches, with progress."""
+    parts = []
+    with progress(f"drawing {what}", len(seeds)) as advance:
+        for start in range(0, len(seeds), BATCH):
+            part = slice(start, start + BATCH)
+            parts.append(source.images(seeds[part], None if labels is None else labels[part]))
+            advance(len(parts[-1]))
+    return Samples(torch.cat(parts), tuple(seeds), labels)
+
+
+def draw_classes(source: ImageSource) -> tuple[Samples, ...]:
+    """A_CLASS pictures of each class, of the first seeds after the grid's that ask for it.
+
+    The first MOST_CLASSES classes; empty where the model knows no classes.
+    """
+    K, shown = len(source.classes), min(len(source.classes), MOST_CLASSES)
+    if not shown:
+        return ()
+    first = first_seed(K)
+    seeds = [first + k + i * K for k in range(shown) for i in range(A_CLASS)]
+    drawn = draw(source, seeds, source.labels(seeds), "each class")
+    return tuple(_part(drawn, slice(k * A_CLASS, (k + 1) * A_CLASS)) for k in range(shown))
+
+
+def first_seed(classes: int) -> int:
+    """The first seed after the grid's that asks for class 0: seed s asks for s modulo classes."""
+    return -(-GRID // classes) * classes
+
+
+def _part(samples: Samples, part: slice) -> Samples:
+    labels = None if samples.labels is None else samples.labels[part]
+    return Samples(samples.images[part], samples.seeds[part], labels)
+
+
+def develop(source: DiffusionSource) -> Development:
+    seeds = range(STRIPS)
+    labels = source.labels(seeds)
+    levels, states, guesses = source.develop(seeds, labels, FRAMES)
+    return Development(tuple(levels), states, guesses, tuple(seeds), labels)
+
+
+def compare_with_training(samples: Tensor, cache: Cache, data: Pictures) -> Copying:
+    """The nearest training pictures of the samples and of pictures held out from training."""
+    train = cache.subset("train")
+    held_out, split = held_out_pictures(cache, data)
+    queries = samples if held_out is None else torch.cat([samples, held_out])
+    k = min(NEIGHBOURS, train.count)
+    found = nearest(queries, train, k)
+    n = len(samples)
+    own = Nearest(found.positions[:n], found.distances[:n])
+    pictures = train.images(own.positions.flatten().tolist()).view(n, k, *samples.shape[1:])
+    distances = None if held_out is None else found.distances[n:, 0]
+    return Copying(own, pictures, train.count, distances, split)
+
+
+def held_out_pictures(cache: Cache, data: Pictures) -> tuple[Tensor | None, str]:
+    """At most HELD_OUT pictures, evenly spread over the test split (else the validation split)."""
+    split = next((name for name in ("test", "validation") if data.of(name)), "")
+    if not split:
+        return None, ""
+    held_out = cache.subset(split)
+    step = -(-held_out.count // HELD_OUT)
+    return held_out.images(range(0, held_out.count, step)), split
+
+
+def describe(cache: Cache) -> Pictures:
+    """What the data section tells of the cache."""
+    meta = cache.meta
+    return Pictures(
+        name=meta.name,
+        path=cache.path,
+        classes=meta.classes,
+        counts=tuple(meta.counts.items()),
+        rejected=tuple((left_out.file, left_out.reason) for left_out in meta.rejected),
+        source=meta.source,
+        options=tuple(meta.options.arguments()),
+    )

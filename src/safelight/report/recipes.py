@@ -1,0 +1,117 @@
+"""How to make each figure of the page again: the commands and the seeds."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safelight.config import PRESETS, Config
+from safelight.report import words
+from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
+
+
+@dataclass(frozen=True)
+class Recipe:
+    title: str
+    about: str
+    command: str
+
+
+def place(path: Path) -> str:
+    """`path` from the current folder where it lies inside it, else its name alone.
+
+    The page is for sending: it must not tell where its maker keeps their files.
+    """
+    resolved, here = path.resolve(), Path.cwd()
+    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else resolved.name
+
+
+def commands(data: ReportData) -> dict[str, str]:
+    """The commands for this run, for a shell."""
+    run, cache = (shlex.quote(place(path)) for path in (data.path, data.pictures.path))
+    against = f"{cache}:{data.copying.split}" if data.copying.split else cache
+    return {
+        "resume": f"safelight train {cache} --resume --out {run}",
+        "conditional": f"safelight prepare FOLDER --out {cache}\nsafelight train {cache} --out RUN",
+        "evaluate": f"safelight evaluate {run} --against {against}\nsafelight report {run}",
+        "report": f"safelight report {run}",
+        "again": f"{_prepare(data, cache)}\n{_train(data, cache)} --out AGAIN",
+    }
+
+
+def _prepare(data: ReportData, cache: str) -> str:
+    source = Path(data.pictures.source)
+    named = place(source) if source.is_absolute() else data.pictures.source
+    return f"{shlex.join(['safelight', 'prepare', named, *data.pictures.options])} --out {cache}"
+
+
+def _train(data: ReportData, cache: str) -> str:
+    """The command that trains the same weights: what the plan had measured is given in figures."""
+    settled = data.config.model_copy(
+        update={"budget": f"{data.plan.steps}steps", "precision": data.plan.precision}
+    )
+    options = {name: list(_differences(settled, config)) for name, config in PRESETS.items()}
+    preset = min(options, key=lambda name: len(options[name]))
+    changed = [word for name, value in options[preset] for word in (f"--{name}", *_words(value))]
+    return f"safelight train {cache} {shlex.join(['--preset', preset, *changed])}"
+
+
+def _differences(config: Config, preset: Config) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every option that is not as in the preset."""
+    usual = _flat(preset.model_dump())
+    for name, value in _flat(config.model_dump()).items():
+        if value != usual[name]:
+            yield name, value
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _words(value: Any) -> list[str]:
+    return [str(part) for part in value] if isinstance(value, tuple) else [str(value)]
+
+
+def recipes(data: ReportData) -> list[Recipe]:
+    """The model, the page, and each figure that depends on seeds."""
+    shell = commands(data)
+    develop = (
+        "from safelight.training.run import Run\n\n"
+        f"source = Run.open({place(data.path)!r}).source()\n"
+        f"seeds = range({STRIPS})\n"
+        f"levels, x_t, x_0 = source.develop(seeds, source.labels(seeds), {FRAMES})"
+    )
+    return [
+        Recipe(
+            "The model",
+            f"Training seed {data.config.seed}; the same pictures, machine and "
+            f"{words.plural(data.plan.threads, 'thread')} give the same weights.",
+            shell["again"],
+        ),
+        Recipe("This page", "Draws the same pictures from the same seeds.", shell["report"]),
+        *_samples(data),
+        Recipe("From noise to picture", f"Seeds 0 to {STRIPS - 1}, in Python.", develop),
+        Recipe("Numbers", "Each protocol above says what decides its number.", shell["evaluate"]),
+    ]
+
+
+def _samples(data: ReportData) -> list[Recipe]:
+    """The two grids. `sample` counts its -n for each class, and seed s is of class s modulo K."""
+    run, K = shlex.quote(place(data.path)), len(data.classes) if data.conditional else 1
+    grid = Recipe(
+        "Samples, and nearest training pictures",
+        f"Seeds 0 to {GRID - 1}{', classes in turn' if data.conditional else ''}.",
+        f"safelight sample {run} -n {-(-GRID // K)} --seed 0 --out samples",
+    )
+    if not data.by_class:
+        return [grid]
+    first = data.by_class[0].seeds
+    about = f"{data.classes[0]}: seeds {first[0]}, {first[1]} to {first[-1]}, and so on in turn."
+    command = f"safelight sample {run} -n {A_CLASS} --seed {first[0]} --out each-class"
+    return [grid, Recipe("Each class", about, command)]

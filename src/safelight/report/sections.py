@@ -1,0 +1,153 @@
+"""What the page says and shows of a run, from `ReportData`, ready to be placed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from torch import Tensor
+
+from safelight.data.splits import SPLITS
+from safelight.report import plots, words
+from safelight.report.collect import ReportData, Samples
+from safelight.report.pictures import Picture, picture, sheet, spread
+
+MOST_FRAMES = 36
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture, what hovering over it tells, and what stands under it."""
+
+    picture: Picture
+    title: str
+
+
+def headline(data: ReportData) -> str:
+    """The run in one sentence."""
+    summary = data.summary
+    kind = "A class-conditional" if data.conditional else "An unconditional"
+    classes = f", {words.plural(len(data.pictures.classes), 'class', 'classes')}"
+    c, h, w = data.shape
+    return (
+        f"{kind} diffusion model of {words.large(summary.parameters)} parameters, trained on "
+        f"{words.count(data.copying.training)} images of {data.pictures.name} ({h}×{w}, "
+        f"{words.channels(c)}{classes if data.pictures.classes else ''}) for "
+        f"{words.duration(summary.seconds)} at {words.count(summary.images_per_second)} images a "
+        f"second on {summary.device}, {summary.precision}."
+    )
+
+
+def facts(data: ReportData) -> list[tuple[str, str]]:
+    """(value, name) of the figures under the headline."""
+    summary = data.summary
+    return [
+        (words.large(summary.parameters), "parameters"),
+        (words.count(data.copying.training), "training images"),
+        (words.duration(summary.seconds), "training time"),
+        (words.count(summary.steps), "steps"),
+        (words.large(summary.images_seen), "images seen"),
+        (words.count(summary.images_per_second), "images a second"),
+    ]
+
+
+def sampling(data: ReportData) -> str:
+    """How the pictures were drawn."""
+    calls = words.plural(data.network_calls, "call")
+    return f"Drawn with the averaged weights by {data.sampling}; {calls} of the network a picture."
+
+
+def class_name(data: ReportData, labels: Tensor | None, i: int) -> str:
+    """The class of picture i, to stand behind its seed; nothing where there are no classes."""
+    return f", class {data.classes[int(labels[i])]}" if labels is not None else ""
+
+
+def gallery(data: ReportData, samples: Samples) -> list[Shown]:
+    titles = [
+        f"seed {seed}{class_name(data, samples.labels, i)}" for i, seed in enumerate(samples.seeds)
+    ]
+    return [
+        Shown(picture(image, f"sample, {title}"), title)
+        for image, title in zip(samples.images, titles, strict=True)
+    ]
+
+
+def by_class(data: ReportData) -> list[tuple[str, list[Shown]]]:
+    names = data.classes[: len(data.by_class)]
+    return [(n, gallery(data, s)) for n, s in zip(names, data.by_class, strict=True)]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One picture on its way from noise."""
+
+    title: str
+    states: list[Picture]
+    guesses: list[Picture]
+
+
+def strips(data: ReportData) -> list[Strip]:
+    return [_strip(data, i) for i in range(len(data.development.seeds))]
+
+
+def _strip(data: ReportData, i: int) -> Strip:
+    way = data.development
+    title = f"seed {way.seeds[i]}{class_name(data, way.labels, i)}"
+    levels = levels_shown(data)
+    states = zip(way.states[:, i], levels, strict=True)
+    guesses = zip(way.guesses[:, i], levels, strict=True)
+    return Strip(
+        title,
+        [picture(x, f"{title}, at noise level {level}") for x, level in states],
+        [picture(x, f"{title}, guessed at noise level {level}") for x, level in guesses],
+    )
+
+
+def levels_shown(data: ReportData) -> list[str]:
+    return [plots.plain(float(f"{level:.2g}")) for level in data.development.levels]
+
+
+@dataclass(frozen=True)
+class Frame:
+    picture: Picture
+    label: str
+
+
+def frames(data: ReportData) -> list[Frame]:
+    """The contact sheets drawn during training, evenly thinned to MOST_FRAMES."""
+    kept = [data.previews[i] for i in spread(data.previews, MOST_FRAMES)]
+    labels = [f"step {words.count(step)}" for step, _ in kept]
+    return [
+        Frame(sheet(path, f"samples at {label}"), label)
+        for (_, path), label in zip(kept, labels, strict=True)
+    ]
+
+
+def film(shown: Sequence[Frame]) -> Markup:
+    """The frames as JSON for the page's script; nothing in it can end the script element."""
+    text = json.dumps([{"uri": f.picture.uri, "label": f.label} for f in shown])
+    return Markup(text.replace("<", "\\u003c"))
+
+
+@dataclass(frozen=True)
+class DataShown:
+    about: str
+    splits: tuple[str, ...]
+    rows: list[tuple[str, list[int]]]
+    totals: list[int]
+    rejected: list[tuple[str, str]]
+
+
+def pictures(data: ReportData) -> DataShown:
+    held = data.pictures
+    splits = tuple(split for split in SPLITS if held.of(split))
+    totals = [held.of(split) for split in splits]
+    c, h, w = data.shape
+    about = (
+        f"{words.plural(sum(totals), 'picture')} from {held.name}, {h}×{w}, {words.channels(c)}. "
+        "Training sees the first split only."
+    )
+    rows = [(name, [counts.get(split, 0) for split in splits]) for name, counts in held.counts]
+    return DataShown(about, splits, rows, totals, list(held.rejected))

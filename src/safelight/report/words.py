@@ -1,0 +1,59 @@
+"""Numbers and facts in words, as a person would write them."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def count(n: float) -> str:
+    """1258 -> "1,258"."""
+    return f"{n:,.0f}"
+
+
+def large(n: float) -> str:
+    """Three significant digits and a unit: 1_123_456 -> "1.12 M"; below 10,000 in full."""
+    if n < 10_000:
+        return count(n)
+    size, unit = next(row for row in UNITS if n >= row[0])
+    return f"{significant(n / size, 3)} {unit}"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """ "1 class", "10 classes"."""
+    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in its two largest units: 151 -> "2 min 31 s"."""
+    if seconds < 60:
+        return f"{significant(seconds, 2)} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (s, "s")]
+    first = next(i for i, (value, _) in enumerate(parts) if value)
+    return " ".join(f"{value} {unit}" for value, unit in parts[first : first + 2] if value)
+
+
+def significant(x: float, digits: int) -> str:
+    """`x` to so many significant digits, without an exponent: (0.01234, 2) -> "0.012"."""
+    if not math.isfinite(x):
+        return "∞" if x > 0 else "−∞" if x < 0 else "not a number"
+    if x == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(x)))
+    rounded = round(x, decimals)
+    return f"{rounded:,.{max(0, decimals)}f}".replace("-", "−")
+
+
+def day(moment: str) -> str:
+    """The day of an ISO 8601 moment: "2025-11-02T03:04:05+00:00" -> "2 November 2025"."""
+    then = datetime.fromisoformat(moment)
+    return f"{then.day} {then:%B %Y}"
+
+
+def channels(c: int) -> str:
+    return "grey" if c == 1 else "colour"
