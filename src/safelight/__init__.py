@@ -1,5 +1,18 @@
 """Safelight trains, samples and judges image generators on one's own pictures."""
 
-from __future__ import annotations
+from safelight.config import Config
+from safelight.errors import UserError
+from safelight.verbs import demo, evaluate, prepare, presets, report, sample, train
 
 __version__ = "0.1.0"
+__all__ = [
+    "Config",
+    "UserError",
+    "demo",
+    "evaluate",
+    "prepare",
+    "presets",
+    "report",
+    "sample",
+    "train",
+]

@@ -1,0 +1,293 @@
+"""The command line: every command is the function of the same name in `safelight.verbs`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+from safelight import __version__, verbs
+from safelight.config import Config, preset
+from safelight.console import results, status
+from safelight.errors import UserError
+
+USAGE_ERROR, STOPPED = 2, 130
+AUTO = "auto"
+DESCRIPTION = "Train, sample and judge image generators on your own pictures."
+
+Names = Annotated[
+    tuple[str, ...],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="A,B,...",
+        instance_from_str=lambda words: tuple(filter(None, words[0].split(","))),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda names: [",".join(names)],
+    ),
+]
+Count = Annotated[int, arg(aliases=("-n",))]
+Command = Callable[[], object]
+
+
+def prepare(
+    source: Positional[str],
+    /,
+    *,
+    size: int | None = None,
+    out: Path | None = None,
+    classes: Names = (),
+    per_class: int | None = None,
+    split: str | None = None,
+    channels: Literal["auto", "grey", "rgb"] = "auto",
+    labels: Literal["folders", "none"] = "folders",
+    seed: int = 0,
+    workers: int | None = None,
+) -> Command:
+    """Turn a folder or zip of pictures, or a named set, into a cache to train on.
+
+    Args:
+        source: a folder (sub-folders are classes), a zip of one, or digits, mnist,
+            fashion-mnist, cifar10.
+        size: side of the pictures in pixels: the short side is scaled, the centre cut out.
+        out: folder of the cache; in the user's cache folder unless given.
+        classes: only these, such as cat,frog.
+        per_class: as many pictures of each class, over all splits.
+        split: percents for train/validation/test, such as 80/10/10.
+        channels: auto is grey where all pictures are stored so.
+        labels: none ignores the folders' names.
+        seed: decides which pictures, and their split.
+        workers: decoding processes; one for each core unless given.
+    """
+    return partial(
+        verbs.prepare,
+        source,
+        size=size,
+        out=out,
+        classes=classes,
+        per_class=per_class,
+        split=split,
+        channels=channels,
+        labels=labels,
+        seed=seed,
+        workers=workers,
+    )
+
+
+def train_command(base: Config) -> Callable[..., Command]:
+    """The train command, whose options show and start from the configuration `base`."""
+
+    def train(
+        data: Positional[str],
+        /,
+        *,
+        preset: str = AUTO,
+        out: Path | None = None,
+        size: int | None = None,
+        resume: bool = False,
+        config: Annotated[Config, arg(name="")] = base,
+    ) -> Command:
+        """Train a generator; the same command again goes on where it stopped.
+
+        Args:
+            data: a cache, a folder, a zip or a named set.
+            preset: a row of `safelight presets`; auto chooses by the size of the pictures.
+            out: folder of the run; runs/DATA-PRESET unless given.
+            size: prepare the pictures at this size, if they are no cache yet.
+            resume: go on with the run in --out, with all its options.
+            config: all that decides the run.
+        """
+        return partial(
+            verbs.train, data, out=out, preset=preset, config=config, size=size, resume=resume
+        )
+
+    return train
+
+
+def sample(
+    run: Positional[str],
+    /,
+    *,
+    number: Count = 64,
+    classes: Names = (),
+    sampler: str = "heun",
+    steps: int | None = None,
+    guidance: float = 1.0,
+    eta: float = 0.0,
+    variance: str = "small",
+    seed: int = 0,
+    checkpoint: str | None = None,
+    weights: Literal["ema", "raw"] = "ema",
+    out: Path | None = None,
+) -> Command:
+    """Draw images from a run, each from its own seed.
+
+    Args:
+        run: folder of the run.
+        number: images (of each class, where there are classes).
+        classes: only these, such as cat,frog.
+        sampler: heun, ddim or ddpm.
+        steps: solver steps; 18 for heun, 50 for ddim, 1000 for ddpm unless given.
+        guidance: weight of the class; 1 is the model as trained.
+        eta: randomness of ddim, from 0 (none) to 1.
+        variance: of ddpm's steps, small or large.
+        seed: the first seed.
+        checkpoint: a step, such as 1000; the newest unless given.
+        weights: ema is the average over training, raw the last weights.
+        out: RUN/samples/... unless given.
+    """
+    return partial(
+        verbs.sample,
+        run,
+        n=number,
+        classes=classes,
+        sampler=sampler,
+        steps=steps,
+        guidance=guidance,
+        eta=eta,
+        variance=variance,
+        seed=seed,
+        checkpoint=checkpoint,
+        weights=weights,
+        out=out,
+    )
+
+
+def evaluate(
+    source: Positional[str],
+    /,
+    *,
+    against: str | None = None,
+    features: str = "efficientnet-lite0",
+    metrics: Names = ("fd", "kid", "accuracy"),
+    number: Annotated[int | None, arg(aliases=("-n",))] = None,
+    seed: int = 0,
+    sampler: str = "heun",
+    steps: int | None = None,
+    guidance: float = 1.0,
+    json: Path | None = None,
+) -> Command:
+    """Judge images by real ones, with intervals, floors and the protocol.
+
+    Args:
+        source: a run, a cache, cache:split, a folder, a zip or a named set.
+        against: real images, the same; for a run the test split of its data unless given.
+        features: inception, efficientnet-lite0 or classifier.
+        metrics: any of fd, kid, accuracy.
+        number: images of the source; 2,000 of a run, all of a folder unless given.
+        seed: the first seed.
+        sampler: heun, ddim or ddpm.
+        steps: solver steps.
+        guidance: weight of the class.
+        json: write the result to this file too.
+    """
+    return partial(
+        verbs.evaluate,
+        source,
+        against=against,
+        features=features,
+        metrics=metrics,
+        n=number,
+        seed=seed,
+        sampler=sampler,
+        steps=steps,
+        guidance=guidance,
+        json=json,
+    )
+
+
+def report(run: Positional[str], /, *, out: Path | None = None) -> Command:
+    """Write one HTML page about a run, which opens offline.
+
+    Args:
+        run: folder of the run.
+        out: RUN/report.html unless given.
+    """
+    return partial(verbs.report, run, out=out)
+
+
+def presets() -> Command:
+    """List the named configurations of train."""
+    return verbs.presets
+
+
+def demo(*, out: Path = Path("demo"), budget: str = "150s") -> Command:
+    """The whole way on the 1,797 handwritten digits that scikit-learn ships.
+
+    Args:
+        out: where the cache, the run and its report go.
+        budget: of the training.
+    """
+    return partial(verbs.demo, out=out, budget=budget)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Exit status 0 when done, 2 for a user's mistake, 130 when stopped by Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        run(words)
+    except UserError as error:
+        status.print(f"safelight: {error}", markup=False, style="red")
+        sys.exit(USAGE_ERROR)
+    except KeyboardInterrupt as stop:
+        status.print(f"safelight: {stop or 'stopped; nothing is half-written'}", markup=False)
+        sys.exit(STOPPED)
+    except BrokenPipeError:  # `safelight ... | head`
+        sys.stderr.close()
+
+
+def run(words: Sequence[str]) -> None:
+    if list(words) in (["--version"], ["-V"]):
+        results.print(f"safelight {__version__}")
+        return
+    command = parse(words, base_config(words))
+    if asks_for_auto(command):
+        # The preset depends on the pictures, and the other options change that preset.
+        options = command.keywords
+        name = verbs.preset_of(command.args[0], options["size"])
+        command = parse([*words, "--preset", name], preset(name))
+    command()
+
+
+def parse(words: Sequence[str], base: Config) -> partial[object]:
+    """What the words ask for, ready to be called; raises UserError in one line."""
+    app = tyro.extras.SubcommandApp()
+    for command in (prepare, train_command(base), sample, evaluate, report, presets, demo):
+        app.command(command)
+    wrong = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(wrong):
+            return app.cli(prog="safelight", description=DESCRIPTION, args=words, config=())  # type: ignore[no-any-return]
+    except SystemExit as end:
+        if end.code:
+            raise UserError(one_line(wrong.getvalue())) from None
+        raise
+
+
+def base_config(words: Sequence[str]) -> Config:
+    """The configuration that a `--preset NAME` among the words names."""
+    for word, following in zip(words, [*words[1:], AUTO], strict=True):
+        name = following if word == "--preset" else word.removeprefix("--preset=")
+        if name != word and name != AUTO:
+            return preset(name)
+    return Config()
+
+
+def asks_for_auto(command: partial[object]) -> bool:
+    options = command.keywords
+    return command.func is verbs.train and options["preset"] == AUTO and not options["resume"]
+
+
+def one_line(boxed: str) -> str:
+    """The parser's framed message in one line."""
+    lines = [line.strip("│ ") for line in boxed.splitlines() if not re.match(r"[╭╰]", line)]
+    text = " ".join(line for line in lines if line.strip("─"))
+    return re.sub(r"\s+", " ", text).strip()

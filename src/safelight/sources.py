@@ -1,0 +1,50 @@
+"""SOURCE of the commands: a run, a cache, cache:split, a folder, a zip or a named set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safelight.data.cache import Cache
+from safelight.data.prepare import open_data
+from safelight.errors import UserError
+from safelight.training.run import Run
+
+
+def is_run(source: str | Path) -> bool:
+    return (Path(source).expanduser() / "config.yaml").is_file()
+
+
+def open_source(source: str | Path, size: int | None = None) -> Run | Cache:
+    """What `source` names; pictures that are no cache yet are prepared at `size` first."""
+    if is_run(source):
+        return Run.open(Path(source).expanduser())
+    return open_data(source, size=size)
+
+
+def real_images(against: str | Path | None, source: Run | Cache) -> Cache:
+    """The real images to judge by; for a run, its own held-out test split unless others are named.
+
+    Pictures that are no cache yet are prepared at the size of the source's images.
+    """
+    if against is not None:
+        size = source.file.shape[1] if isinstance(source, Run) else source.shape[1]
+        found = open_source(against, size)
+        if isinstance(found, Run):
+            raise UserError(
+                f"{against} is a run; --against takes real images, such as its data: "
+                f"{found.file.cache}:test"
+            )
+        return found
+    if isinstance(source, Run):
+        return source.cache().subset("test")
+    raise UserError("name the real images to judge by with --against CACHE:test (or a folder)")
+
+
+def sibling(cache: Cache, split: str) -> Cache | None:
+    """The split of that name beside `cache`, which is another split of the same pictures."""
+    if cache.split in (None, split):
+        return None
+    try:
+        return Cache.open(cache.path, split)
+    except UserError:
+        return None

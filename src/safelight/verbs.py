@@ -1,0 +1,247 @@
+"""The commands as functions: `safelight train` on the command line is `safelight.train` here.
+
+What they need is imported when they are called: `safelight --help` and the processes that decode
+pictures should not wait for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from safelight import config as configuration
+from safelight.config import Config
+from safelight.console import results, say
+from safelight.errors import UserError
+from safelight.files import write_json
+
+if TYPE_CHECKING:
+    from safelight.data.cache import Cache
+    from safelight.evaluation.estimate import Evaluation
+    from safelight.training.run import Run
+    from safelight.training.source import Sampling
+
+PRESET_SIZES = ((16, "tiny"), (32, "small"), (64, "medium"))  # up to so many pixels; else large
+
+
+def prepare(
+    source: str | Path,
+    *,
+    size: int | None = None,
+    out: Path | str | None = None,
+    classes: Sequence[str] = (),
+    per_class: int | None = None,
+    split: str | None = None,
+    channels: str = "auto",
+    labels: str = "folders",
+    seed: int = 0,
+    workers: int | None = None,
+) -> Cache:
+    """Turn pictures into a cache; `safelight.data.prepare.prepare` says what each option does."""
+    from safelight.data import prepare as data
+
+    return data.prepare(
+        source,
+        size=size,
+        out=None if out is None else Path(out),
+        classes=classes,
+        per_class=per_class,
+        split=split,
+        channels=channels,  # type: ignore[arg-type]
+        labels=labels,  # type: ignore[arg-type]
+        seed=seed,
+        workers=workers,
+    )
+
+
+def train(
+    data: str | Path,
+    *,
+    out: Path | str | None = None,
+    preset: str = "auto",
+    budget: str | None = None,
+    config: Config | None = None,
+    size: int | None = None,
+    resume: bool = False,
+) -> Run:
+    """Train on a cache, a folder, a zip or a named set; goes on where `out` holds this run.
+
+    Args:
+        out: folder of the run; runs/<data>-<preset> unless given.
+        preset: a row of `PRESETS`; "auto" chooses by the size of the pictures.
+        budget: 90s, 10m, 5000steps, 20epochs, 500kimg; replaces the configuration's.
+        config: the whole configuration, in place of a preset.
+        size: prepare the pictures at this size, if they are no cache yet.
+        resume: take everything from the run in `out`.
+    """
+    from safelight.data.prepare import open_data
+    from safelight.training import train as training
+    from safelight.training.run import Run
+
+    cache = open_data(data, size=size)
+    if cache.split is not None:
+        raise UserError(f"{data} names a split; give the cache, whose training split is used")
+    name = preset_of(cache.path) if preset == "auto" else preset
+    out = Path(out or Path("runs") / f"{cache.name}-{name}")
+    if resume:
+        config = Run.open(out).config
+    elif config is None:
+        config = configuration.preset(name)
+    if budget is not None and not resume:
+        config = config.model_copy(update={"budget": budget})
+    run = training.train(cache, config, out)
+    say(f"trained {run.path}: {run.summary.steps:,} steps, {run.summary.images_seen:,} images")
+    say(f"next: safelight sample {run.path}   or   safelight report {run.path}")
+    return run
+
+
+def preset_of(data: str | Path, size: int | None = None) -> str:
+    """The preset meant for pictures of the size that these have."""
+    from safelight.data.prepare import open_data
+
+    _, height, _ = open_data(data, size=size).shape
+    return next((name for largest, name in PRESET_SIZES if height <= largest), "large")
+
+
+def sample(
+    run: str | Path,
+    *,
+    n: int = 64,
+    classes: Sequence[str] = (),
+    sampler: str = "heun",
+    steps: int | None = None,
+    guidance: float = 1.0,
+    eta: float = 0.0,
+    variance: str = "small",
+    seed: int = 0,
+    checkpoint: str | None = None,
+    weights: str = "ema",
+    out: Path | str | None = None,
+) -> Path:
+    """Draw n images (of each class, where there are classes) into a folder; returns the folder.
+
+    Args:
+        classes: only these.
+        sampler: a row of `samplers.steps.SAMPLERS`: heun, ddim or ddpm.
+        steps: the sampler's usual number unless given.
+        guidance: weight of the class; 1 is the model as trained.
+        eta: randomness of ddim, 0 to 1. variance: of ddpm, small or large.
+        seed: the first seed; each image has its own.
+        checkpoint: a step, such as 1000; the newest unless given.
+        weights: ema (the average) or raw.
+        out: RUN/samples/<sampler>-<step> unless given.
+    """
+    from safelight.sampling import seeds_of, write_samples
+    from safelight.training.run import Run
+
+    if n < 1:
+        raise UserError(f"-n {n} asks for no image; give 1 or more")
+    opened = Run.open(Path(run))
+    sampling = _sampling(sampler, steps, guidance, eta, variance)
+    source = opened.source(sampling, checkpoint, weights)
+    seeds = seeds_of(source, n, classes, seed)
+    step = opened.checkpoint(checkpoint).step
+    place = Path(out) if out else opened.path / "samples" / f"{sampler}-{source.steps}-step-{step}"
+    folder = write_samples(source, seeds, place)
+    say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {folder / 'grid.png'}")
+    return folder
+
+
+def evaluate(
+    source: str | Path,
+    *,
+    against: str | Path | None = None,
+    features: str = "efficientnet-lite0",
+    metrics: Sequence[str] = ("fd", "kid", "accuracy"),
+    n: int | None = None,
+    seed: int = 0,
+    sampler: str = "heun",
+    steps: int | None = None,
+    guidance: float = 1.0,
+    json: Path | str | None = None,
+) -> Evaluation:
+    """Judge a source of images by real ones; a run's results are kept in its metrics.json.
+
+    Args:
+        source: run, cache, cache:split, folder, zip or named set.
+        against: the same, real; for a run, the test split of its own data unless given.
+        features: a row of `evaluation.features.FEATURES`.
+        metrics: fd, kid, accuracy.
+        n: images of the source; 2,000 of a model and all of a folder unless given.
+        json: write the evaluation there too.
+    """
+    from safelight import evaluation
+    from safelight.evaluation.evaluate import evaluate as judge
+    from safelight.sources import open_source, real_images, sibling
+    from safelight.training.run import Run
+
+    opened = open_source(source)
+    real = real_images(against, opened)
+    sampling = _sampling(sampler, steps, guidance, 0.0, "small")
+    judged = judge(
+        opened.source(sampling) if isinstance(opened, Run) else opened,
+        real,
+        pool=sibling(real, "train"),
+        train=sibling(real, "train"),
+        features=features,
+        metrics=metrics,
+        n=n,
+        seed=seed,
+    )
+    if isinstance(opened, Run):
+        opened.add_evaluation(judged.to_json())
+    if json is not None:
+        write_json(Path(json), judged.to_json())
+    say(evaluation.table(judged))
+    return judged
+
+
+def report(run: str | Path, *, out: Path | str | None = None) -> Path:
+    """Write one self-contained HTML page about a run: RUN/report.html unless told otherwise."""
+    from safelight.report.page import report as write
+    from safelight.training.run import Run
+
+    page = write(Run.open(Path(run)), None if out is None else Path(out))
+    say(f"report: {page} (open it in a browser; it needs no network)")
+    return page
+
+
+def presets() -> dict[str, Config]:
+    """Print and return the named configurations of `train`."""
+    from safelight.training.learners import build_denoiser
+
+    table = Table("preset", "widths", "attention at", "batch", "learning rate", "parameters")
+    for name, config in configuration.PRESETS.items():
+        denoiser = build_denoiser(config, (3, 64, 64), 0, 0.5)
+        parameters = sum(p.numel() for p in denoiser.parameters())
+        net, optimiser = config.net, config.optimiser
+        widths = " ".join(map(str, net.widths))
+        attention = " ".join(map(str, net.attention)) or "-"
+        row = (name, widths, attention, str(optimiser.batch), f"{optimiser.lr:g}")
+        table.add_row(*row, f"{parameters / 1e6:.1f} M")
+    results.print(table)
+    return dict(configuration.PRESETS)
+
+
+def demo(*, out: Path | str = "demo", budget: str = "150s") -> Path:
+    """Prepare, train, sample, evaluate and report on scikit-learn's digits; returns the report."""
+    out = Path(out)
+    cache, run = out / "digits", out / "run"
+    prepare("digits", out=cache, split="70/5/25")
+    train(cache, out=run, budget=budget)
+    sample(run, n=50, out=run / "samples" / "demo")
+    evaluate(run, features="classifier", metrics=("accuracy", "kid"), n=500)
+    page = report(run)
+    say(f"the same with your own pictures: safelight train FOLDER --size 32 --out {out / 'mine'}")
+    return page
+
+
+def _sampling(
+    sampler: str, steps: int | None, guidance: float, eta: float, variance: str
+) -> Sampling:
+    from safelight.training.source import Sampling
+
+    return Sampling(sampler, steps, guidance, eta, variance)
