@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from safelight.console import progress
 from safelight.data.augment import shift
 from safelight.errors import NonFiniteLoss, TooFewImages, UserError
-from safelight.evaluation.network import Network, device
 from safelight.evaluation.moments import Features, blocks
+from safelight.evaluation.network import Network, device
 from safelight.files import sha256, writing
 from safelight.images import ImageSource, dequantise
 from safelight.seeding import derive, generator
@@ -78,16 +78,21 @@ def classifier(train: ImageSource | None, store: Path, seed: int = 0) -> Classif
     model = build(train.shape, len(train.classes), seed)
     if not _restore(model, path):
         fit(model, train, labels, seed)
+        state = {name: held.contiguous() for name, held in model.state_dict().items()}
         with writing(path) as temporary:
-            save_file(model.state_dict(), temporary)
-    body, head = model.eval()
+            save_file(state, temporary)
+    body, head = model.eval()[0], model[1]
     return Classifier(
         network=_network(body, sha256(path)),
         classes=train.classes,
-        weight=head.weight.detach().double().numpy(),
-        bias=head.bias.detach().double().numpy(),
+        weight=_float64(head, "weight"),
+        bias=_float64(head, "bias"),
         trained_on=f"{train.name} ({train.fingerprint[:8]})",
     )
+
+
+def _float64(layer: nn.Module, name: str) -> NDArray[np.float64]:
+    return layer.get_parameter(name).detach().cpu().double().numpy()
 
 
 def build(shape: tuple[int, int, int], classes: int, seed: int) -> nn.Sequential:

@@ -100,13 +100,14 @@ def transport(S_1: Floats, S_2: Floats) -> Floats:
     eigenvalues, vectors = np.linalg.eigh(_symmetric(L.T @ S_1 @ L))
     kept = eigenvalues > eigenvalues[-1] * len(eigenvalues) * np.finfo(np.float64).eps
     spread = L @ vectors[:, kept] * eigenvalues[kept] ** -0.25
-    return spread @ spread.T
+    A: Floats = spread @ spread.T
+    return A
 
 
 def factor(S: Floats) -> Floats:
     """Some L with S = L Lᵀ, (d, d): Cholesky's, or where S is singular, from its eigenvectors."""
     try:
-        return np.linalg.cholesky(S)
+        return np.asarray(np.linalg.cholesky(S), dtype=np.float64)
     except np.linalg.LinAlgError:
         eigenvalues, vectors = np.linalg.eigh(S)
         L: Floats = vectors * np.sqrt(eigenvalues.clip(min=0.0))

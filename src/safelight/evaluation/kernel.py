@@ -52,15 +52,20 @@ def kernel_distance(generated: Features, reference: Features) -> Interval:
     Only the first AT_MOST rows of each side are used, in tiles of TILE x TILE.
     """
     x, y = generated[:AT_MOST], reference[:AT_MOST]
-    if min(len(x), len(y)) < FEWEST:
-        raise TooFewImages(
-            f"the kernel distance needs at least {FEWEST} images on each side, "
-            f"got {len(x)} generated and {len(y)} reference images; give more images"
-        )
+    require_enough(len(x), len(y))
     xx, yy, xy = kernel_sums(x, x, same=True), kernel_sums(y, y, same=True), kernel_sums(x, y)
     m, n = len(x), len(y)
     within = xx.total / (m * (m - 1)) + yy.total / (n * (n - 1))
     return normal_interval(within - 2.0 * xy.total / (m * n), variance(xx, yy, xy))
+
+
+def require_enough(generated: int, reference: int, dimension: int = 0) -> None:
+    """Raise TooFewImages below FEWEST images a side; the features' dimension does not matter."""
+    if min(generated, reference) < FEWEST:
+        raise TooFewImages(
+            f"the kernel distance needs at least {FEWEST} images on each side, "
+            f"got {generated} generated and {reference} reference images; give more images"
+        )
 
 
 def kernel_sums(x: Features, y: Features, same: bool = False) -> KernelSums:

@@ -7,6 +7,7 @@ BLOCK_ROWS x d; for d = 2,048 that is 85 MB, however many images there are.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,15 @@ Features = NDArray[np.float32]  # (n, d), usually a memory map of a file
 Floats = NDArray[np.float64]
 
 BLOCK_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class SideFeatures:
+    """The features of each side of an evaluation from one network; stand_in may not exist."""
+
+    generated: Features
+    reference: Features
+    stand_in: Features | None
 
 
 def blocks(features: NDArray[Any], rows: int = BLOCK_ROWS) -> Iterator[Floats]:

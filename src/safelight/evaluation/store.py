@@ -79,7 +79,7 @@ def _extract(network: Network, images: Tensor, source: ImageSource) -> Tensor:
     # Without TF32, whose ten bits of mantissa would make features depend on the device.
     exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
     with torch.inference_mode(), exact:
-        features = torch.cat([network.extract(part) for part in images.split(MICRO_BATCH)])
+        features = torch.cat([network.extract(part) for part in torch.split(images, MICRO_BATCH)])
     if not features.isfinite().all():
         raise UserError(
             f"{network.name} gave features that are not finite (NaN or infinity) for images of "
@@ -107,9 +107,9 @@ def _note(written: Path, path: Path, source: ImageSource, network: Network, coun
 def _is_sound(path: Path, count: int, network: Network) -> bool:
     """Whether features are kept there, whole and as they were written."""
     try:
-        note = read_json(path.with_suffix(".json"), "")
+        wanted = read_json(path.with_suffix(".json"), "")["sha256"]
         kept: Features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (DamagedFile, OSError, ValueError):
+    except (DamagedFile, OSError, ValueError, EOFError, KeyError, TypeError):
         return False
     expected = (count, network.dimension)
-    return kept.shape == expected and kept.dtype == np.float32 and note["sha256"] == sha256(path)
+    return kept.shape == expected and kept.dtype == np.float32 and wanted == sha256(path)

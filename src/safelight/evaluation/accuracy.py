@@ -1,0 +1,142 @@
+"""Is each generated image of the class that was asked for? And are real ones?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.errors import UserError
+from safelight.evaluation.classifier import Classifier
+from safelight.evaluation.estimate import Interval, Z
+from safelight.evaluation.moments import SideFeatures
+from safelight.evaluation.plan import Plan, Side, spelled
+from safelight.images import ImageSource
+
+METHOD = "Wilson score interval; covers the sampling of images, not retraining"
+
+# Name, share of the generated images, how many they are, share of the real images.
+Named = tuple[str, Interval, int, Interval | None]
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """The share successes / n with Wilson's score interval (1927); n at least 1.
+
+    (p + z²/2n ± z sqrt(p (1-p) / n + z²/4n²)) / (1 + z²/n), within [0, 1] by itself; it stays
+    open at 0 and at n of n, where the usual ± interval has no width.
+    """
+    p, shrink = successes / n, 1.0 + Z**2 / n
+    centre = (p + Z**2 / (2 * n)) / shrink
+    reach = Z * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / shrink
+    # At p = 0 and p = 1 one end is p itself, but for rounding.
+    return Interval(p, max(min(centre - reach, p), 0.0), min(max(centre + reach, p), 1.0))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many images of each class were seen, and how many were taken for it; both (classes,)."""
+
+    right: NDArray[np.int64]
+    seen: NDArray[np.int64]
+
+    def merge(self, other: Tally) -> Tally:
+        return Tally(self.right + other.right, self.seen + other.seen)
+
+    def share(self) -> Interval:
+        return wilson(int(self.right.sum()), int(self.seen.sum()))
+
+    def share_of(self, label: int) -> Interval | None:
+        """None where no image of this class was seen."""
+        if self.seen[label] == 0:
+            return None
+        return wilson(int(self.right[label]), int(self.seen[label]))
+
+
+def tally(predicted: NDArray[np.int64], asked: NDArray[np.int64], classes: int) -> Tally:
+    """predicted, asked: (n,) labels in 0..classes-1."""
+    return Tally(
+        np.bincount(asked[predicted == asked], minlength=classes),
+        np.bincount(asked, minlength=classes),
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the classifier says of the generated images and, where labelled, of real ones."""
+
+    judge: Classifier
+    generated: Tally
+    real: Tally | None
+
+
+def verdict(judge: Classifier, plan: Plan, features: SideFeatures) -> Verdict:
+    """What the classifier, whose own features these are, says of both sides' images."""
+    asked, real = _asked(plan.generated, judge.classes), _asked(plan.reference, judge.classes)
+    if asked is None:  # a fault of ours: require_judgeable comes first
+        raise ValueError(f"{plan.generated.source.name} has no classes that the classifier knows")
+    count = len(judge.classes)
+    return Verdict(
+        judge,
+        tally(judge.predict(features.generated), asked, count),
+        None if real is None else tally(judge.predict(features.reference), real, count),
+    )
+
+
+def overall(found: Verdict) -> Iterator[Named]:
+    """One share, over all classes."""
+    floor = found.real.share() if found.real else None
+    yield "accuracy", found.generated.share(), int(found.generated.seen.sum()), floor
+
+
+def per_class(found: Verdict) -> Iterator[Named]:
+    """A share for each class of which images were generated."""
+    for label, name in enumerate(found.judge.classes):
+        share = found.generated.share_of(label)
+        if share is not None:
+            floor = found.real.share_of(label) if found.real else None
+            yield f"accuracy[{name}]", share, int(found.generated.seen[label]), floor
+
+
+def require_judgeable(source: ImageSource, against: ImageSource, train: ImageSource | None) -> None:
+    """Raise UserError where a classifier trained on `train` can't judge `source`."""
+    if train is None:
+        raise UserError(
+            "accuracy and the classifier's features need labelled real training images and have "
+            "none; use --features efficientnet-lite0 --metrics fd,kid"
+        )
+    if train.shape != source.shape:
+        raise UserError(
+            f"the classifier's images, {train.name}, are {spelled(train.shape)} and those of "
+            f"{source.name} {spelled(source.shape)}; prepare them at the same size and colour"
+        )
+    if train.fingerprint == against.fingerprint:
+        raise UserError(
+            f"the classifier would be trained and tested on the same images, {train.name}; "
+            "name another split with --against"
+        )
+
+
+def require_classes(source: ImageSource, train: ImageSource | None) -> None:
+    """Raise UserError where the images of `source` have no class that the classifier knows."""
+    if not source.classes:
+        raise UserError(
+            f"accuracy needs images of classes and {source.name} has none; use --metrics fd,kid"
+        )
+    if unknown := sorted(set(source.classes) - set(train.classes if train else ())):
+        raise UserError(
+            f"{source.name} has classes that the classifier's training images lack: "
+            f"{', '.join(unknown)}; take a set that has them, or use --metrics fd,kid"
+        )
+
+
+def _asked(side: Side, classes: tuple[str, ...]) -> NDArray[np.int64] | None:
+    """The class of each image as the classifier numbers it (n,); None where there are none."""
+    labels = side.source.labels(side.seeds)
+    if labels is None or not set(side.source.classes) <= set(classes):
+        return None
+    numbers = np.array([classes.index(name) for name in side.source.classes], dtype=np.int64)
+    asked: NDArray[np.int64] = numbers[labels.numpy()]
+    return asked

@@ -1,0 +1,132 @@
+"""The table of metrics: distances between two feature sets, and shares of right answers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from safelight.evaluation import accuracy, frechet, kernel
+from safelight.evaluation.accuracy import Verdict
+from safelight.evaluation.estimate import Estimate, Interval
+from safelight.evaluation.moments import Features, SideFeatures
+from safelight.evaluation.network import Network
+from safelight.evaluation.plan import Plan, spelled
+from safelight.evaluation.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A row for a distance. `require(generated, reference, dimension)` refuses too few images."""
+
+    metric: str
+    name: str  # on any network
+    published_name: str  # on the network and weights that the literature means by it
+    parameters: str
+    method: str
+    measure: Callable[[Features, Features], Interval]
+    require: Callable[[int, int, int], None]
+
+    def called(self, network: Network) -> str:
+        return self.published_name if network.published else f"{self.name} ({network.name})"
+
+    def check(self, plan: Plan, network: Network) -> None:
+        """Raises TooFewImages, before any image is made."""
+        self.require(len(plan.generated), len(plan.reference), network.dimension)
+
+    def estimate(self, plan: Plan, network: Network, features: SideFeatures) -> Estimate:
+        generated, reference, stand_in = features.generated, features.reference, features.stand_in
+        found = self.measure(generated, reference)
+        return Estimate(
+            self.called(network),
+            found.value,
+            found.low,
+            found.high,
+            n=len(generated),
+            interval=self.method,
+            floor=None if stand_in is None else self.measure(stand_in, reference),
+            protocol=protocol(plan, network, self.metric, self.parameters, plan.stand_in_note),
+        )
+
+
+@dataclass(frozen=True)
+class Share:
+    """A row for shares of images that the classifier takes for the class asked.
+
+    shares: a verdict -> (name, share of the generated images, how many, the same of real ones).
+    """
+
+    metric: str
+    shares: Callable[[Verdict], Iterable[tuple[str, Interval, int, Interval | None]]]
+
+    def estimates(self, plan: Plan, verdict: Verdict) -> list[Estimate]:
+        parameters = f"classifier trained on {verdict.judge.trained_on}"
+        note = f"the held-out real images of {plan.reference.source.name}"
+        if verdict.real is None:
+            note = f"none: {plan.reference.source.name} has no labels that the classifier knows"
+        how = protocol(plan, verdict.judge.network, self.metric, parameters, note)
+        return [
+            Estimate(
+                name, share.value, share.low, share.high, n, accuracy.METHOD, floor, protocol=how
+            )
+            for name, share, n, floor in self.shares(verdict)
+        ]
+
+
+DISTANCES: dict[str, Distance] = {
+    "fd": Distance(
+        metric="fd",
+        name="FD",
+        published_name="FID",
+        parameters="means and covariances (n - 1) in float64",
+        method=frechet.METHOD,
+        measure=frechet.frechet,
+        require=frechet.require_full_rank,
+    ),
+    "kid": Distance(
+        metric="kid",
+        name="KID",
+        published_name="KID",
+        parameters=kernel.PARAMETERS,
+        method=kernel.METHOD,
+        measure=kernel.kernel_distance,
+        require=kernel.require_enough,
+    ),
+}
+SHARES: dict[str, Share] = {
+    "accuracy": Share("accuracy", accuracy.overall),
+    "accuracy-per-class": Share("accuracy-per-class", accuracy.per_class),
+}
+METRICS: dict[str, Distance | Share] = {**DISTANCES, **SHARES}
+
+
+def protocol(
+    plan: Plan, network: Network, metric: str, parameters: str, floor_images: str
+) -> Protocol:
+    reference = plan.reference.source
+    return Protocol(
+        metric=metric,
+        parameters=parameters,
+        network=network.name,
+        dimension=network.dimension,
+        weights=network.weights,
+        resize=network.resize,
+        image=spelled(reference.shape),
+        generated=len(plan.generated),
+        reference=len(plan.reference),
+        reference_fingerprint=reference.fingerprint,
+        seed=plan.seed,
+        reference_name=reference.name,
+        floor_images=floor_images,
+        software=_software(),
+    )
+
+
+def _software() -> str:
+    ours = importlib.metadata.version("safelight")
+    python = platform.python_version()
+    return f"safelight {ours}, torch {torch.__version__}, numpy {np.__version__}, Python {python}"

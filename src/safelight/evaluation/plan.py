@@ -1,0 +1,132 @@
+"""Which images stand on which side: decided, and refused, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from safelight.errors import TooFewImages, UserError
+from safelight.images import ImageSource
+from safelight.seeding import generator
+
+MODEL_IMAGES = 2_000  # how many images of a model are judged unless the caller says
+SEED_STRIDE = 1_000_000  # a model's images of evaluation seed s have the seeds s * SEED_STRIDE + i
+
+
+@dataclass(frozen=True)
+class Side:
+    """Images of a source, by their seeds."""
+
+    source: ImageSource
+    seeds: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The three sides of an evaluation.
+
+    stand_in: real images in the generated ones' place, as many as those, none of them in the
+    reference; None where there are not enough. stand_in_note says which they are, or why none.
+    """
+
+    generated: Side
+    reference: Side
+    stand_in: Side | None
+    stand_in_note: str
+    seed: int
+
+
+def plan(
+    source: ImageSource, against: ImageSource, pool: ImageSource | None, n: int | None, seed: int
+) -> Plan:
+    """Draw the sides; raises UserError where they can't be compared.
+
+    The reference has as many images as the generated set, or all of `against` if it has fewer.
+    """
+    _require_comparable(source, against, pool)
+    generated = Side(source, _generated_seeds(source, n, seed))
+    shuffled = _shuffled(against, seed, "reference")
+    count = len(generated)
+    if pool is None and len(shuffled) >= 2 * count:
+        stand_in = Side(against, sorted(shuffled[count : 2 * count]))
+        note = f"{count:,} images of {against.name}, divided at random from the reference"
+    elif pool is not None and _stored(pool) >= count:
+        stand_in = Side(pool, sorted(_shuffled(pool, seed, "pool")[:count]))
+        note = f"{count:,} images of {pool.name}"
+    else:
+        stand_in, note = None, _no_stand_in(against, pool, count)
+    reference = Side(against, sorted(shuffled[:count]))
+    return Plan(generated, reference, stand_in, note, seed)
+
+
+def _no_stand_in(against: ImageSource, pool: ImageSource | None, count: int) -> str:
+    if pool is None:
+        return f"none: it takes {2 * count:,} real images, {against.name} has {against.count:,}"
+    return f"none: it takes {count:,} further real images, {pool.name} has {pool.count:,}"
+
+
+def _generated_seeds(source: ImageSource, n: int | None, seed: int) -> Sequence[int]:
+    if n is not None and n < 2:
+        raise TooFewImages(f"an evaluation needs at least 2 images, got {n}; give a larger -n")
+    if source.count is None:
+        start = seed * SEED_STRIDE
+        return range(start, start + (n or MODEL_IMAGES))
+    if _stored(source) < (n or 2):
+        raise TooFewImages(
+            f"{source.name} has {source.count} images and {n or 2} are needed; "
+            "add images, or give a smaller -n"
+        )
+    if n is None or n == source.count:
+        return range(source.count)
+    return sorted(_shuffled(source, seed, "generated")[:n])
+
+
+def _shuffled(source: ImageSource, seed: int, purpose: str) -> list[int]:
+    drawn = torch.randperm(_stored(source), generator=generator(seed, "evaluation", purpose))
+    order: list[int] = drawn.tolist()
+    return order
+
+
+def _stored(source: ImageSource) -> int:
+    if source.count is None:
+        raise UserError(
+            f"{source.name} is a model, and real pictures are needed to compare against; "
+            "give a data set, a cache or a folder"
+        )
+    return source.count
+
+
+def _require_comparable(
+    source: ImageSource, against: ImageSource, pool: ImageSource | None
+) -> None:
+    if _stored(against) < 2:
+        raise TooFewImages(
+            f"{against.name} has {against.count} images and an evaluation compares with at least "
+            "2; give a larger set with --against"
+        )
+    for other in (against, *([pool] if pool else [])):
+        if other.shape != source.shape:
+            raise UserError(
+                f"{source.name} has images of {spelled(source.shape)} and {other.name} of "
+                f"{spelled(other.shape)} (channels x height x width); prepare the pictures of "
+                "one again at the other's size and colour"
+            )
+    if source.fingerprint == against.fingerprint:
+        raise UserError(
+            f"{source.name} and {against.name} are the same images, so every distance would be "
+            "zero; name another split or set with --against"
+        )
+    if pool is not None and pool.fingerprint == against.fingerprint:
+        raise UserError(
+            f"{against.name} can't be the reference and its own stand-in; "
+            "give further real images for the floor, or none"
+        )
+
+
+def spelled(shape: tuple[int, int, int]) -> str:
+    return "x".join(map(str, shape))
