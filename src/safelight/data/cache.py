@@ -1,0 +1,174 @@
+"""Reading a cache: pictures by their positions, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from safelight.data.decode import Channels
+from safelight.data.meta import FILE, Meta, read_meta
+from safelight.data.named import NAMED
+from safelight.data.splits import SPLITS
+from safelight.data.stored import Arrays, ImageFile, is_cache
+from safelight.errors import UserError
+
+__all__ = ["SPLITS", "Cache", "open_data"]
+
+
+def open_data(
+    source: str | Path,
+    *,
+    size: int | None = None,
+    classes: Sequence[str] = (),
+    per_class: int | None = None,
+    split: str | None = None,
+    channels: Channels = "auto",
+    labels: Literal["folders", "none"] = "folders",
+    seed: int = 0,
+    workers: int | None = None,
+) -> Cache:
+    """The cache of `source`: a cache, `cache:split`, a folder, a zip or a named set.
+
+    What is not a cache is prepared first, into the user's cache folder, with these options (see
+    `prepare`); a cache keeps those that it was made with. A folder called like a named set is
+    meant by ./NAME.
+    """
+    from safelight.data.prepare import prepare  # it reads back what it made, by this module
+
+    what, part = _without_split(source)
+    if not (isinstance(what, str) and what in NAMED) and is_cache(Path(what)):
+        cache = Cache.open(Path(what))
+        if size not in (None, cache.meta.size):
+            raise UserError(
+                f"the cache {what} holds {cache.meta.size}x{cache.meta.size} pictures, not "
+                f"{size}x{size}; prepare {cache.meta.source} again with --size {size}"
+            )
+    else:
+        cache = prepare(
+            what,
+            size=size,
+            classes=classes,
+            per_class=per_class,
+            split=split,
+            channels=channels,
+            labels=labels,
+            seed=seed,
+            workers=workers,
+        )
+    return cache if part is None else cache.subset(part)
+
+
+def _without_split(source: str | Path) -> tuple[str | Path, str | None]:
+    """'cache:test' -> ('cache', 'test'); a path that exists as it stands is left alone."""
+    if isinstance(source, Path) or Path(source).exists():
+        return source, None
+    what, colon, part = source.rpartition(":")
+    if colon and (part in SPLITS or what in NAMED or Path(what).exists()):
+        return what, part
+    return source, None
+
+
+class Cache:
+    """A cache, or a view of one of its splits. It is an ImageSource of stored pictures.
+
+    Pictures are read at their place in the file and not through a memory map: the pages of a map
+    count as the process's own memory, which would then grow with the data set.
+    """
+
+    path: Path
+    meta: Meta
+    split: str | None
+
+    def __init__(
+        self, path: Path, meta: Meta, arrays: Arrays, split: str | None, file: ImageFile
+    ) -> None:
+        self.path, self.meta, self.split = path, meta, split
+        self._arrays, self._file = arrays, file
+        self._positions: NDArray[np.int64] | None = None
+        if split is not None:
+            self._positions = np.flatnonzero(arrays.splits == SPLITS.index(split))
+
+    @classmethod
+    def open(cls, path: Path, split: str | None = None) -> Cache:
+        """Raises UserError where there is no cache, DamagedFile where it can't be trusted."""
+        path = Path(path)
+        if not (path / FILE).exists() and not is_cache(path):
+            raise UserError(
+                f"there is no cache at {path}; make one: safelight prepare PICTURES --out {path}"
+            )
+        meta = read_meta(path)
+        cache = cls(path, meta, Arrays.read(path, meta), None, ImageFile(path, meta))
+        return cache if split is None else cache.subset(split)
+
+    @property
+    def name(self) -> str:
+        return self.meta.name if self.split is None else f"{self.meta.name}:{self.split}"
+
+    @property
+    def fingerprint(self) -> str:
+        hashes = [self.meta.hashes[key] for key in ("images", "labels", "splits")]
+        what = json.dumps([self.meta.shape, self.meta.classes, hashes, self.split])
+        return hashlib.sha256(what.encode()).hexdigest()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.meta.shape[1:]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.meta.classes
+
+    @property
+    def count(self) -> int:
+        return self.meta.count if self._positions is None else len(self._positions)
+
+    def subset(self, split: str) -> Cache:
+        """The pictures of one split. Raises UserError where it is unknown or empty."""
+        counts = {name: int((self._arrays.splits == i).sum()) for i, name in enumerate(SPLITS)}
+        if counts.get(split, 0) == 0:
+            what = "is empty" if split in counts else "is unknown"
+            listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
+            raise UserError(f"the split {split!r} of {self.path} {what}; it has {listed}")
+        return Cache(self.path, self.meta, self._arrays, split, self._file)
+
+    def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
+        """uint8 (b, c, h, w); seeds are positions in 0..count-1."""
+        return torch.from_numpy(self.read(np.asarray(seeds, np.int64)))
+
+    def labels(self, seeds: Sequence[int]) -> Tensor | None:
+        """int64 (b,); None where there are no classes."""
+        everything = self.class_labels()
+        if everything is None:
+            return None
+        positions = self._checked(np.asarray(seeds, np.int64))
+        return torch.from_numpy(everything[positions])
+
+    def class_labels(self) -> NDArray[np.int64] | None:
+        """The labels of all pictures here, (count,); None where there are no classes."""
+        if not self.classes:
+            return None
+        whole = self._arrays.labels
+        return whole if self._positions is None else whole[self._positions]
+
+    def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """uint8 (b, c, h, w). Raises DamagedFile where the file has become shorter."""
+        positions = self._checked(positions)
+        return self._file.read(positions if self._positions is None else self._positions[positions])
+
+    def verify(self) -> None:
+        """Read all pixels and compare their hash; raises DamagedFile where they were changed."""
+        self._file.verify()
+
+    def _checked(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        if len(positions) and (positions.min() < 0 or positions.max() >= self.count):
+            wrong = positions.min() if positions.min() < 0 else positions.max()
+            raise UserError(f"{self.name} has the pictures 0 to {self.count - 1}, not {wrong}")
+        return positions

@@ -1,0 +1,204 @@
+"""One picture file -> uint8 pixels.
+
+The processes that decode import this module, so it must not import torch: a process with torch
+takes seconds to start and hundreds of megabytes to hold.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
+Channels = Literal["auto", "grey", "rgb"]
+Size = tuple[int, int]  # width, height
+
+# A picture is decoded whole: 89 million pixels are 270 MB. Pillow warns from 89.5 million on.
+MAX_PIXELS = 89_000_000
+MAX_ASPECT = 10  # beyond it, the square in the middle shows next to nothing of the picture
+MAX_BYTES = 256 * 2**20  # of one file: it is read whole
+
+# Only plain pixel formats: Pillow would start Ghostscript for an EPS file named .jpg.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "MPO")
+SUFFIXES = frozenset(
+    f".{ending}"
+    for kind in ("jpg jpeg jpe jfif", "png apng gif bmp webp", "tif tiff", "ppm pgm pbm pnm")
+    for ending in kind.split()
+)
+
+RESAMPLING = Image.Resampling.LANCZOS
+RESIZE = "square crop in the middle, then Pillow's antialiased Lanczos filter"
+# JPEG can decode at 1/2, 1/4 or 1/8. From three times the wanted size on, Lanczos hides it.
+DRAFT_MARGIN = 3
+
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
+ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+DEEP_FORMATS = frozenset({"PNG", "PPM"})  # here Pillow's 32-bit mode holds 0..65535
+
+UPRIGHT = {  # EXIF orientation (tag 274) -> what turns the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+ORIENTATION = 274
+
+
+class RejectedPicture(Exception):
+    """This file gives no picture; the message says why, in a few words."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a run of files became.
+
+    `pixels` is (m, c, size, size) uint8 with one row for each file that is not rejected;
+    `found` holds each file's own width and height, or the reason why it was rejected.
+    """
+
+    pixels: NDArray[np.uint8]
+    found: Sequence[Size | str]
+
+
+def decode(data: bytes, size: int, channels: Channels) -> tuple[Image.Image, Size]:
+    """The picture in `data` as a size x size image of mode L or RGB, and its own (w, h).
+
+    Raises RejectedPicture.
+    """
+    if not data:
+        raise RejectedPicture("empty file")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            found = image.size
+            _refuse_extremes(found)
+            _draft(image, size)
+            image.load()
+            return square(_eight_bits(_upright(image), channels), size), found
+    except RejectedPicture:
+        raise
+    except UnidentifiedImageError as error:
+        raise RejectedPicture("not a picture in a format that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise RejectedPicture(f"more than {MAX_PIXELS // 10**6} million pixels") from error
+    # Pillow's readers raise nearly every exception there is on damaged files.
+    except Exception as error:
+        raise RejectedPicture(f"damaged: {error or type(error).__name__}") from error
+
+
+def own_size(read: Callable[[str], bytes], name: str) -> Size | None:
+    """(w, h) from the file's header; None where `decode` would reject it for what it is."""
+    try:
+        with Image.open(io.BytesIO(read(name)), formats=FORMATS) as image:
+            _refuse_extremes(image.size)
+            return image.size
+    except Exception:  # `decode` will say why
+        return None
+
+
+def _refuse_extremes(size: Size) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        millions = MAX_PIXELS // 10**6
+        raise RejectedPicture(f"{width}x{height} is more than {millions} million pixels")
+    if max(size) > MAX_ASPECT * min(size):
+        raise RejectedPicture(f"{width}x{height} is more than {MAX_ASPECT} times as long as wide")
+
+
+def _draft(image: Image.Image, size: int) -> None:
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and min(image.size) > DRAFT_MARGIN * size:
+        image.draft(None, (DRAFT_MARGIN * size, DRAFT_MARGIN * size))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says."""
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF data: the pixels may still be good
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _eight_bits(image: Image.Image, channels: Channels) -> Image.Image:
+    """Mode L or RGB: alpha over white, 16 bits scaled to 8, palette and CMYK converted."""
+    grey = image.mode in GREY_MODES
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP_FORMATS):
+        image = _from_sixteen_bits(image)
+    elif image.mode in ("I", "F"):
+        raise RejectedPicture("32-bit pixels have no known white; save it with 8 or 16 bits")
+    elif image.mode in ALPHA_MODES or "transparency" in image.info:
+        image = _over_white(image, "L" if grey else "RGB")
+    wanted = {"auto": "L" if grey else "RGB", "grey": "L", "rgb": "RGB"}[channels]
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """65535 -> 255. Pillow's own conversion would clip at 255 and leave a white picture."""
+    levels = np.asarray(image).astype(np.int64)
+    return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def _over_white(image: Image.Image, mode: str) -> Image.Image:
+    layered = image.convert("LA" if mode == "L" else "RGBA")
+    white = Image.new(mode, image.size, "white")
+    white.paste(layered.convert(mode), mask=layered.getchannel("A"))
+    return white
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """The square in the middle, resized with antialiasing to size x size."""
+    width, height = image.size
+    if width == height == size:
+        return image
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image.resize((size, size), RESAMPLING, box=(left, top, left + side, top + side))
+
+
+def pixels_of(images: Sequence[Image.Image], size: int) -> NDArray[np.uint8]:
+    """(m, c, size, size); c is 3 as soon as one of the images has colour."""
+    mode = "L" if all(image.mode == "L" for image in images) else "RGB"
+    c = len(mode)
+    data = b"".join(
+        (image if image.mode == mode else image.convert(mode)).tobytes() for image in images
+    )
+    stacked = np.frombuffer(data, np.uint8).reshape(len(images), size, size, c)
+    return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
+
+
+def decode_batch(
+    read: Callable[[str], bytes], names: Sequence[str], size: int, channels: Channels
+) -> Batch:
+    """Decode these files in order; a file that gives no picture is a reason in `found`."""
+    images: list[Image.Image] = []
+    found: list[Size | str] = []
+    with warnings.catch_warnings():  # Pillow's warnings say nothing that the outcome does not
+        warnings.simplefilter("ignore")
+        for name in names:
+            try:
+                image, own = decode(_bytes_of(read, name), size, channels)
+                images.append(image)
+                found.append(own)
+            except RejectedPicture as reason:
+                found.append(str(reason))
+    return Batch(pixels_of(images, size), found)
+
+
+def _bytes_of(read: Callable[[str], bytes], name: str) -> bytes:
+    try:
+        return read(name)
+    except PermissionError as error:
+        raise RejectedPicture("no permission to read it") from error
+    except FileNotFoundError as error:
+        raise RejectedPicture("not there any more, or a broken link") from error
+    # A damaged archive raises BadZipFile, zlib.error, EOFError, NotImplementedError and others.
+    except Exception as error:
+        raise RejectedPicture(f"cannot be read: {error or type(error).__name__}") from error

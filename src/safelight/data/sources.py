@@ -1,0 +1,292 @@
+"""What pictures there are: in a folder, in a zip, or under a well-known name."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import unicodedata
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.data.decode import MAX_BYTES, SUFFIXES
+from safelight.data.splits import SPLITS
+from safelight.errors import UserError
+
+# The names of top-level folders that are splits and not classes.
+SPLIT_FOLDERS = {
+    "train": "train",
+    "test": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+}
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A file that gives no picture, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file. `key` is how it is read; `parts` are its folders and its name."""
+
+    key: str
+    parts: tuple[str, ...]
+    size: int
+    stamp: int  # modification time in a folder, checksum in a zip
+
+
+@dataclass
+class Found:
+    """All that a walk saw."""
+
+    entries: list[Entry] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The n pictures of a source in their order.
+
+    `labels` are positions in `classes` (all 0 where there are none), `splits` positions in SPLITS.
+    `pixels` (n, c, h, w) are there at once for a named set, and decoded from files otherwise.
+    """
+
+    names: Sequence[str]
+    sizes: Sequence[int]  # bytes
+    labels: Labels
+    splits: NDArray[np.uint8] | None
+    classes: tuple[str, ...]
+    ignored: dict[str, int] = field(default_factory=dict)
+    rejected: tuple[Rejection, ...] = ()
+    pixels: NDArray[np.uint8] | None = None
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """The classes, or one stratum of everything."""
+        return self.classes or ("",)
+
+    def taken(self, keep: NDArray[np.bool_]) -> Listing:
+        """Only the pictures where `keep` is true."""
+        where = np.flatnonzero(keep).tolist()
+        return replace(
+            self,
+            names=[self.names[i] for i in where],
+            sizes=[self.sizes[i] for i in where],
+            labels=self.labels[where],
+            splits=None if self.splits is None else self.splits[where],
+            pixels=None if self.pixels is None else self.pixels[where],
+        )
+
+
+def walk_folder(root: Path) -> Found:
+    """All files under `root`; hidden ones and loops of links are left out."""
+    found = Found()
+    _walk(str(root), (), frozenset(), found)
+    return found
+
+
+def _walk(
+    folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]], to: Found
+) -> None:
+    try:
+        status = os.stat(folder)  # noqa: PTH116 (a Path for each of 100,000 files is slow)
+        here = (status.st_dev, status.st_ino)
+        if here in above:  # a link to a folder that we are in
+            return
+        with os.scandir(folder) as listed:
+            items = sorted(listed, key=lambda item: item.name)
+    except PermissionError:
+        to.rejected.append(Rejection("/".join(parts), "no permission to read this folder"))
+        return
+    except OSError as error:  # a link to itself, a folder that has just gone
+        to.rejected.append(Rejection("/".join(parts), f"cannot be read: {error.strerror}"))
+        return
+    for item in items:
+        if item.name.startswith(".") or item.name == "__MACOSX":
+            continue
+        if _is_folder(item):
+            _walk(item.path, (*parts, item.name), above | {here}, to)
+        else:
+            _add_file(item, parts, to)
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _add_file(item: os.DirEntry[str], parts: tuple[str, ...], to: Found) -> None:
+    key = "/".join((*parts, item.name))
+    if _suffix(item.name) not in SUFFIXES:
+        to.ignored[_suffix(item.name)] += 1
+        return
+    try:
+        status = item.stat()
+        if not item.is_file():
+            to.rejected.append(Rejection(key, "not a file"))
+            return
+    except OSError as error:
+        to.rejected.append(Rejection(key, f"a broken link or lost file: {error.strerror}"))
+        return
+    to.entries.append(Entry(key, (*parts, item.name), status.st_size, status.st_mtime_ns))
+
+
+def walk_zip(path: Path) -> Found:
+    """All files in the archive; hidden ones are left out. Raises UserError for a damaged one."""
+    found = Found()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename: member for member in archive.infolist()}
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(
+            f"{path} cannot be read as a zip archive ({error}); make or fetch it again"
+        ) from error
+    for name, member in members.items():
+        parts = tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        if member.is_dir() or hidden or not parts:
+            continue
+        if _suffix(parts[-1]) in SUFFIXES:
+            found.entries.append(Entry(name, parts, member.file_size, member.CRC))
+        else:
+            found.ignored[_suffix(parts[-1])] += 1
+    return found
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def signature(found: Found) -> str:
+    """Equal as long as no picture is added, removed or changed."""
+    digest = hashlib.sha256()
+    for entry in sorted(found.entries, key=lambda entry: entry.key):
+        line = f"{entry.key}\0{entry.size}\0{entry.stamp}\n"
+        digest.update(line.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def listing(found: Found, where: str, with_labels: bool) -> Listing:
+    """The pictures in natural order, with the classes and splits that their folders give.
+
+    Raises UserError where there are none, or where the folders contradict each other.
+    """
+    entries = [entry for entry in found.entries if entry.size <= MAX_BYTES]
+    too_long = (
+        Rejection(entry.key, f"longer than {MAX_BYTES // 2**20} MB")
+        for entry in found.entries
+        if entry.size > MAX_BYTES
+    )
+    if not entries:
+        raise UserError(_no_pictures(found, where))
+    depth = _enclosing(entries)
+    entries.sort(key=lambda entry: (natural(entry.parts[depth:]), entry.key))
+    splits = _split_codes(entries, depth)
+    inner = depth if splits is None else depth + 1
+    labels, classes = _classes(entries, inner, where) if with_labels else _no_classes(entries)
+    return Listing(
+        names=[entry.key for entry in entries],
+        sizes=[entry.size for entry in entries],
+        labels=labels,
+        splits=splits,
+        classes=classes,
+        ignored=dict(found.ignored),
+        rejected=(*found.rejected, *too_long),
+    )
+
+
+def _no_pictures(found: Found, where: str) -> str:
+    seen = ", ".join(
+        f"{count} {suffix or 'without'}" for suffix, count in found.ignored.most_common(4)
+    )
+    others = f" among its {found.ignored.total()} files (by ending: {seen})" if seen else ""
+    if found.rejected:
+        first = found.rejected[0]
+        others += f"; {first.file}: {first.reason}"
+    kinds = " ".join(sorted(SUFFIXES))
+    return f"no pictures in {where}{others}; give a folder or zip of pictures ({kinds})"
+
+
+def _enclosing(entries: Sequence[Entry]) -> int:
+    """How many folders merely enclose everything, as the one in which a zip was packed.
+
+    A folder that holds pictures itself is a class, not an enclosure.
+    """
+    depth = 0
+    while True:
+        if any(len(entry.parts) <= depth + 2 for entry in entries):
+            return depth
+        if len({entry.parts[depth] for entry in entries}) > 1:
+            return depth
+        depth += 1
+
+
+def _split_codes(entries: Sequence[Entry], depth: int) -> NDArray[np.uint8] | None:
+    """The split of each picture where the top-level folders are splits, `train` among them."""
+    if any(len(entry.parts) < depth + 2 for entry in entries):
+        return None
+    tops = [entry.parts[depth].lower() for entry in entries]
+    if not set(tops) <= set(SPLIT_FOLDERS) or "train" not in tops or len(set(tops)) < 2:
+        return None
+    code = {folder: SPLITS.index(split) for folder, split in SPLIT_FOLDERS.items()}
+    return np.array([code[top] for top in tops], np.uint8)
+
+
+def _classes(entries: Sequence[Entry], depth: int, where: str) -> tuple[Labels, tuple[str, ...]]:
+    """Labels and classes from the first folder of each; ((0, ...), ()) for a flat source."""
+    loose = [entry for entry in entries if len(entry.parts) == depth + 1]
+    if len(loose) == len(entries):
+        return _no_classes(entries)
+    if loose:
+        raise UserError(
+            f"{len(loose)} pictures in {where} lie beside the class folders, such as "
+            f"{loose[0].key}; move them into a class folder, or use --labels none"
+        )
+    names = [unicodedata.normalize("NFC", entry.parts[depth]) for entry in entries]
+    classes = tuple(sorted(set(names), key=lambda name: natural((name,))))
+    _refuse_twins(classes, where)
+    position = {name: i for i, name in enumerate(classes)}
+    return np.array([position[name] for name in names], np.int64), classes
+
+
+def _refuse_twins(classes: Sequence[str], where: str) -> None:
+    seen: dict[str, str] = {}
+    for name in classes:
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
+            raise UserError(
+                f"the class folders {twin!r} and {name!r} in {where} differ only in case; "
+                "rename one of them, or put their pictures together"
+            )
+
+
+def _no_classes(entries: Sequence[Entry]) -> tuple[Labels, tuple[str, ...]]:
+    return np.zeros(len(entries), np.int64), ()
+
+
+@functools.lru_cache(maxsize=4096)  # folders repeat
+def _padded(part: str) -> str:
+    text = unicodedata.normalize("NFC", part)
+    return re.sub(r"[0-9]+", lambda digits: digits.group().zfill(20), text)
+
+
+def natural(parts: Sequence[str]) -> tuple[str, ...]:
+    """A sort key by which `img2` comes before `img10`, the same on every machine."""
+    return tuple(_padded(part) for part in parts)

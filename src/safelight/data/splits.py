@@ -1,0 +1,149 @@
+"""Which pictures are taken, and which of them train, validate and test.
+
+All of it is a function of the seed, the class's name and the class's own pictures. So a class
+has the same test pictures whatever other classes are prepared with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+TRAIN = 0
+DEFAULT_SPLIT = "80/10/10"
+FROM_TRAIN = "95/5/0"  # where a source has a test set but none for validation
+Shares = tuple[Fraction, ...]
+
+
+def parse_split(text: str) -> Shares:
+    """'80/10/10' -> the shares of train, validation and test; they sum to 1."""
+    try:
+        shares = tuple(Fraction(part) / 100 for part in text.split("/"))
+    except (ValueError, ZeroDivisionError):
+        shares = ()
+    if len(shares) != len(SPLITS) or sum(shares) != 1 or min(shares) < 0 or shares[TRAIN] == 0:
+        raise UserError(
+            f"cannot split by {text!r}: give the percent of train, validation and test, "
+            f"which sum to 100 with some for train, such as {DEFAULT_SPLIT}"
+        )
+    return shares
+
+
+def generator(seed: int, purpose: str, name: str) -> np.random.Generator:
+    """Random numbers of their own for each purpose and class."""
+    digest = hashlib.sha256(f"{seed}\0{purpose}\0{name}".encode("utf-8", "replace")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+
+def portions(n: int, shares: Sequence[Fraction], u: Fraction) -> list[int]:
+    """n divided by these shares into whole numbers, each within 1 of its share of n.
+
+    Boundary k is floor(n (shares_1 + ... + shares_k) + u). With u uniform in [0, 1) each portion
+    has exactly its share as expectation, so that many small classes still add up rightly.
+    """
+    bounds = [0]
+    reached = Fraction(0)
+    for share in shares:
+        reached += share
+        bounds.append(int(n * reached + u))
+    return [high - low for low, high in itertools.pairwise(bounds)]
+
+
+def split_class(n: int, shares: Shares, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The split of each of a class's n pictures, (n,)."""
+    if n == 1:
+        return np.zeros(1, np.uint8)  # a class that can't be learnt would be worse than untested
+    u = Fraction(int(rng.integers(2**32)), 2**32)
+    codes = np.repeat(np.arange(len(SPLITS), dtype=np.uint8), portions(n, shares, u))
+    return rng.permutation(codes)
+
+
+def stratified(
+    labels: NDArray[np.int64], names: Sequence[str], shares: Shares, seed: int
+) -> NDArray[np.uint8]:
+    """The split of each picture, (n,): each class is divided by the shares, within 1 picture.
+
+    Raises UserError where there are too few pictures for every split that is asked for.
+    """
+    splits = np.zeros(len(labels), np.uint8)
+    for label, name in enumerate(names):
+        of_class = np.flatnonzero(labels == label)
+        if len(of_class):
+            rng = generator(seed, "split", name)
+            splits[of_class] = split_class(len(of_class), shares, rng)
+    return _without_empty(splits, labels, shares)
+
+
+def _without_empty(
+    splits: NDArray[np.uint8], labels: NDArray[np.int64], shares: Shares
+) -> NDArray[np.uint8]:
+    """Give each empty split one training picture of the class that has most of them."""
+    for code in range(len(SPLITS)):
+        if shares[code] == 0 or (splits == code).any():
+            continue
+        per_class = np.bincount(labels[splits == TRAIN], minlength=1)
+        if per_class.max() < 2:
+            asked = "/".join(f"{float(100 * share):g}" for share in shares)
+            raise UserError(
+                f"{len(labels)} picture{'s are' if len(labels) > 1 else ' is'} too few to split "
+                f"{asked} into {', '.join(SPLITS)}; add pictures, or use --split 100/0/0"
+            )
+        largest = int(per_class.argmax())
+        splits[np.flatnonzero((splits == TRAIN) & (labels == largest))[-1]] = code
+    return splits
+
+
+class Draw:
+    """Draws pictures by turns until each class has its quota; rejected ones are replaced.
+
+    `given` are the splits that the source has, whose proportions a subset keeps; None where there
+    are none or where they are given up. per_class: None draws everything.
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[np.int64],
+        given: NDArray[np.uint8] | None,
+        names: Sequence[str],
+        per_class: int | None,
+        seed: int,
+    ) -> None:
+        codes = np.zeros(len(labels), np.int64) if given is None else given.astype(np.int64)
+        self._stratum = labels * len(SPLITS) + codes
+        self._turns: list[NDArray[np.int64]] = []
+        self._missing: list[int] = []
+        for label, name in enumerate(names):
+            turns = []
+            for code in range(len(SPLITS)):
+                members = np.flatnonzero(self._stratum == label * len(SPLITS) + code)
+                turns.append(generator(seed, f"subset {code}", name).permutation(members))
+            self._turns += turns
+            self._missing += quotas([len(turn) for turn in turns], per_class)
+        self.total = sum(self._missing)
+
+    def next(self) -> NDArray[np.int64]:
+        """The positions to try next, in their order; empty when there is nothing left to try."""
+        drawn = [turn[:n] for turn, n in zip(self._turns, self._missing, strict=True)]
+        self._turns = [turn[n:] for turn, n in zip(self._turns, self._missing, strict=True)]
+        return np.sort(np.concatenate(drawn))
+
+    def accept(self, positions: Sequence[int]) -> None:
+        """These have turned out to be pictures."""
+        for position in positions:
+            self._missing[self._stratum[position]] -= 1
+
+
+def quotas(sizes: Sequence[int], per_class: int | None) -> list[int]:
+    """How many to draw from each part of a class, for `per_class` in all."""
+    total = sum(sizes)
+    if per_class is None or total <= per_class:
+        return list(sizes)
+    return portions(per_class, [Fraction(size, total) for size in sizes], Fraction(1, 2))

@@ -1,0 +1,123 @@
+"""The arrays of a cache on the disk, checked when they are opened."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.data.meta import Meta, command
+from safelight.data.writer import HEADER_BYTES, npy_header
+from safelight.errors import DamagedFile
+
+IMAGES, LABELS, SPLIT_CODES = "images.npy", "labels.npy", "splits.npy"
+
+
+def is_cache(path: Path) -> bool:
+    """Whether `path` looks like a cache, be it a damaged one."""
+    return path.is_dir() and any((path / name).exists() for name in (IMAGES, SPLIT_CODES))
+
+
+class Arrays:
+    """labels.npy and splits.npy, (n,) each."""
+
+    def __init__(self, labels: NDArray[np.int64], splits: NDArray[np.uint8]) -> None:
+        self.labels, self.splits = labels, splits
+
+    @classmethod
+    def read(cls, path: Path, meta: Meta) -> Arrays:
+        labels = cls._load(path / LABELS, meta, np.int64, meta.hashes["labels"])
+        splits = cls._load(path / SPLIT_CODES, meta, np.uint8, meta.hashes["splits"])
+        return cls(labels, splits)
+
+    @staticmethod
+    def _load(path: Path, meta: Meta, dtype: type[np.generic], wanted: str) -> NDArray[Any]:
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise damaged(path, "is missing or damaged", meta) from error
+        if array.shape != (meta.count,) or array.dtype != dtype or content_hash(array) != wanted:
+            raise damaged(path, "was changed after it was made", meta)
+        return np.asarray(array)
+
+
+def content_hash(array: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def damaged(path: Path, what: str, meta: Meta) -> DamagedFile:
+    again = command(meta.source, meta.options, path.parent)
+    return DamagedFile(f"{path} {what}; prepare it again: {again}")
+
+
+class ImageFile:
+    """images.npy, read picture by picture."""
+
+    def __init__(self, path: Path, meta: Meta) -> None:
+        self.path, self.meta = path / IMAGES, meta
+        self._lock = threading.Lock()
+        self._bytes = meta.channels * meta.size**2
+        try:
+            self._file = self.path.open("rb", buffering=0)
+        except OSError as error:
+            raise damaged(self.path, f"cannot be read ({error.strerror})", meta) from error
+        self._check()
+
+    def _check(self) -> None:
+        status = os.fstat(self._file.fileno())
+        expected = HEADER_BYTES + self.meta.count * self._bytes
+        if status.st_size != expected:
+            what = f"has {status.st_size} bytes instead of {expected}: it was cut short or edited"
+            raise damaged(self.path, what, self.meta)
+        if self._file.read(HEADER_BYTES) != npy_header(self.meta.shape):
+            raise damaged(self.path, "does not begin as meta.json says", self.meta)
+        if status.st_mtime_ns != self.meta.stamp:  # copied, or edited
+            self.verify()
+            self._restamp()
+
+    def _restamp(self) -> None:
+        """Note on the file that its content is known to be right, where that is allowed."""
+        try:
+            os.utime(self.path, ns=(self.meta.stamp, self.meta.stamp))
+        except OSError:  # a cache that may only be read: it is verified each time
+            return
+
+    def verify(self) -> None:
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            file.seek(HEADER_BYTES)
+            while data := file.read(2**20):
+                digest.update(data)
+        if digest.hexdigest() != self.meta.hashes["images"]:
+            raise damaged(self.path, "was changed after it was made", self.meta)
+
+    def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(b, c, h, w); neighbours in the file are read in one go."""
+        images = np.empty((len(positions), *self.meta.shape[1:]), np.uint8)
+        breaks = np.flatnonzero(np.diff(positions) != 1) + 1
+        for first, last in itertools.pairwise([0, *breaks.tolist(), len(positions)]):
+            if last > first:
+                self._fill(images[first:last], int(positions[first]))
+        return images
+
+    def _fill(self, images: NDArray[np.uint8], position: int) -> None:
+        buffer = images.reshape(-1).data
+        offset = HEADER_BYTES + position * self._bytes
+        while len(buffer):
+            got = self._read_at(buffer, offset)
+            if not got:
+                raise damaged(self.path, "was cut short while it was read", self.meta)
+            buffer, offset = buffer[got:], offset + got
+
+    def _read_at(self, buffer: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [buffer], offset)
+        with self._lock:  # Windows: seeking and reading are two steps
+            self._file.seek(offset)
+            return self._file.readinto(buffer) or 0
