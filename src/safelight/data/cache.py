@@ -6,12 +6,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from safelight.data.decode import Channels
 from safelight.data.meta import FILE, Meta, read_meta
@@ -19,6 +17,9 @@ from safelight.data.named import NAMED
 from safelight.data.splits import SPLITS
 from safelight.data.stored import Arrays, ImageFile, is_cache
 from safelight.errors import UserError
+
+if TYPE_CHECKING:  # torch takes seconds to load and much memory: `prepare` does without it
+    from torch import Tensor
 
 __all__ = ["SPLITS", "Cache", "open_data"]
 
@@ -141,10 +142,14 @@ class Cache:
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
         """uint8 (b, c, h, w); seeds are positions in 0..count-1."""
+        import torch
+
         return torch.from_numpy(self.read(np.asarray(seeds, np.int64)))
 
     def labels(self, seeds: Sequence[int]) -> Tensor | None:
         """int64 (b,); None where there are no classes."""
+        import torch
+
         everything = self.class_labels()
         if everything is None:
             return None

@@ -163,6 +163,11 @@ def square(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), RESAMPLING, box=(left, top, left + side, top + side))
 
 
+def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
+    """(c, h, w) with c = 1 or 3 -> mode L or RGB."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+
+
 def pixels_of(images: Sequence[Image.Image], size: int) -> NDArray[np.uint8]:
     """(m, c, size, size); c is 3 as soon as one of the images has colour."""
     mode = "L" if all(image.mode == "L" for image in images) else "RGB"

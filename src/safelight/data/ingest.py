@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight import console
-from safelight.data.decode import Batch, Size, own_size, pixels_of, square
+from safelight.data.decode import Batch, Size, image_of, own_size, pixels_of, square
 from safelight.data.meta import Options
-from safelight.data.sources import Listing, Rejection
+from safelight.data.sources import Listing
 from safelight.data.splits import Draw
-from safelight.data.workers import READERS, Job, decoded
+from safelight.data.walk import READERS, Rejection
+from safelight.data.workers import Job, decoded
 from safelight.data.writer import ImageWriter
 from safelight.errors import UserError
-from safelight.images import to_pil
 
 # Starting processes takes longer than decoding less than this in the process that is there.
 FEW_FILES = 500
@@ -88,9 +88,9 @@ def batches(
     """The pictures at these positions, in order."""
     if origin.kind == "named":
         return _of_arrays(pictures, wanted, options, size)
-    few = len(wanted) < FEW_FILES and sum(pictures.sizes[i] for i in wanted) < FEW_BYTES
+    few = len(wanted) < FEW_FILES and sum(pictures.sizes[i] for i in wanted.tolist()) < FEW_BYTES
     job = Job(origin.kind, origin.where, size, options.channels)
-    return decoded(job, [pictures.names[i] for i in wanted], 1 if few else workers)
+    return decoded(job, [pictures.names[i] for i in wanted.tolist()], 1 if few else workers)
 
 
 def _of_arrays(
@@ -99,7 +99,7 @@ def _of_arrays(
     assert pictures.pixels is not None
     mode = {"auto": None, "grey": "L", "rgb": "RGB"}[options.channels]
     for start in range(0, len(wanted), CHUNK):
-        images = [to_pil(pixels) for pixels in pictures.pixels[wanted[start : start + CHUNK]]]
+        images = [image_of(pixels) for pixels in pictures.pixels[wanted[start : start + CHUNK]]]
         found: list[Size | str] = [image.size for image in images]
         images = [square(image.convert(mode) if mode else image, size) for image in images]
         yield Batch(pixels_of(images, size), found)

@@ -40,6 +40,10 @@ class Options(BaseModel):
         return words
 
 
+class NewerFormat(DamagedFile):
+    """A cache that a newer safelight made: to be left alone."""
+
+
 class Rejected(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -91,7 +95,7 @@ def read_meta(folder: Path) -> Meta:
     value: Any = files.read_json(path, remedy)
     version = value.get("format") if isinstance(value, dict) else None
     if isinstance(version, int) and version > FORMAT:
-        raise DamagedFile(
+        raise NewerFormat(
             f"{path} was made by a newer safelight (format {version}, this one reads up to "
             f"{FORMAT}); upgrade safelight, or prepare the pictures again with another --out"
         )

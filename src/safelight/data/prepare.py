@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import shlex
-import shutil
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import PIL
-from numpy.typing import NDArray
 
-import safelight
 from safelight import console, files
 from safelight.data import splits as dividing
 from safelight.data.cache import Cache
-from safelight.data.decode import RESIZE, Channels
-from safelight.data.ingest import Origin, Outcome, ingest
-from safelight.data.meta import FILE, FORMAT, Meta, Options, Rejected, read_meta
+from safelight.data.decode import Channels
+from safelight.data.ingest import Origin, ingest
+from safelight.data.locks import alone_in
+from safelight.data.meta import FILE, Meta, NewerFormat, Options, read_meta
 from safelight.data.named import NAMED, recognised, roots_of, user_cache
-from safelight.data.sources import (
-    Found,
-    Listing,
-    listing,
-    signature,
-    walk_folder,
-    walk_zip,
-)
-from safelight.data.splits import SPLITS
-from safelight.data.stored import IMAGES, LABELS, SPLIT_CODES, content_hash, is_cache
+from safelight.data.record import finish, summarise
+from safelight.data.sources import Listing, listing
+from safelight.data.stored import IMAGES, LABELS, SPLIT_CODES, is_cache
+from safelight.data.walk import Found, signature, walk_folder, walk_zip
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError, lookup
 
@@ -127,42 +114,6 @@ def usual_place(origin: Origin, options: Options) -> Path:
     return user_cache() / "caches" / f"{origin.name}-{hashlib.sha256(what).hexdigest()[:12]}"
 
 
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """One `prepare` at a time in a folder; removes what a killed one left there."""
-    with files.disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder) as locked:
-        if locked:
-            for leftover in folder.glob(f"{files.TEMPORARY}*/{IMAGES}"):
-                shutil.rmtree(leftover.parent, ignore_errors=True)
-        yield
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Hold the folder's lock; False where the system or the disk has no such locks."""
-    try:
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):  # Windows
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.inform(f"waiting for another `safelight prepare` in {folder}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:  # some network disks
-            yield False
-            return
-        yield True
-    finally:
-        os.close(handle)
-
-
 def _made(origin: Origin, options: Options, out: Path, workers: int) -> Cache:
     found = walked(origin)
     sign = origin.name if found is None else signature(found)
@@ -205,9 +156,9 @@ def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | 
         raise UserError(f"{out} holds something else; choose another place with --out")
     try:
         meta = read_meta(out)
-    except DamagedFile as error:
-        if "newer" in str(error):
-            raise
+    except NewerFormat:
+        raise
+    except DamagedFile:
         return None
     differs = _differences(meta, origin, options, sign)
     if differs:
@@ -242,125 +193,7 @@ def chosen(pictures: Listing, options: Options) -> Listing:
         position = {name: i for i, name in enumerate(pictures.classes)}
         wanted = sorted(lookup(position, name, "class") for name in options.classes)
         pictures = pictures.taken(np.isin(pictures.labels, wanted))
-        pictures = relabelled(pictures, wanted)
+        pictures = pictures.renumbered(wanted)
     if options.labels == "none":
         pictures = replace(pictures, labels=np.zeros_like(pictures.labels), classes=())
     return pictures
-
-
-def relabelled(pictures: Listing, kept: Sequence[int]) -> Listing:
-    """The labels renumbered after all classes but `kept` have gone."""
-    return replace(
-        pictures,
-        labels=np.searchsorted(kept, pictures.labels).astype(np.int64),
-        classes=tuple(pictures.classes[i] for i in kept),
-    )
-
-
-def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder: Path) -> Meta:
-    """Divide what was stored, write the other files, and return the record."""
-    pictures = _without_empty_classes(outcome)
-    codes = divided(pictures, options)
-    np.save(folder / LABELS, pictures.labels)
-    np.save(folder / SPLIT_CODES, codes)
-    meta = Meta(
-        format=FORMAT,
-        name=origin.name,
-        source=origin.where,
-        signature=sign,
-        options=options,
-        classes=pictures.classes,
-        size=outcome.size,
-        channels=outcome.channels,
-        count=len(pictures.labels),
-        counts=_counts(pictures, codes),
-        hashes={
-            "images": outcome.digest,
-            "labels": content_hash(pictures.labels),
-            "splits": content_hash(codes),
-        },
-        stamp=_stamped(folder / IMAGES),
-        resize=RESIZE,
-        enlarged=outcome.enlarged,
-        rejected=tuple(Rejected(file=_shown(r.file), reason=r.reason) for r in outcome.rejected),
-        ignored={_shown(suffix): count for suffix, count in pictures.ignored.items()},
-        versions={
-            "safelight": safelight.__version__,
-            "pillow": PIL.__version__,
-            "numpy": np.__version__,
-        },
-    )
-    files.write_text(folder / FILE, meta.model_dump_json(indent=1) + "\n")
-    return meta
-
-
-def _without_empty_classes(outcome: Outcome) -> Listing:
-    """The stored pictures; a class all of whose files were rejected is gone."""
-    keep = np.array(outcome.taken, np.int64)
-    pictures = outcome.pictures
-    pictures = replace(
-        pictures,
-        labels=pictures.labels[keep],
-        splits=None if pictures.splits is None else pictures.splits[keep],
-    )
-    left = np.unique(pictures.labels).tolist()
-    return relabelled(pictures, left) if pictures.classes else pictures
-
-
-def divided(pictures: Listing, options: Options) -> NDArray[np.uint8]:
-    """The split of each picture, (n,)."""
-    if options.split is None and pictures.splits is not None:
-        return _with_validation(pictures, options.seed)
-    shares = dividing.parse_split(options.split or dividing.DEFAULT_SPLIT)
-    return dividing.stratified(pictures.labels, pictures.strata, shares, options.seed)
-
-
-def _with_validation(pictures: Listing, seed: int) -> NDArray[np.uint8]:
-    """The source's own splits, with some of train to validate where it has none for that."""
-    assert pictures.splits is not None
-    codes = pictures.splits.copy()
-    if not (codes == SPLITS.index("validation")).any():
-        train = codes == SPLITS.index("train")
-        shares = dividing.parse_split(dividing.FROM_TRAIN)
-        codes[train] = dividing.stratified(pictures.labels[train], pictures.strata, shares, seed)
-    return codes
-
-
-def _counts(pictures: Listing, codes: NDArray[np.uint8]) -> dict[str, dict[str, int]]:
-    names = [_shown(name) for name in pictures.classes] or ["all"]
-    table = np.zeros((len(names), len(SPLITS)), np.int64)
-    np.add.at(table, (pictures.labels, codes), 1)
-    rows = (dict(zip(SPLITS, row, strict=True)) for row in table.tolist())
-    return dict(zip(names, rows, strict=True))
-
-
-def _shown(name: str) -> str:
-    """A file's name as text: bytes that are no text, which a disk may hold, are replaced."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-def _stamped(path: Path) -> int:
-    """Set the file's time to even seconds, which every disk can hold, and return it in ns."""
-    even = path.stat().st_mtime_ns // (2 * 10**9) * (2 * 10**9)
-    os.utime(path, ns=(even, even))
-    return even
-
-
-def summarise(meta: Meta, out: Path) -> None:
-    """What was made, what was left out and what to do next."""
-    side, kind = meta.size, "grey" if meta.channels == 1 else "colour"
-    console.say(f"{meta.count} pictures of {side}x{side}, {kind}, from {meta.source}")
-    totals = {split: sum(row[split] for row in meta.counts.values()) for split in SPLITS}
-    console.say("  " + ", ".join(f"{split} {count}" for split, count in totals.items()))
-    for name, row in meta.counts.items() if meta.classes else ():
-        alone = "; a class with one picture is only trained on" if sum(row.values()) == 1 else ""
-        console.say(f"  {name}: " + ", ".join(f"{s} {n}" for s, n in row.items()) + alone)
-    if meta.enlarged:
-        console.say(f"  {meta.enlarged} were smaller than {side}x{side} and have been enlarged")
-    if meta.rejected:
-        console.say(f"  {len(meta.rejected)} files were rejected (all are listed in {out / FILE}):")
-        reasons = Counter(rejected.reason for rejected in meta.rejected)
-        for reason, count in reasons.most_common(8):
-            console.say(f"    {count}: {reason}")
-    console.say(f"cache: {out}")
-    console.say(f"next:  safelight train {shlex.quote(str(out))}")

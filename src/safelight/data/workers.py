@@ -14,9 +14,8 @@ import signal
 import struct
 import subprocess
 import sys
-import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from queue import SimpleQueue
@@ -25,9 +24,8 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from safelight.data.decode import Batch, Channels, Size, decode_batch
+from safelight.data.walk import READERS
 from safelight.errors import UserError
-
-Read = Callable[[str], bytes]
 
 BATCH_FILES = 128
 BATCH_BYTES = 4 * 2**20  # of decoded pixels: what is on its way in the pipes stays small
@@ -42,21 +40,6 @@ class Job:
     root: str
     size: int
     channels: Channels
-
-
-def _folder(root: str) -> Read:
-    def read(name: str) -> bytes:
-        with open(f"{root}/{name}", "rb") as file:  # noqa: PTH123 (a Path costs more than it)
-            return file.read()
-
-    return read
-
-
-def _zip(root: str) -> Read:
-    return zipfile.ZipFile(root).read
-
-
-READERS: dict[str, Callable[[str], Read]] = {"folder": _folder, "zip": _zip}
 
 
 def decoded(job: Job, names: Sequence[str], workers: int) -> Iterator[Batch]:

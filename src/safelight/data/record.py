@@ -1,0 +1,132 @@
+"""The end of `prepare`: division into splits, the record, and what is said on the screen."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+import safelight
+from safelight import console, files
+from safelight.data import splits as dividing
+from safelight.data.decode import RESIZE
+from safelight.data.ingest import Origin, Outcome
+from safelight.data.meta import FILE, FORMAT, Meta, Options, Rejected
+from safelight.data.sources import Listing
+from safelight.data.splits import SPLITS
+from safelight.data.stored import IMAGES, LABELS, SPLIT_CODES, content_hash
+
+
+def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder: Path) -> Meta:
+    """Divide what was stored, write the other files, and return the record."""
+    pictures = _without_empty_classes(outcome)
+    codes = divided(pictures, options)
+    np.save(folder / LABELS, pictures.labels)
+    np.save(folder / SPLIT_CODES, codes)
+    meta = Meta(
+        format=FORMAT,
+        name=origin.name,
+        source=origin.where,
+        signature=sign,
+        options=options,
+        classes=pictures.classes,
+        size=outcome.size,
+        channels=outcome.channels,
+        count=len(pictures.labels),
+        counts=_counts(pictures, codes),
+        hashes={
+            "images": outcome.digest,
+            "labels": content_hash(pictures.labels),
+            "splits": content_hash(codes),
+        },
+        stamp=_stamped(folder / IMAGES),
+        resize=RESIZE,
+        enlarged=outcome.enlarged,
+        rejected=tuple(Rejected(file=_shown(r.file), reason=r.reason) for r in outcome.rejected),
+        ignored={_shown(suffix): count for suffix, count in pictures.ignored.items()},
+        versions={
+            "safelight": safelight.__version__,
+            "pillow": PIL.__version__,
+            "numpy": np.__version__,
+        },
+    )
+    files.write_text(folder / FILE, meta.model_dump_json(indent=1) + "\n")
+    return meta
+
+
+def _without_empty_classes(outcome: Outcome) -> Listing:
+    """The stored pictures; a class all of whose files were rejected is gone."""
+    keep = np.array(outcome.taken, np.int64)
+    pictures = outcome.pictures
+    pictures = replace(
+        pictures,
+        labels=pictures.labels[keep],
+        splits=None if pictures.splits is None else pictures.splits[keep],
+    )
+    left = np.unique(pictures.labels).tolist()
+    return pictures.renumbered(left) if pictures.classes else pictures
+
+
+def divided(pictures: Listing, options: Options) -> NDArray[np.uint8]:
+    """The split of each picture, (n,)."""
+    if options.split is None and pictures.splits is not None:
+        return _with_validation(pictures, options.seed)
+    shares = dividing.parse_split(options.split or dividing.DEFAULT_SPLIT)
+    return dividing.stratified(pictures.labels, pictures.strata, shares, options.seed)
+
+
+def _with_validation(pictures: Listing, seed: int) -> NDArray[np.uint8]:
+    """The source's own splits, with some of train to validate where it has none for that."""
+    assert pictures.splits is not None
+    codes = pictures.splits.copy()
+    if not (codes == SPLITS.index("validation")).any():
+        train = codes == SPLITS.index("train")
+        shares = dividing.parse_split(dividing.FROM_TRAIN)
+        codes[train] = dividing.stratified(pictures.labels[train], pictures.strata, shares, seed)
+    return codes
+
+
+def _counts(pictures: Listing, codes: NDArray[np.uint8]) -> dict[str, dict[str, int]]:
+    names = [_shown(name) for name in pictures.classes] or ["all"]
+    table = np.zeros((len(names), len(SPLITS)), np.int64)
+    np.add.at(table, (pictures.labels, codes), 1)
+    rows = (dict(zip(SPLITS, row, strict=True)) for row in table.tolist())
+    return dict(zip(names, rows, strict=True))
+
+
+def _shown(name: str) -> str:
+    """A file's name as text: bytes that are no text, which a disk may hold, are replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _stamped(path: Path) -> int:
+    """Set the file's time to even seconds, which every disk can hold, and return it in ns."""
+    even = path.stat().st_mtime_ns // (2 * 10**9) * (2 * 10**9)
+    os.utime(path, ns=(even, even))
+    return even
+
+
+def summarise(meta: Meta, out: Path) -> None:
+    """What was made, what was left out and what to do next."""
+    side, kind = meta.size, "grey" if meta.channels == 1 else "colour"
+    console.say(f"{meta.count} pictures of {side}x{side}, {kind}, from {meta.source}")
+    totals = {split: sum(row[split] for row in meta.counts.values()) for split in SPLITS}
+    console.say("  " + ", ".join(f"{split} {count}" for split, count in totals.items()))
+    for name, row in meta.counts.items() if meta.classes else ():
+        alone = "; a class with one picture is only trained on" if sum(row.values()) == 1 else ""
+        console.say(f"  {name}: " + ", ".join(f"{s} {n}" for s, n in row.items()) + alone)
+    if meta.enlarged:
+        console.say(f"  {meta.enlarged} were smaller than {side}x{side} and have been enlarged")
+    if meta.rejected:
+        console.say(f"  {len(meta.rejected)} files were rejected (all are listed in {out / FILE}):")
+        reasons = Counter(rejected.reason for rejected in meta.rejected)
+        for reason, count in reasons.most_common(8):
+            console.say(f"    {count}: {reason}")
+    console.say(f"cache: {out}")
+    console.say(f"next:  safelight train {shlex.quote(str(out))}")
