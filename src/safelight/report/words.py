@@ -17,7 +17,7 @@ def large(n: float) -> str:
     """Three significant digits and a unit: 1_123_456 -> "1.12 M"; below 10,000 in full."""
     if n < 10_000:
         return count(n)
-    size, unit = next(row for row in UNITS if n >= row[0])
+    size, unit = next(row for row in UNITS if n >= 0.9995 * row[0])  # 999,950 is 1.00 M
     return f"{significant(n / size, 3)} {unit}"
 
 
@@ -28,7 +28,7 @@ def plural(n: int, one: str, many: str | None = None) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in its two largest units: 151 -> "2 min 31 s"."""
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{significant(seconds, 2)} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -44,9 +44,9 @@ def significant(x: float, digits: int) -> str:
         return "∞" if x > 0 else "−∞" if x < 0 else "not a number"
     if x == 0:
         return "0"
-    decimals = digits - 1 - math.floor(math.log10(abs(x)))
-    rounded = round(x, decimals)
-    return f"{rounded:,.{max(0, decimals)}f}".replace("-", "−")
+    # the exponent after rounding: 0.0996 to two digits is 0.10, not 0.100
+    decimals = digits - 1 - int(f"{x:.{digits - 1}e}".partition("e")[2])
+    return f"{round(x, decimals):,.{max(0, decimals)}f}".replace("-", "−")
 
 
 def day(moment: str) -> str:

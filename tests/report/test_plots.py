@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from safelight.report import plots
+from tests.report import stand_in
+
+
+def drawn(svg: str, role: str) -> list[np.ndarray]:
+    """The (x, y) of the lines that are drawn in this role's colour."""
+    wanted = rf'<path d="([^"]*)"[^>]*style="fill: none; stroke: var\(--{role}\)'
+    paths = re.findall(wanted, svg)
+    return [np.array(re.findall(r"[ML] ([\d.]+) ([\d.]+)", path), float) for path in paths]
+
+
+def is_affine(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether y = a x + b to a tenth of a drawing unit."""
+    return abs(np.polyval(np.polyfit(x, y, 1), x) - y).max() < 0.1
+
+
+def test_validation_curves_are_where_the_records_are() -> None:
+    """C3: loss against step while training, averaged and raw weights."""
+    records = stand_in._validation()
+    svg = plots.validation_loss(records)
+    for weights, role in (("ema", "first"), ("raw", "second")):
+        mine = [r for r in records if r["weights"] == weights]
+        (line,) = drawn(svg, role)
+        assert is_affine(np.log([r["step"] for r in mine]), line[:, 0])
+        assert is_affine(np.array([r["mean"] for r in mine]), line[:, 1])
+
+
+def test_loss_by_noise_level_is_where_the_record_is() -> None:
+    """C3: validation loss by noise level, the newest curve full."""
+    chosen = plots.chosen_validations(stand_in._validation())
+    lines = drawn(plots.loss_by_noise(chosen), "first")
+    assert len(lines) == len(chosen) == 4
+    for record, line in zip(chosen, lines, strict=True):
+        assert is_affine(np.log(record["sigma"]), line[:, 0])
+        assert is_affine(np.log(record["loss"]), line[:, 1])
+
+
+def test_smoothing_is_the_mean_of_the_last_values() -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    expected = [values[max(0, i - 6) : i + 1].mean() for i in range(40)]
+    assert_allclose(plots.smoothed(values, 7), expected, atol=1e-12)
+    assert_allclose(plots.smoothed(values, 1), values, atol=1e-12)
+
+
+def test_validations_are_chosen_at_doubling_steps() -> None:
+    chosen = plots.chosen_validations(stand_in._validation())
+    assert [r["step"] for r in chosen] == [500, 1250, 2500, 5000]
+    assert {r["weights"] for r in chosen} == {"ema"}
+    assert plots.chosen_validations([]) == []
+    first = stand_in._validation()[:1]
+    assert plots.chosen_validations(first) == first
+
+
+def every_plot() -> dict[str, str]:
+    random = np.random.default_rng(0)
+    return {
+        "training": plots.training_loss(stand_in._train()),
+        "validation": plots.validation_loss(stand_in._validation()),
+        "noise": plots.loss_by_noise(plots.chosen_validations(stand_in._validation())),
+        "speed": plots.speed(stand_in._train()),
+        "distances": plots.distances(random.gamma(9, 1, 60), random.gamma(9, 1, 200)),
+        "alone": plots.distances(np.zeros(3), None),
+    }
+
+
+def test_plots_belong_to_the_page() -> None:
+    """X14: the page's own colours and typeface, nothing from outside, described in words."""
+    for svg in every_plot().values():
+        assert svg.startswith('<svg class="plot" role="img"')
+        assert re.search(r"<title>[^<]{10,}</title>", svg)
+        assert "http" not in svg
+        assert "font-family" not in svg
+        assert "DejaVu" not in svg
+        colours = set(re.findall(r"#[0-9a-f]{6}\b", svg))
+        assert not colours, colours
+
+
+def test_no_two_plots_share_an_id() -> None:
+    plain = {name: svg for name, svg in every_plot().items() if name != "alone"}
+    ids = [i for svg in plain.values() for i in re.findall(r'\bid="([^"]*)"', svg)]
+    assert len(ids) == len(set(ids))
+    for svg in plain.values():
+        mine = set(re.findall(r'\bid="([^"]*)"', svg))
+        assert set(re.findall(r'(?:url\(|href=")#([^")]*)', svg)) <= mine
+
+
+@pytest.mark.parametrize("n", [2, 3, 50, 5000])
+def test_training_loss_of_any_length_stays_small(n: int) -> None:
+    records = (stand_in._train() * 10)[:n]
+    records = [{**r, "step": i + 1} for i, r in enumerate(records)]
+    assert len(plots.training_loss(records)) < 80_000
+
+
+def test_a_loss_that_does_not_change_is_drawn() -> None:
+    records = [{"step": i, "loss": 1.0} for i in range(5)]
+    (line,) = drawn(plots.training_loss(records), "first")
+    assert np.ptp(line[:, 0]) > 300
+    assert np.ptp(line[:, 1]) == 0
