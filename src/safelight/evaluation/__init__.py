@@ -1,22 +1,9 @@
-"""Judging: numbers that carry their interval, their floor and their protocol."""
+"""Judging: numbers that carry their interval, their floor and their protocol.
 
-from __future__ import annotations
+    from safelight.evaluation.evaluate import evaluate
+    from safelight.evaluation.estimate import Estimate, Evaluation, Interval
+    from safelight.evaluation.protocol import Protocol
+    from safelight.evaluation.table import table
 
-from safelight.evaluation.estimate import COVERS, Estimate, Evaluation, Interval
-from safelight.evaluation.evaluate import evaluate
-from safelight.evaluation.features import FEATURES
-from safelight.evaluation.metrics import METRICS
-from safelight.evaluation.protocol import Protocol
-from safelight.evaluation.table import table
-
-__all__ = [
-    "COVERS",
-    "FEATURES",
-    "METRICS",
-    "Estimate",
-    "Evaluation",
-    "Interval",
-    "Protocol",
-    "evaluate",
-    "table",
-]
+Nothing is imported here: streaming moments need numpy alone, and torch is 500 MB of memory.
+"""

@@ -11,11 +11,10 @@ from typing import Any
 from safelight.errors import DamagedFile
 from safelight.evaluation.protocol import Protocol
 
-LEVEL = 0.95  # of every interval
-Z = 1.959963984540054  # the normal distribution's quantile at (1 + LEVEL) / 2
+Z = 1.959963984540054  # the normal distribution's quantile at 0.975: every interval is 95 %
 
 COVERS = (
-    f"Intervals are {LEVEL:.0%} and cover the sampling of images only: a second training of the "
+    "Intervals are 95 % and cover the sampling of images only: a second training of the "
     "same model would move the values further than they say."
 )
 
@@ -42,14 +41,14 @@ def normal_interval(value: float, variance: float, at_least: float = -math.inf) 
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def _percent(value: float) -> str:
     return f"{value:.1%}".replace("%", " %")
 
 
-# How the values of a metric are shown to people; all others as numbers of four digits.
+# How the values of a metric are shown to people; all others as numbers of three digits.
 SHOWN: Mapping[str, Callable[[float], str]] = {"accuracy": _percent, "accuracy-per-class": _percent}
 
 

@@ -51,10 +51,11 @@ def kernel_distance(generated: Features, reference: Features) -> Interval:
 
     Only the first AT_MOST rows of each side are used, in tiles of TILE x TILE.
     """
-    x, y = generated[:AT_MOST], reference[:AT_MOST]
-    require_enough(len(x), len(y))
-    xx, yy, xy = kernel_sums(x, x, same=True), kernel_sums(y, y, same=True), kernel_sums(x, y)
-    m, n = len(x), len(y)
+    require_enough(len(generated), len(reference))
+    xx = kernel_sums(generated, generated, same=True)
+    yy = kernel_sums(reference, reference, same=True)
+    xy = kernel_sums(generated, reference)
+    m, n = len(xy.rows), len(xy.columns)
     within = xx.total / (m * (m - 1)) + yy.total / (n * (n - 1))
     return normal_interval(within - 2.0 * xy.total / (m * n), variance(xx, yy, xy))
 
@@ -70,9 +71,10 @@ def require_enough(generated: int, reference: int, dimension: int = 0) -> None:
 
 def kernel_sums(x: Features, y: Features, same: bool = False) -> KernelSums:
     """The sums over k(x_i, y_j); with same=True, x and y are one set and i = j is left out."""
-    rows, columns, squares = np.zeros(len(x)), np.zeros(len(y)), 0.0
-    for i, a in enumerate(blocks(x, TILE)):
-        for j, b in enumerate(blocks(y, TILE)):
+    rows, columns = np.zeros(min(len(x), AT_MOST)), np.zeros(min(len(y), AT_MOST))
+    squares = 0.0
+    for i, a in enumerate(blocks(x, TILE, AT_MOST)):
+        for j, b in enumerate(blocks(y, TILE, AT_MOST)):
             tile = (a @ b.T / x.shape[1] + 1.0) ** 3
             if same and i == j:
                 np.fill_diagonal(tile, 0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,10 +16,44 @@ from numpy.typing import NDArray
 
 from safelight.errors import UserError
 
-Features = NDArray[np.float32]  # (n, d), usually a memory map of a file
 Floats = NDArray[np.float64]
 
 BLOCK_ROWS = 1024
+
+
+class FeatureFile:
+    """A .npy file of (n, d) float32, read slice by slice.
+
+    Not memory-mapped: the pages of a map count as the process's own memory, which would then
+    grow with n. Raises ValueError where the file is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError(f"{path} is not a .npy file of version 1.0")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            self._start = file.tell()
+        if len(shape) != 2 or fortran or dtype != np.dtype("<f4"):
+            raise ValueError(f"{path} does not hold rows of float32")
+        if path.stat().st_size != self._start + 4 * shape[0] * shape[1]:
+            raise ValueError(f"{path} was cut short or lengthened")
+        self.shape: tuple[int, int] = shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Rows start:stop, (b, d)."""
+        start, stop, _ = rows.indices(len(self))
+        count, d = max(stop - start, 0), self.shape[1]
+        offset = self._start + 4 * start * d
+        flat = np.fromfile(self.path, dtype="<f4", count=count * d, offset=offset)
+        return flat.reshape(count, d)
+
+
+Features = FeatureFile | NDArray[np.float32]  # (n, d)
 
 
 @dataclass(frozen=True)
@@ -30,13 +65,17 @@ class SideFeatures:
     stand_in: Features | None
 
 
-def blocks(features: NDArray[Any], rows: int = BLOCK_ROWS) -> Iterator[Floats]:
-    """`features` (n, d) as float64 blocks of at most `rows`; raises UserError on NaN or infinity.
+def blocks(
+    features: Features, rows: int = BLOCK_ROWS, at_most: int | None = None
+) -> Iterator[Floats]:
+    """The first `at_most` rows (default: all) as float64 blocks of at most `rows` rows.
 
-    Can be asked again for another pass; only one block is in memory at a time.
+    Can be asked again for another pass; only one block is in memory at a time. Raises UserError
+    on NaN or infinity.
     """
-    for start in range(0, len(features), rows):
-        block = np.asarray(features[start : start + rows], dtype=np.float64)
+    end = len(features) if at_most is None else min(len(features), at_most)
+    for start in range(0, end, rows):
+        block = np.asarray(features[start : min(start + rows, end)], dtype=np.float64)
         if not np.isfinite(block).all():
             row = start + int(np.argmin(np.isfinite(block).all(axis=1)))
             raise UserError(
@@ -96,7 +135,7 @@ class Moments:
         self.count = total
 
 
-def moments(features: NDArray[Any]) -> Moments:
+def moments(features: Features) -> Moments:
     """One pass over (n, d) features."""
     held = Moments(features.shape[1])
     for block in blocks(features):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.errors import DamagedFile, UserError
-from safelight.evaluation.moments import Features
+from safelight.evaluation.moments import FeatureFile, Features
 from safelight.evaluation.network import MICRO_BATCH, Network
 from safelight.files import read_json, sha256, write_json, writing
 from safelight.images import ImageSource
@@ -31,7 +31,7 @@ FORMAT = 1  # part of every key: a change in how features are made or kept forge
 def features_of(
     source: ImageSource, seeds: Sequence[int], networks: Sequence[Network], store: Path, batch: int
 ) -> list[Features]:
-    """The features of these images from each network, (n, dimension) float32, memory-mapped.
+    """The features of these images from each network, (n, dimension) float32, on the disk.
 
     The images are made once, `batch` at a time, for all networks whose features are not kept yet.
     """
@@ -39,7 +39,7 @@ def features_of(
     missing = [i for i, path in enumerate(paths) if not _is_sound(path, len(seeds), networks[i])]
     if missing:
         _compute(source, seeds, [networks[i] for i in missing], [paths[i] for i in missing], batch)
-    return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+    return [FeatureFile(path) for path in paths]
 
 
 def _compute(
@@ -50,7 +50,7 @@ def _compute(
     batch: int,
 ) -> None:
     with contextlib.ExitStack() as stack:
-        # Written and not memory-mapped: on a full disk a map kills the process instead of raising.
+        # Not through a memory map, which on a full disk kills the process instead of raising.
         temporary = [stack.enter_context(writing(path)) for path in paths]
         files = [stack.enter_context(path.open("wb")) for path in temporary]
         for file, network in zip(files, networks, strict=True):
@@ -108,8 +108,8 @@ def _is_sound(path: Path, count: int, network: Network) -> bool:
     """Whether features are kept there, whole and as they were written."""
     try:
         wanted = read_json(path.with_suffix(".json"), "")["sha256"]
-        kept: Features = np.load(path, mmap_mode="r", allow_pickle=False)
+        kept = FeatureFile(path)
     except (DamagedFile, OSError, ValueError, EOFError, KeyError, TypeError):
         return False
     expected = (count, network.dimension)
-    return kept.shape == expected and kept.dtype == np.float32 and wanted == sha256(path)
+    return kept.shape == expected and wanted == sha256(path)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from safelight.evaluation.estimate import COVERS, Estimate, Evaluation, Interval
+from safelight.evaluation.estimate import COVERS, Estimate, Evaluation
 
-COLUMNS = ("", "value", "95 % interval", "real images", "n", "protocol")
+COLUMNS = ("", "value, 95 % interval", "real images instead", "n, protocol")
 
 
 def table(evaluation: Evaluation) -> Table:
-    """One row for each estimate; what the intervals cover stands below."""
+    """Two lines for each estimate, to fit 80 columns; what the intervals cover stands below."""
     shown = Table(
         title=Text(f"{evaluation.source} against {evaluation.against}"),
         caption=Text(COVERS),
         caption_justify="left",
+        box=None,
+        padding=(0, 2, 1, 0),
     )
     for column in COLUMNS:
         shown.add_column(column, justify="right" if column else "left")
@@ -25,19 +27,13 @@ def table(evaluation: Evaluation) -> Table:
 
 
 def _cells(estimate: Estimate) -> tuple[str, ...]:
-    def span(low: float, high: float) -> str:
-        return f"{estimate.show(low)} to {estimate.show(high)}"
+    def shown(value: float, low: float, high: float) -> str:
+        return f"{estimate.show(value)}\n{estimate.show(low)} to {estimate.show(high)}"
 
-    def real(floor: Interval | None) -> str:
-        if floor is None:
-            return estimate.protocol.floor_images or "not known"
-        return f"{estimate.show(floor.value)} ({span(floor.low, floor.high)})"
-
+    floor = estimate.floor
     return (
-        estimate.name,
-        estimate.show(estimate.value),
-        span(estimate.low, estimate.high),
-        real(estimate.floor),
-        f"{estimate.n:,}",
-        estimate.protocol.hash,
+        estimate.name.replace(" (", "\n("),
+        shown(estimate.value, estimate.low, estimate.high),
+        shown(floor.value, floor.low, floor.high) if floor else estimate.protocol.floor_images,
+        f"{estimate.n:,}\n{estimate.protocol.hash}",
     )
