@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from safelight.data.cache import Cache
-from safelight.data.prepare import open_data
+from safelight.data.cache import open_data
 from safelight.errors import UserError
 from safelight.training.run import Run
 

@@ -77,7 +77,7 @@ def train(
         size: prepare the pictures at this size, if they are no cache yet.
         resume: take everything from the run in `out`.
     """
-    from safelight.data.prepare import open_data
+    from safelight.data.cache import open_data
     from safelight.training import train as training
     from safelight.training.run import Run
 
@@ -100,7 +100,7 @@ def train(
 
 def preset_of(data: str | Path, size: int | None = None) -> str:
     """The preset meant for pictures of the size that these have."""
-    from safelight.data.prepare import open_data
+    from safelight.data.cache import open_data
 
     _, height, _ = open_data(data, size=size).shape
     return next((name for largest, name in PRESET_SIZES if height <= largest), "large")

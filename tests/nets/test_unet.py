@@ -1,0 +1,88 @@
+"""The U-Net: every option changes what is built, and what can't be built is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from safelight.errors import UserError
+from safelight.nets.blocks import ACTIVATIONS, EMBEDDINGS, NORMS, SelfAttention
+from safelight.nets.unet import UNet
+
+BASE = {"widths": (8, 16), "blocks": 1}
+INPUT = torch.randn(2, 1, 8, 8), torch.tensor([-1.0, 0.5]), torch.tensor([0, 1])
+
+
+def output(**options: object) -> torch.Tensor:
+    torch.manual_seed(0)
+    net = UNet((1, 8, 8), 3, **{**BASE, **options})
+    torch.manual_seed(1)
+    for parameter in net.parameters():  # layers that start at zero would hide a dead option
+        torch.nn.init.normal_(parameter, std=0.2)
+    return net(*INPUT)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"widths": (8, 24)},
+        {"widths": (8, 16, 16)},
+        {"blocks": 2},
+        {"attention": (4,)},
+        {"attention": (4, 8)},
+        {"norm": "none"},
+        {"activation": "relu"},
+        {"activation": "gelu"},
+        {"embedding": "sinusoidal"},
+        {"dropout": 0.5},
+    ],
+    ids=str,
+)
+def test_every_option_changes_the_network(option: dict[str, object]) -> None:
+    """F3, F9, L8: no dead option."""
+    assert not torch.equal(output(), output(**option))
+
+
+def test_it_is_zero_before_training() -> None:
+    torch.manual_seed(0)
+    assert torch.equal(
+        UNet((3, 8, 8), **BASE)(torch.randn(2, 3, 8, 8), INPUT[1]), torch.zeros(2, 3, 8, 8)
+    )
+
+
+def test_labels_and_noise_levels_are_heard() -> None:
+    """K2: the class, and its absence, change the answer."""
+    torch.manual_seed(1)
+    net = UNet((1, 8, 8), 3, **BASE)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, c_noise, y = INPUT
+    answers = [net(x, c_noise, y), net(x, c_noise, y + 1), net(x, c_noise), net(x, c_noise + 1, y)]
+    for i, one in enumerate(answers):
+        for other in answers[i + 1 :]:
+            assert not torch.allclose(one, other)
+    assert torch.equal(net(x, c_noise), net(x, c_noise, torch.full_like(y, 3)))
+
+
+def test_attention_equals_torch() -> None:
+    """Our written-out product against torch's own attention, forwards and backwards."""
+    torch.manual_seed(0)
+    layer = SelfAttention(128, "none")
+    torch.nn.init.normal_(layer.out.weight, std=0.1)
+    x = torch.randn(2, 128, 4, 4, requires_grad=True)
+    q, k, v = (
+        part.reshape(2, 2, 64, 16).transpose(-1, -2) for part in layer.qkv(x).flatten(2).chunk(3, 1)
+    )
+    mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    expected = x + layer.out(mixed.transpose(-1, -2).reshape(2, 128, 4, 4))
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_cannot_be_built_is_refused() -> None:
+    with pytest.raises(UserError, match=r"30x30 cannot be halved 3 times; prepare them at 32x32"):
+        UNet((1, 30, 30), widths=(8, 8, 8, 8))
+    with pytest.raises(UserError, match="choose --net.attention from 8, 4"):
+        UNet((1, 8, 8), widths=(8, 8), attention=(16,))
+    for table, option in ((NORMS, "norm"), (ACTIVATIONS, "activation"), (EMBEDDINGS, "embedding")):
+        with pytest.raises(UserError, match=next(iter(table))):
+            UNet((1, 8, 8), **{**BASE, option: "no-such"})
