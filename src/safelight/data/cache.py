@@ -150,11 +150,10 @@ class Cache:
         """int64 (b,); None where there are no classes."""
         import torch
 
-        everything = self.class_labels()
-        if everything is None:
+        if not self.classes:
             return None
-        positions = self._checked(np.asarray(seeds, np.int64))
-        return torch.from_numpy(everything[positions])
+        positions = self._stored_at(np.asarray(seeds, np.int64))
+        return torch.from_numpy(self._arrays.labels[positions])
 
     def class_labels(self) -> NDArray[np.int64] | None:
         """The labels of all pictures here, (count,); None where there are no classes."""
@@ -165,15 +164,15 @@ class Cache:
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 (b, c, h, w). Raises DamagedFile where the file has become shorter."""
-        positions = self._checked(positions)
-        return self._file.read(positions if self._positions is None else self._positions[positions])
+        return self._file.read(self._stored_at(positions))
 
     def verify(self) -> None:
         """Read all pixels and compare their hash; raises DamagedFile where they were changed."""
         self._file.verify()
 
-    def _checked(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _stored_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions here -> positions in the files."""
         if len(positions) and (positions.min() < 0 or positions.max() >= self.count):
             wrong = positions.min() if positions.min() < 0 else positions.max()
             raise UserError(f"{self.name} has the pictures 0 to {self.count - 1}, not {wrong}")
-        return positions
+        return positions if self._positions is None else self._positions[positions]

@@ -94,10 +94,10 @@ def decode(data: bytes, size: int, channels: Channels) -> tuple[Image.Image, Siz
         raise RejectedPicture(f"damaged: {error or type(error).__name__}") from error
 
 
-def own_size(read: Callable[[str], bytes], name: str) -> Size | None:
+def own_size(read: Callable[[str], bytes], key: str) -> Size | None:
     """(w, h) from the file's header; None where `decode` would reject it for what it is."""
     try:
-        with Image.open(io.BytesIO(read(name)), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(read(key)), formats=FORMATS) as image:
             _refuse_extremes(image.size)
             return image.size
     except Exception:  # `decode` will say why
@@ -180,16 +180,16 @@ def pixels_of(images: Sequence[Image.Image], size: int) -> NDArray[np.uint8]:
 
 
 def decode_batch(
-    read: Callable[[str], bytes], names: Sequence[str], size: int, channels: Channels
+    read: Callable[[str], bytes], keys: Sequence[str], size: int, channels: Channels
 ) -> Batch:
     """Decode these files in order; a file that gives no picture is a reason in `found`."""
     images: list[Image.Image] = []
     found: list[Size | str] = []
     with warnings.catch_warnings():  # Pillow's warnings say nothing that the outcome does not
         warnings.simplefilter("ignore")
-        for name in names:
+        for key in keys:
             try:
-                image, own = decode(_bytes_of(read, name), size, channels)
+                image, own = decode(_bytes_of(read, key), size, channels)
                 images.append(image)
                 found.append(own)
             except RejectedPicture as reason:
@@ -197,9 +197,9 @@ def decode_batch(
     return Batch(pixels_of(images, size), found)
 
 
-def _bytes_of(read: Callable[[str], bytes], name: str) -> bytes:
+def _bytes_of(read: Callable[[str], bytes], key: str) -> bytes:
     try:
-        return read(name)
+        return read(key)
     except PermissionError as error:
         raise RejectedPicture("no permission to read it") from error
     except FileNotFoundError as error:

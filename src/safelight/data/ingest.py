@@ -90,7 +90,7 @@ def batches(
         return _of_arrays(pictures, wanted, options, size)
     few = len(wanted) < FEW_FILES and sum(pictures.sizes[i] for i in wanted.tolist()) < FEW_BYTES
     job = Job(origin.kind, origin.where, size, options.channels)
-    return decoded(job, [pictures.names[i] for i in wanted.tolist()], 1 if few else workers)
+    return decoded(job, [pictures.keys[i] for i in wanted.tolist()], 1 if few else workers)
 
 
 def _of_arrays(
@@ -110,8 +110,8 @@ def common_size(origin: Origin, pictures: Listing) -> int:
     if pictures.pixels is not None:
         return int(pictures.pixels.shape[-1])
     read = READERS[origin.kind](origin.where)
-    for name in pictures.names:
-        own = own_size(read, name)
+    for name, key in zip(pictures.names, pictures.keys, strict=True):
+        own = own_size(read, key)
         if own is not None:
             if own[0] != own[1]:
                 raise UserError(

@@ -71,6 +71,7 @@ def _listing(
         splits[:train] = SPLITS.index("train")
     return Listing(
         names=[f"picture {i}" for i in range(len(pixels))],
+        keys=[],
         sizes=[pixels[0].nbytes] * len(pixels),
         labels=np.asarray(labels, np.int64),
         splits=splits,

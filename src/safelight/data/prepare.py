@@ -92,6 +92,8 @@ def checked_options(
 def find(source: str | Path) -> Origin:
     """Raises UserError where there is nothing of the kind."""
     if isinstance(source, str) and source in NAMED:
+        if Path(source).exists():
+            console.inform(f"{source!r} is the named set; say ./{source} for the folder here")
         return Origin("named", source, source)
     path = Path(source).expanduser()
     if path.is_dir():

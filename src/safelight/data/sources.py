@@ -36,6 +36,7 @@ class Listing:
     """
 
     names: Sequence[str]
+    keys: Sequence[str]  # what the reader of the source takes
     sizes: Sequence[int]  # bytes
     labels: Labels
     splits: NDArray[np.uint8] | None
@@ -55,6 +56,7 @@ class Listing:
         return replace(
             self,
             names=[self.names[i] for i in where],
+            keys=[self.keys[i] for i in where] if self.keys else [],
             sizes=[self.sizes[i] for i in where],
             labels=self.labels[where],
             splits=None if self.splits is None else self.splits[where],
@@ -77,19 +79,20 @@ def listing(found: Found, where: str, with_labels: bool) -> Listing:
     """
     entries = [entry for entry in found.entries if entry.size <= MAX_BYTES]
     too_long = (
-        Rejection(entry.key, f"longer than {MAX_BYTES // 2**20} MB")
+        Rejection(entry.name, f"longer than {MAX_BYTES // 2**20} MB")
         for entry in found.entries
         if entry.size > MAX_BYTES
     )
     if not entries:
         raise UserError(_no_pictures(found, where))
     depth = _enclosing(entries)
-    entries.sort(key=lambda entry: (natural(entry.parts[depth:]), entry.key))
+    entries.sort(key=lambda entry: (natural(entry.parts[depth:]), entry.parts))
     splits = _split_codes(entries, depth)
     inner = depth if splits is None else depth + 1
     labels, classes = _classes(entries, inner, where) if with_labels else _no_classes(entries)
     return Listing(
-        names=[entry.key for entry in entries],
+        names=[entry.name for entry in entries],
+        keys=[entry.key for entry in entries],
         sizes=[entry.size for entry in entries],
         labels=labels,
         splits=splits,
@@ -144,7 +147,7 @@ def _classes(entries: Sequence[Entry], depth: int, where: str) -> tuple[Labels, 
     if loose:
         raise UserError(
             f"{len(loose)} pictures in {where} lie beside the class folders, such as "
-            f"{loose[0].key}; move them into a class folder, or use --labels none"
+            f"{loose[0].name}; move them into a class folder, or use --labels none"
         )
     names = [unicodedata.normalize("NFC", entry.parts[depth]) for entry in entries]
     classes = tuple(sorted(set(names), key=lambda name: natural((name,))))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from safelight.data.decode import SUFFIXES
 from safelight.errors import UserError
@@ -29,12 +31,16 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file. `key` is how it is read; `parts` are its folders and its name."""
+    """One file. `key` is what its reader takes; `parts` are its folders and its name."""
 
     key: str
     parts: tuple[str, ...]
     size: int
     stamp: int  # modification time in a folder, checksum in a zip
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.parts)
 
 
 @dataclass
@@ -70,7 +76,7 @@ def _walk(
         to.rejected.append(Rejection("/".join(parts), f"cannot be read: {error.strerror}"))
         return
     for item in items:
-        if item.name.startswith(".") or item.name == "__MACOSX":
+        if _is_hidden(item.name):
             continue
         if _is_folder(item):
             _walk(item.path, (*parts, item.name), above | {here}, to)
@@ -103,7 +109,6 @@ def _add_file(item: os.DirEntry[str], parts: tuple[str, ...], to: Found) -> None
 
 def walk_zip(path: Path) -> Found:
     """All files in the archive; hidden ones are left out. Raises UserError for a damaged one."""
-    found = Found()
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
@@ -111,41 +116,84 @@ def walk_zip(path: Path) -> Found:
         raise UserError(
             f"{path} cannot be read as a zip archive ({error}); make or fetch it again"
         ) from error
-    for name, member in members.items():
-        parts = tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if member.is_dir() or hidden or not parts:
-            continue
-        if _suffix(parts[-1]) in SUFFIXES:
-            found.entries.append(Entry(name, parts, member.file_size, member.CRC))
-        else:
-            found.ignored[_suffix(parts[-1])] += 1
+    found = Found()
+    for member in members.values():
+        _add_member(member, found)
     return found
 
 
+def _add_member(member: zipfile.ZipInfo, to: Found) -> None:
+    # Some Windows programs write backslashes.
+    path = member.filename.replace("\\", "/")
+    parts = tuple(part for part in path.split("/") if part not in ("", "."))
+    if not parts or member.is_dir() or any(_is_hidden(part) for part in parts):
+        return
+    suffix = _suffix(parts[-1])
+    if suffix not in SUFFIXES:
+        to.ignored[suffix] += 1
+    elif member.flag_bits & ENCRYPTED or member.compress_type not in UNPACK:
+        reason = "encrypted" if member.flag_bits & ENCRYPTED else "packed in an unusual way"
+        to.rejected.append(Rejection("/".join(parts), f"{reason}; pack it again as a plain zip"))
+    else:
+        place = f"{member.header_offset} {member.compress_size} {member.compress_type}"
+        key = f"{place} {member.file_size} {member.CRC}"
+        to.entries.append(Entry(key, parts, member.file_size, member.CRC))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path costs more than it)
 
 
 def signature(found: Found) -> str:
     """Equal as long as no picture is added, removed or changed."""
     digest = hashlib.sha256()
-    for entry in sorted(found.entries, key=lambda entry: entry.key):
-        line = f"{entry.key}\0{entry.size}\0{entry.stamp}\n"
+    for entry in sorted(found.entries, key=lambda entry: entry.name):
+        line = f"{entry.name}\0{entry.size}\0{entry.stamp}\n"
         digest.update(line.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
 def _folder(root: str) -> Read:
-    def read(name: str) -> bytes:
-        with open(f"{root}/{name}", "rb") as file:  # noqa: PTH123 (a Path costs more than it)
+    def read(key: str) -> bytes:
+        with open(f"{root}/{key}", "rb") as file:  # noqa: PTH123 (a Path costs more than it)
             return file.read()
 
     return read
 
 
 def _zip(root: str) -> Read:
-    return zipfile.ZipFile(root).read
+    """Reads a member at its place, so that no process but the first reads the whole directory."""
+    file = open(root, "rb", buffering=0)  # noqa: PTH123, SIM115 (open as long as its reader)
+
+    def read(key: str) -> bytes:
+        offset, packed_size, method, size, checksum = map(int, key.split())
+        file.seek(offset)
+        head = file.read(LOCAL_HEADER.size)
+        signed, name_length, extra_length = LOCAL_HEADER.unpack(head)
+        if signed != LOCAL_SIGNATURE:
+            raise zipfile.BadZipFile("the archive was changed or damaged")
+        file.seek(name_length + extra_length, os.SEEK_CUR)
+        data = UNPACK[method](file.read(packed_size), size)
+        if len(data) != size or zlib.crc32(data) != checksum:
+            raise zipfile.BadZipFile("its checksum is wrong")
+        return data
+
+    return read
 
 
+def _inflate(data: bytes, size: int) -> bytes:
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size)  # never more than announced
+
+
+ENCRYPTED = 1
+LOCAL_SIGNATURE = b"PK\3\4"
+LOCAL_HEADER = struct.Struct("<4s22xHH")
+UNPACK: dict[int, Callable[[bytes, int], bytes]] = {
+    zipfile.ZIP_STORED: lambda data, size: data,
+    zipfile.ZIP_DEFLATED: _inflate,
+}
 READERS: dict[str, Callable[[str], Read]] = {"folder": _folder, "zip": _zip}

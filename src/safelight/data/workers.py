@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, Literal
 
@@ -30,6 +31,14 @@ from safelight.errors import UserError
 BATCH_FILES = 128
 BATCH_BYTES = 4 * 2**20  # of decoded pixels: what is on its way in the pipes stays small
 FRAME = struct.Struct("<QQ")  # bytes of the JSON part, bytes of pixels
+# The package is entered without its own __init__, whose public names need most of the libraries.
+START = """
+import sys, types
+package = sys.modules["safelight"] = types.ModuleType("safelight")
+package.__path__, sys.path[:] = [sys.argv[1]], sys.argv[2:]
+from safelight.data.workers import serve
+serve()
+"""
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,10 @@ class Job:
     channels: Channels
 
 
-def decoded(job: Job, names: Sequence[str], workers: int) -> Iterator[Batch]:
+def decoded(job: Job, keys: Sequence[str], workers: int) -> Iterator[Batch]:
     """The batches of these files in their order; decoded here where `workers` is 1."""
     length = max(1, min(BATCH_FILES, BATCH_BYTES // (3 * job.size**2)))
-    parts = [names[start : start + length] for start in range(0, len(names), length)]
+    parts = [keys[start : start + length] for start in range(0, len(keys), length)]
     workers = min(workers, len(parts))
     if workers > 1:
         yield from _in_processes(job, parts, workers)
@@ -59,11 +68,11 @@ def _in_processes(job: Job, parts: Iterable[Sequence[str]], workers: int) -> Ite
     with contextlib.ExitStack() as stack:
         idle: SimpleQueue[Worker] = SimpleQueue()
         threads = stack.enter_context(ThreadPoolExecutor(workers))
-        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
         for _ in range(workers):
             worker = Worker(job)
             stack.callback(worker.stop)
             idle.put(worker)
+        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
 
         def run(part: Sequence[str]) -> Batch:
             worker = idle.get()
@@ -85,9 +94,9 @@ class Worker:
     """One decoding process."""
 
     def __init__(self, job: Job) -> None:
-        start = "import sys; sys.path[:] = sys.argv[1:]; import safelight.data.workers as w; "
+        home = str(Path(__file__).parents[1])
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", start + "w.serve()", *sys.path],
+            [sys.executable, "-P", "-c", START, home, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # One picture at a time needs no threads, whose stacks would only take memory.
@@ -99,13 +108,13 @@ class Worker:
         self._job = job
         self._greeted = False
 
-    def decode(self, names: Sequence[str]) -> Batch:
+    def decode(self, keys: Sequence[str]) -> Batch:
         """Raises UserError where the process was killed."""
         try:
             if not self._greeted:
                 _send(self._requests, asdict(self._job))
                 self._greeted = True
-            _send(self._requests, list(names))
+            _send(self._requests, list(keys))
             answer = _receive(self._answers)
         except OSError:
             answer = None
@@ -133,7 +142,7 @@ class Worker:
 
 
 def serve() -> None:
-    """The decoding process: a job, then lists of names until the pipe is closed."""
+    """The decoding process: a job, then lists of keys until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and closes the pipe
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     first = _receive(requests)
