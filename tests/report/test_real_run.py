@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from safelight.config import Config, Net, Watch
+from safelight.cli import base_config, parse
+from safelight.config import PRESETS, Config, Data, Diffusion, Net, Optimiser, Watch
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
 from safelight.report.collect import collect
 from safelight.report.page import page, report
-from safelight.report.recipes import commands
+from safelight.report.recipes import commands, recipes
 from safelight.training.run import Run
 from safelight.training.train import train
 from tests.report import stand_in
@@ -26,12 +31,15 @@ CONFIG = Config(
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such a small network waits for its second thread, and no more
     folder = tmp_path_factory.mktemp("real")
     cache = prepare("digits", out=folder / "digits")
     trained = train(cache, CONFIG, folder / "run")
     trained.add_evaluation(stand_in.EVALUATION.to_json())
-    return trained
+    yield trained
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +73,40 @@ def test_the_command_trains_the_same_model(run: Run) -> None:
     again = commands(collect(run))["again"].splitlines()
     assert again[0] == "safelight prepare digits --out digits"
     assert again[1].startswith("safelight train digits --preset ")
-    for part in ("--budget 30steps", "--precision float32", "--net.widths 16 32"):
-        assert part in again[1]
+    settled = CONFIG.model_copy(update={"budget": "30steps", "precision": "float32"})
+    assert configured(again[1]) == settled
+
+
+def configured(line: str) -> Config:
+    words = shlex.split(line)[1:]
+    return parse(words, base_config(words)).keywords["config"]
+
+
+def test_every_option_can_be_given_on_the_command_line(run: Run) -> None:
+    """F7: switches, lists, nothing and texts come through the command as they were."""
+    data = collect(run)
+    odd = PRESETS["large"].model_copy(
+        update={
+            "data": Data(conditional=False, flip=False, shift=2),
+            "net": Net(widths=(8,), attention=(), norm="none", dropout=0.25),
+            "diffusion": Diffusion(sigma_data=0.31),
+            "optimiser": Optimiser(lr=1e-05, warmup=0),
+            "seed": 7,
+        }
+    )
+    settled = odd.model_copy(update={"budget": "30steps", "precision": "float32"})
+    line = commands(replace(data, config=odd))["again"].splitlines()[1]
+    assert configured(line) == settled
+
+
+def test_the_command_finds_the_same_numbers(run: Run) -> None:
+    """The recipe's options are those that the protocols record."""
+    (recipe,) = [recipe for recipe in recipes(collect(run)) if recipe.title == "Numbers"]
+    words = shlex.split(recipe.command)[1:]
+    options = parse(words, base_config(words)).keywords
+    assert options["features"] == "efficientnet-lite0"
+    assert options["metrics"] == ("kid", "accuracy", "accuracy-per-class")
+    assert (options["n"], options["seed"], options["against"]) == (450, 0, None)
 
 
 def test_the_page_names_no_folder_of_this_machine(run: Run) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safelight.config import PRESETS, Config
+from safelight.evaluation.estimate import Evaluation
 from safelight.report import words
 from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
 
@@ -55,7 +56,7 @@ def _train(data: ReportData, cache: str) -> str:
     )
     options = {name: list(_differences(settled, config)) for name, config in PRESETS.items()}
     preset = min(options, key=lambda name: len(options[name]))
-    changed = [word for name, value in options[preset] for word in (f"--{name}", *_words(value))]
+    changed = [word for name, value in options[preset] for word in _option(name, value)]
     return f"safelight train {cache} {shlex.join(['--preset', preset, *changed])}"
 
 
@@ -74,8 +75,29 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _words(value: Any) -> list[str]:
-    return [str(part) for part in value] if isinstance(value, tuple) else [str(value)]
+def _option(name: str, value: Any) -> list[str]:
+    """An option of `safelight train`: a switch is turned off by --section.no-name."""
+    section, dot, own = name.rpartition(".")
+    if isinstance(value, bool):
+        return [f"--{section}{dot}{own if value else 'no-' + own}"]
+    parts = value if isinstance(value, tuple) else (value,)
+    return [f"--{name}", *map(str, parts)]
+
+
+def _evaluate(data: ReportData, evaluation: Evaluation) -> str:
+    """The command that finds the numbers of this evaluation."""
+    protocols = [estimate.protocol for estimate in evaluation.estimates]
+    metrics = dict.fromkeys(protocol.metric for protocol in protocols)
+    networks = [p.network for p in protocols if not p.metric.startswith("accuracy")]
+    own = evaluation.against == f"{data.pictures.name}:test"  # what `evaluate` takes by itself
+    words = [
+        *("safelight", "evaluate", place(data.path)),
+        *([] if own else ["--against", evaluation.against]),
+        *(["--features", networks[0]] if networks else []),
+        *("--metrics", ",".join(metrics)),
+        *("-n", str(protocols[0].generated), "--seed", str(protocols[0].seed)),
+    ]
+    return shlex.join(words)
 
 
 def recipes(data: ReportData) -> list[Recipe]:
@@ -97,8 +119,13 @@ def recipes(data: ReportData) -> list[Recipe]:
         Recipe("This page", "Draws the same pictures from the same seeds.", shell["report"]),
         *_samples(data),
         Recipe("From noise to picture", f"Seeds 0 to {STRIPS - 1}, in Python.", develop),
-        Recipe("Numbers", "Each protocol above says what decides its number.", shell["evaluate"]),
+        *_numbers(data),
     ]
+
+
+def _numbers(data: ReportData) -> list[Recipe]:
+    about = "Each protocol above says what decides its number."
+    return [Recipe("Numbers", about, _evaluate(data, newest)) for newest in data.evaluations[-1:]]
 
 
 def _samples(data: ReportData) -> list[Recipe]:
