@@ -102,7 +102,7 @@ def _grid(images: NDArray[np.uint8], labels: Tensor | None) -> Image:
     """Up to 64 images, row by row; with classes, a row for each of the first ten."""
     if labels is None:
         return contact_sheet(images[: GRID * GRID], min(GRID, len(images)))
-    rows = [np.flatnonzero(labels.numpy() == k)[:GRID] for k in labels.unique().tolist()[:10]]
+    rows = [np.flatnonzero(labels.numpy() == k)[:GRID] for k in sorted(set(labels.tolist()))[:10]]
     columns = min(len(row) for row in rows)
     return contact_sheet(images[np.concatenate([row[:columns] for row in rows])], columns)
 

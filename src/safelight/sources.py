@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safelight.data.cache import Cache
-from safelight.data.cache import open_data
+from safelight.data.cache import Cache, open_data
 from safelight.errors import UserError
 from safelight.training.run import Run
 

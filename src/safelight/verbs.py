@@ -173,8 +173,8 @@ def evaluate(
         n: images of the source; 2,000 of a model and all of a folder unless given.
         json: write the evaluation there too.
     """
-    from safelight import evaluation
     from safelight.evaluation.evaluate import evaluate as judge
+    from safelight.evaluation.table import table
     from safelight.sources import open_source, real_images, sibling
     from safelight.training.run import Run
 
@@ -195,7 +195,7 @@ def evaluate(
         opened.add_evaluation(judged.to_json())
     if json is not None:
         write_json(Path(json), judged.to_json())
-    say(evaluation.table(judged))
+    results.print(table(judged))
     return judged
 
 

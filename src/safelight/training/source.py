@@ -97,13 +97,17 @@ class DiffusionSource:
     ) -> tuple[list[float], Tensor, Tensor]:
         """How images come about: noise levels sigma/alpha (f), x_t and x_0 (f, b, c, h, w) uint8.
 
-        Frames are spread evenly over the steps, pure noise and the image included. States are
-        shown divided by the deviation of x_t, since noise of level 80 has no colours to show.
+        Frames are spread evenly over the image's share alpha / (alpha + sigma) of x_t, pure noise
+        and the image included; there may be fewer, one for each step. States are shown divided by
+        the deviation of x_t, since noise of level 80 has no colours to show.
         """
         states = list(self._states(seeds, labels))
-        picks = torch.linspace(0, len(states) - 1, min(frames, len(states))).round().long()
-        chosen = [states[int(i)] for i in picks]
         path = self._denoiser.path
+        t = torch.stack([state.t for state in states])
+        share = path.alpha(t) / (path.alpha(t) + path.sigma(t))  # from about 0 to 1, rising
+        wanted = torch.linspace(float(share[0]), 1, frames, dtype=share.dtype)
+        nearest = torch.unique_consecutive((share[:, None] - wanted).abs().argmin(dim=0))
+        chosen = [states[int(i)] for i in nearest]
         levels = [float(path.sigma(state.t) / path.alpha(state.t)) for state in chosen]
         shown = [
             state.x / float((path.alpha(state.t) ** 2 + path.sigma(state.t) ** 2).sqrt())
