@@ -42,7 +42,8 @@ def open_data(
     `prepare`); a cache keeps those that it was made with. A folder called like a named set is
     meant by ./NAME.
     """
-    from safelight.data.prepare import prepare  # it reads back what it made, by this module
+    # These read back what they made by this module.
+    from safelight.data.prepare import checked_options, find, made, usual_place
 
     what, part = _without_split(source)
     if not (isinstance(what, str) and what in NAMED) and is_cache(Path(what)):
@@ -53,17 +54,9 @@ def open_data(
                 f"{size}x{size}; prepare {cache.meta.source} again with --size {size}"
             )
     else:
-        cache = prepare(
-            what,
-            size=size,
-            classes=classes,
-            per_class=per_class,
-            split=split,
-            channels=channels,
-            labels=labels,
-            seed=seed,
-            workers=workers,
-        )
+        origin = find(what)
+        options = checked_options(size, classes, per_class, split, channels, labels, seed)
+        cache = made(origin, options, usual_place(origin, options), workers)
     return cache if part is None else cache.subset(part)
 
 

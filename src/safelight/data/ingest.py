@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ def ingest(
     outcome = Outcome(pictures, size, rejected=list(pictures.rejected))
     given = None if options.split else pictures.splits
     draw = Draw(pictures.labels, given, pictures.strata, options.per_class, options.seed)
+    _refuse_full(path, draw.total * size**2 * (3 if options.channels == "rgb" else 1))
     with ImageWriter(path, size) as writer, console.progress("prepare", draw.total) as advance:
         while len(wanted := draw.next()):
             for batch in batches(origin, pictures, wanted, options, size, workers):
@@ -75,6 +77,16 @@ def ingest(
     _refuse_short(pictures, np.array(outcome.taken), options.per_class)
     outcome.channels, outcome.digest = writer.channels, writer.digest
     return outcome
+
+
+def _refuse_full(path: Path, needed: int) -> None:
+    """Before hours of work rather than after; what is needed with colour is known only then."""
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise UserError(
+            f"the disk is too full for {path.parent.parent}: the cache needs {needed / 1e6:.1f} MB "
+            f"or more and {free / 1e6:.1f} MB are free; free some, or choose another --out"
+        )
 
 
 def batches(

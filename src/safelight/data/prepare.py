@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,8 +56,9 @@ def prepare(
     options = checked_options(size, classes, per_class, split, channels, labels, seed)
     origin = find(source)
     out = Path(out).expanduser() if out is not None else usual_place(origin, options)
-    with alone_in(out.parent):
-        return _made(origin, options, out, workers or available())
+    cache = made(origin, options, out, workers)
+    console.say(f"next:  safelight train {shlex.quote(str(out))}")
+    return cache
 
 
 def checked_options(
@@ -79,7 +82,7 @@ def checked_options(
     return Options.model_validate(
         {
             "size": size,
-            "classes": tuple(sorted(set(classes))),
+            "classes": tuple(sorted({unicodedata.normalize("NFC", name) for name in classes})),
             "per_class": per_class,
             "split": split,
             "channels": channels,
@@ -116,12 +119,18 @@ def usual_place(origin: Origin, options: Options) -> Path:
     return user_cache() / "caches" / f"{origin.name}-{hashlib.sha256(what).hexdigest()[:12]}"
 
 
+def made(origin: Origin, options: Options, out: Path, workers: int | None) -> Cache:
+    """The cache at `out`, made now or found as it is asked for."""
+    with alone_in(out.parent):
+        return _made(origin, options, out, workers or available())
+
+
 def _made(origin: Origin, options: Options, out: Path, workers: int) -> Cache:
     found = walked(origin)
     sign = origin.name if found is None else signature(found)
     ready = existing(out, origin, options, sign)
     if ready is not None:
-        console.say(f"{out} is up to date: {ready.count} pictures; nothing to do")
+        console.inform(f"{out} is up to date: {ready.count} pictures, nothing to prepare")
         return ready
     pictures = chosen(listed(origin, found, options), options)
     with files.writing_folder(out) as folder:

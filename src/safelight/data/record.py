@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +112,7 @@ def _stamped(path: Path) -> int:
 
 
 def summarise(meta: Meta, out: Path) -> None:
-    """What was made, what was left out and what to do next."""
+    """What was made, what was left out and where it is."""
     side, kind = meta.size, "grey" if meta.channels == 1 else "colour"
     console.say(f"{meta.count} pictures of {side}x{side}, {kind}, from {meta.source}")
     totals = {split: sum(row[split] for row in meta.counts.values()) for split in SPLITS}
@@ -129,4 +128,3 @@ def summarise(meta: Meta, out: Path) -> None:
         for reason, count in reasons.most_common(8):
             console.say(f"    {count}: {reason}")
     console.say(f"cache: {out}")
-    console.say(f"next:  safelight train {shlex.quote(str(out))}")

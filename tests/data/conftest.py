@@ -1,0 +1,68 @@
+"""Pictures made on the spot, and real ones where they are at hand."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).parents[2] / "../shared/data"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test touches the user's cache folder or data."""
+    place = tmp_path / "user-cache"
+    monkeypatch.setenv("SAFELIGHT_CACHE", str(place))
+    monkeypatch.delenv("SAFELIGHT_DATA", raising=False)
+    return place
+
+
+@pytest.fixture
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("needs the real pictures in ../shared/data")
+    return SHARED.resolve()
+
+
+def noise(seed: int, size: tuple[int, int] = (16, 16), mode: str = "RGB") -> Image.Image:
+    """A picture of random pixels; size is (width, height)."""
+    c = len(Image.new(mode, (1, 1)).getbands())
+    levels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], c), dtype=np.uint8)
+    return Image.fromarray(levels[..., 0] if c == 1 else levels, mode)
+
+
+def smooth(size: tuple[int, int]) -> Image.Image:
+    """A picture as photographs are: no detail at the level of single pixels."""
+    y, x = np.mgrid[: size[1], : size[0]] / np.array(size[::-1])[:, None, None]
+    waves = [np.sin(6 * x + 4 * y), np.cos(9 * y), np.sin(5 * x * y)]
+    return Image.fromarray(np.uint8(127.5 + 120 * np.stack(waves, -1)), "RGB")
+
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    def make(name: str = "pictures", mode: str = "RGB", **counts: int) -> Path:
+        """PNGs: `counts` maps a class folder to the number of pictures in it."""
+        root = tmp_path / name
+        for k, (folder, count) in enumerate(counts.items()):
+            (root / folder).mkdir(parents=True)
+            for i in range(count):
+                noise(1000 * k + i, mode=mode).save(root / folder / f"img{i}.png")
+        return root
+
+    return make
+
+
+def zipped(folder: Path, archive: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for file in sorted(folder.rglob("*"), reverse=True):
+            if file.is_file():
+                packed.write(file, prefix + file.relative_to(folder).as_posix())
+    return archive
