@@ -38,7 +38,7 @@ SMOOTHING = 0.05  # of the labels
 
 # Images seen: this many passes, grey or colour, within the two limits. Colour needs more.
 PASSES = {1: 4, 3: 8}
-FEWEST_VIEWS, MOST_VIEWS = 60_000, 400_000
+FEWEST_VIEWS, MOST_VIEWS = 40_000, 400_000
 
 RECIPE = (
     f"5 convolutions 32-64-64-128-128 with batch norm, at most {LARGEST} px, AdamW {RATE} one "

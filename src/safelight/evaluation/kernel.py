@@ -85,15 +85,23 @@ def kernel_sums(x: Features, y: Features, same: bool = False) -> KernelSums:
 
 
 def variance(xx: KernelSums, yy: KernelSums, xy: KernelSums) -> float:
-    """The variance of MMD²_u, estimated without bias.
+    """The variance of MMD²_u: both parts, each cut off at zero.
+
+    Where both sides have the same distribution the estimate of the first part is as often below
+    zero as above; cutting it off makes the interval somewhat too wide there.
+    """
+    return sum(max(part, 0.0) for part in variance_parts(xx, yy, xy))
+
+
+def variance_parts(xx: KernelSums, yy: KernelSums, xy: KernelSums) -> tuple[float, float]:
+    """Unbiased estimates of the parts of Var MMD²_u that fall as 1/n and as 1/n².
 
     Hoeffding's decomposition (Serfling 1980, section 5.1.5) splits it into uncorrelated parts.
     With a(x) = E k(x, x'), b(x) = E k(x, y) for x of the first side, c and e for the second:
         Var MMD²_u = 4 Var(a - b) / m + 4 Var(c - e) / n
                      + 2 W_xx / (m (m-1)) + 2 W_yy / (n (n-1)) + 4 W_xy / (m n),
     W being the variance of k(x, x') - a(x) - a(x') and so on. Where both sides have the same
-    distribution the first line vanishes and the second is all there is: so it must not be left
-    out. The estimate of the first line may come out negative there; it is cut off at zero.
+    distribution the first line vanishes and the second is all there is: it must not be left out.
     """
     m, n = len(xx.rows), len(yy.rows)
     yx = KernelSums(xy.columns, xy.rows, xy.squares)
@@ -101,7 +109,7 @@ def variance(xx: KernelSums, yy: KernelSums, xy: KernelSums) -> float:
     second = 2.0 * _interaction_within(xx) / (m * (m - 1))
     second += 2.0 * _interaction_within(yy) / (n * (n - 1))
     second += 4.0 * _interaction_across(xy) / (m * n)
-    return max(first, 0.0) + max(second, 0.0)
+    return first, second
 
 
 # Below, products of expectations are estimated from distinct images, which keeps them unbiased:

@@ -1,7 +1,7 @@
 """Streaming moments: mean and covariance of any number of features in constant memory.
 
-Memory: 8 d² bytes for the sums, as much again while a block is added, and one block of
-BLOCK_ROWS x d; for d = 2,048 that is 85 MB, however many images there are.
+Memory: 8 d² bytes for the sums, twice as much again while a block is added, and two blocks of
+BLOCK_ROWS x d; for d = 2,048 that is 135 MB, however many images there are.
 """
 
 from __future__ import annotations

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from safelight.errors import DamagedFile
+from safelight.evaluation.estimate import COVERS, Estimate, Evaluation, Interval, normal_interval
+from safelight.evaluation.protocol import Protocol
+from safelight.evaluation.table import table
+
+PROTOCOL = Protocol(
+    metric="kid",
+    parameters="cubic",
+    network="efficientnet-lite0",
+    dimension=1280,
+    weights="ab" * 32,
+    resize="224x224",
+    image="1x28x28",
+    generated=2000,
+    reference=2000,
+    reference_fingerprint="cd" * 32,
+    seed=0,
+    reference_name="mnist:test",
+    floor_images="2,000 images of mnist:train",
+    software="torch 2",
+)
+finite = st.floats(-1e6, 1e6)
+
+
+def an_estimate(metric: str = "kid", floor: Interval | None = None) -> Estimate:
+    protocol = dataclasses.replace(PROTOCOL, metric=metric)
+    return Estimate("accuracy", 0.991, 0.985, 0.995, 2000, "Wilson", floor, protocol)
+
+
+@given(st.lists(finite, min_size=6, max_size=6), st.booleans())
+def test_an_evaluation_survives_json(numbers: list[float], with_floor: bool) -> None:
+    """X1, X2: value, interval, floor and protocol come back as they went."""
+    low, value, high, *floor = sorted(numbers[:3]) + sorted(numbers[3:])
+    interval = Interval(floor[1], floor[0], floor[2]) if with_floor else None
+    estimate = Estimate("KID", value, low, high, 10, "in words", interval, PROTOCOL)
+    evaluation = Evaluation("run", "mnist:test", "2026-01-01T00:00:00+00:00", (estimate,))
+    assert Evaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (1, -1, float("nan")), (float("inf"), 0, 1)])
+def test_an_interval_holds_its_value_and_is_finite(numbers: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="interval"):
+        Interval(*numbers)
+
+
+def test_normal_interval() -> None:
+    interval = normal_interval(3.0, 4.0)
+    assert interval.high - 3.0 == pytest.approx(2 * 1.959964, rel=1e-6)
+    assert normal_interval(3.0, 4.0, at_least=0.0).low == 0.0
+
+
+def test_the_hash_covers_every_field_that_decides_the_number() -> None:
+    """X1: any difference that matters changes the hash; what is only for the record does not."""
+    for field in dataclasses.fields(Protocol):
+        before = getattr(PROTOCOL, field.name)
+        after = before + 1 if isinstance(before, int) else before + "!"
+        changed = dataclasses.replace(PROTOCOL, **{field.name: after})
+        if field.name in ("reference_name", "floor_images", "software"):
+            assert changed.hash == PROTOCOL.hash
+            assert PROTOCOL.differences(changed) == []
+        else:
+            assert changed.hash != PROTOCOL.hash
+            spelled = field.name.replace("_", " ")
+            assert PROTOCOL.differences(changed) == [f"{spelled}: {before} against {after}"]
+
+
+def test_the_hash_is_the_same_in_every_release() -> None:
+    """X1: numbers that were kept stay comparable; a change here is a change of the file format."""
+    assert PROTOCOL.hash == "78dbeddf4907"
+
+
+def test_edited_or_newer_evaluations_are_refused() -> None:
+    good = Evaluation("a", "b", "now", (an_estimate(),)).to_json()
+    for spoil, what in (
+        (lambda held: held["estimates"][0]["protocol"].update(generated=50_000), "edited"),
+        (lambda held: held["estimates"][0]["protocol"].update(colour="new"), "version"),
+        (lambda held: held["estimates"][0].pop("floor"), "incomplete"),
+        (lambda held: held["estimates"][0].update(surplus=1), "incomplete"),
+        (lambda held: held.pop("created"), "incomplete"),
+    ):
+        held = json.loads(json.dumps(good))
+        spoil(held)
+        with pytest.raises(DamagedFile, match=what):
+            Evaluation.from_json(held)
+
+
+def test_people_read_shares_as_percent_and_distances_as_numbers() -> None:
+    floor = Interval(0.9912, 0.98, 0.995)
+    assert "99.1 %" in str(an_estimate("accuracy", floor))
+    assert "real images: 99.1 % [98.0 %, 99.5 %]" in str(an_estimate("accuracy", floor))
+    assert "0.991 [0.985, 0.995]; real images: not known; n = 2,000" in str(an_estimate())
+
+
+def test_the_table_fits_a_terminal_and_says_what_the_intervals_cover() -> None:
+    """X2: each row has the interval, the floor or why there is none, n and the protocol's hash."""
+    estimate = an_estimate("accuracy")
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table(Evaluation("run", "mnist:test", "now", (estimate,))))
+    text = console.export_text()
+    for expected in (
+        "99.1 %",
+        "98.5 % to 99.5 %",
+        "2,000 images of",
+        "2,000",
+        estimate.protocol.hash,
+    ):
+        assert expected in text
+    assert " ".join(COVERS.split()[:6]) in text
+    assert "…" not in text

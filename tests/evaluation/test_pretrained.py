@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import builtins
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from safelight.errors import DamagedFile, MissingWeights, UserError
+from safelight.evaluation import pretrained
+from safelight.evaluation.network import three_channels
+from safelight.evaluation.pretrained import INCEPTION_PLACE, efficientnet, inception
+from safelight.files import sha256
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library's network with random weights, saved as its weights file is."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    empty = FeatureExtractorInceptionV3.__new__(FeatureExtractorInceptionV3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "load", lambda *a, **k: None)
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            empty.__init__("random", ["2048"], feature_extractor_weights_path="unread")
+    torch.save(empty.state_dict(), path)
+    return path
+
+
+def test_inception_equals_torch_fidelity(
+    random_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F10: the same weights in our code and in the library, from uint8, its resize included."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    monkeypatch.setenv(INCEPTION_PLACE, str(random_weights))
+    library = FeatureExtractorInceptionV3(
+        "inception", ["2048"], feature_extractor_weights_path=str(random_weights)
+    )
+    images = torch.randint(0, 256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(1))
+    images = images.to(torch.uint8)
+    network = inception()
+    with torch.inference_mode():
+        features = network.extract(images)
+        torch.testing.assert_close(features, library(images)[0], rtol=1e-5, atol=1e-6)
+        grey = network.extract(images[:, :1])
+        torch.testing.assert_close(grey, library(images[:, :1].repeat(1, 3, 1, 1))[0])
+    assert features.shape == (3, network.dimension)
+    assert network.weights == sha256(random_weights)
+
+
+def test_other_weights_are_not_called_fid(
+    random_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X1: the network alone does not make a distance FID; the published weights do."""
+    monkeypatch.setenv(INCEPTION_PLACE, str(random_weights))
+    assert not inception().published
+
+
+def test_missing_inception_weights_say_where_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(url: str, path: str, prefix: str, progress: bool) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.delenv(INCEPTION_PLACE, raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(MissingWeights) as caught:
+        inception()
+    message = str(caught.value)
+    name = "weights-inception-2015-12-05-6726825d.pth"
+    assert f"releases/download/v0.2.0/{name}" in message
+    assert str(tmp_path / "checkpoints" / name) in message
+    assert "--features efficientnet-lite0" in message
+    assert "\n" not in message
+    assert not list((tmp_path / "checkpoints").iterdir())
+    monkeypatch.setenv(INCEPTION_PLACE, str(tmp_path / "nowhere.pth"))
+    with pytest.raises(MissingWeights, match=r"nowhere\.pth, which is no file"):
+        inception()
+
+
+class Attack:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return builtins.exec, ("raise SystemExit('code ran')",)
+
+
+@pytest.mark.parametrize("content", [Attack(), {"a": torch.zeros(1)}, 17])
+def test_a_weights_file_that_is_something_else_is_refused(
+    content: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing in it runs."""
+    torch.save(content, tmp_path / "w.pth")
+    monkeypatch.setenv(INCEPTION_PLACE, str(tmp_path / "w.pth"))
+    with pytest.raises(DamagedFile, match="does not hold the Inception weights"):
+        inception()
+
+
+def test_efficientnet_equals_its_package() -> None:
+    """The package's own forward pass, up to the pooled features; 224x224 needs no resize."""
+    network = efficientnet()
+    model_class, path = pretrained._efficientnet_packages()
+    library = model_class.from_name("efficientnet-lite0").eval()
+    library.load_state_dict(torch.load(path, weights_only=True))
+    pooled: list[torch.Tensor] = []
+    library._avg_pooling.register_forward_hook(lambda m, i, out: pooled.append(out.flatten(1)))
+    images = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        features = network.extract(images.to(torch.uint8))
+        library((images.float() - 127) / 128)
+    torch.testing.assert_close(features, pooled[0], rtol=1e-4, atol=1e-5)
+    assert features.shape[1] == network.dimension
+    assert not network.published
+
+
+def test_efficientnet_does_not_depend_on_the_batch() -> None:
+    network = efficientnet()
+    images = torch.randint(0, 256, (5, 1, 28, 28), generator=torch.Generator().manual_seed(1))
+    images = images.to(torch.uint8)
+    with torch.inference_mode():
+        together = network.extract(images)
+        alone = torch.cat([network.extract(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_without_the_packages_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(UserError, match=r"pip install 'safelight\[offline\]'"):
+        efficientnet()
+
+
+def test_grey_is_repeated() -> None:
+    grey = torch.randint(0, 256, (2, 1, 4, 4)).to(torch.uint8)
+    assert torch.equal(three_channels(grey), torch.cat([grey] * 3, dim=1))
+    colour = torch.randint(0, 256, (2, 3, 4, 4)).to(torch.uint8)
+    assert three_channels(colour) is colour

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from safelight.errors import UserError
+from safelight.evaluation.moments import Features
+from safelight.evaluation.network import MICRO_BATCH, Network
+from safelight.evaluation.store import features_of
+from tests.evaluation.sources import Model, pixels, stored
+
+NETWORK = pixels()
+
+
+def kept(source: object, store: Path, networks: list[Network] | None = None) -> list[Features]:
+    return features_of(source, range(40), networks or [NETWORK], store, batch=16)  # type: ignore[arg-type]
+
+
+def test_features_are_those_of_the_network(tmp_path: Path) -> None:
+    source = stored("a", 40, 1)
+    (features,) = kept(source, tmp_path)
+    np.testing.assert_array_equal(features[:40], NETWORK.extract(source.pixels).numpy())
+
+
+def test_images_are_made_once_for_all_networks_and_never_again(tmp_path: Path) -> None:
+    """A model's images cost the most: one pass for two networks, none the second time."""
+    source, other = stored("a", 40, 1), pixels(6, weights="pixels-2")
+    kept(source, tmp_path, [NETWORK, other])
+    assert source.asked == 40
+    first, second = kept(source, tmp_path, [other, NETWORK])
+    assert source.asked == 40
+    assert (first.shape, second.shape) == ((40, 6), (40, 4))
+
+
+def test_a_models_images_follow_their_seeds_and_labels(tmp_path: Path) -> None:
+    model = Model()
+    (features,) = features_of(model, [7, 3, 4], [NETWORK], tmp_path, batch=2)
+    labels = torch.tensor([1, 1, 0])
+    wanted = NETWORK.extract(model.images([7, 3, 4], labels)).numpy()
+    np.testing.assert_array_equal(features[:3], wanted)
+
+
+@pytest.mark.parametrize(
+    "change", ["images", "seeds", "weights", "network"], ids=lambda name: f"other-{name}"
+)
+def test_other_images_or_another_network_have_other_features(tmp_path: Path, change: str) -> None:
+    first = stored("a", 40, 1)
+    kept(first, tmp_path)
+    network, seeds, source = NETWORK, list(range(40)), first
+    if change == "images":
+        source = stored("a", 40, 2)
+    if change == "seeds":
+        seeds[0] = 5
+    if change == "weights":
+        network = dataclasses.replace(NETWORK, weights="retrained")
+    if change == "network":
+        network = dataclasses.replace(NETWORK, name="other")
+    features_of(source, seeds, [network], tmp_path, batch=16)
+    assert len(list((tmp_path / "features").glob("*.npy"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "no note", "bad note"])
+def test_damaged_features_are_computed_again(tmp_path: Path, damage: str) -> None:
+    source = stored("a", 40, 1)
+    (before,) = kept(source, tmp_path)
+    wanted = before[:40]
+    (path,) = (tmp_path / "features").glob("*.npy")
+    data = path.read_bytes()
+    spoiled = {
+        "cut": data[:-9],
+        "flip": data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+        "empty": b"",
+        "text": b"not an array",
+    }
+    if damage in spoiled:
+        path.write_bytes(spoiled[damage])
+    elif damage == "no note":
+        path.with_suffix(".json").unlink()
+    else:
+        path.with_suffix(".json").write_text("[]")
+    (after,) = kept(source, tmp_path)
+    assert source.asked == 80
+    np.testing.assert_array_equal(after[:40], wanted)
+
+
+def test_nothing_is_left_of_a_pass_that_was_stopped(tmp_path: Path) -> None:
+    class Stopped(Model):
+        def images(self, seeds, labels=None):  # type: ignore[no-untyped-def]
+            if 32 in seeds:
+                raise KeyboardInterrupt
+            return super().images(seeds, labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        kept(Stopped(), tmp_path)
+    assert not list((tmp_path / "features").iterdir())
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    broken = dataclasses.replace(
+        NETWORK, extract=lambda images: torch.full((len(images), 4), float("nan"))
+    )
+    with pytest.raises(UserError, match=r"pixels gave features that are not finite.*model"):
+        kept(Model(), tmp_path, [broken])
+    assert not list((tmp_path / "features").iterdir())
+
+
+def test_networks_see_micro_batches_of_uint8(tmp_path: Path) -> None:
+    seen: list[tuple[torch.dtype, int]] = []
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        seen.append((images.dtype, len(images)))
+        return NETWORK.extract(images)
+
+    features_of(
+        stored("a", 40, 1), range(40), [dataclasses.replace(NETWORK, extract=extract)], tmp_path, 40
+    )
+    assert {dtype for dtype, _ in seen} == {torch.uint8}
+    assert max(count for _, count in seen) == MICRO_BATCH
