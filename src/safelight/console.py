@@ -19,8 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-results = Console(highlight=False, soft_wrap=True)
-status = Console(stderr=True, highlight=False, soft_wrap=True)
+# no emoji: rich would draw a tram for the split in "digits:train: 3 of 5"
+results = Console(highlight=False, soft_wrap=True, emoji=False)
+status = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 LINE_EVERY = 15.0  # seconds between progress lines where there is no terminal to draw a bar on
 
