@@ -103,9 +103,7 @@ def test_quotas_keep_the_proportions_of_the_splits(sizes: list[int], per_class: 
     assert sum(drawn) == min(per_class, total)
     assert all(d <= s for d, s in zip(drawn, sizes, strict=True))
     if per_class < total:
-        assert all(
-            abs(d - per_class * s / total) < 1 for d, s in zip(drawn, sizes, strict=True)
-        )
+        assert all(abs(d - per_class * s / total) < 1 for d, s in zip(drawn, sizes, strict=True))
 
 
 def test_rejected_pictures_are_replaced_until_the_quota_is_met() -> None:
