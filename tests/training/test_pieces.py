@@ -1,0 +1,214 @@
+"""Budget, plan, average, optimisers, checkpoints: each by its closed form or round trip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from safelight.config import Optimiser, Plan
+from safelight.data.cache import Cache
+from safelight.diffusion.denoiser import Denoiser
+from safelight.diffusion.path import PATHS
+from safelight.diffusion.precond import PREDICTIONS
+from safelight.errors import DamagedFile, UserError
+from safelight.nets.unet import UNet
+from safelight.training.budget import Budget, parse_memory
+from safelight.training.checkpoint import Checkpoint
+from safelight.training.ema import PowerAverage, exponent
+from safelight.training.loop import Trainer
+from safelight.training.optimisers import OPTIMISERS, learning_rate
+from safelight.training.planning import Costs, Footprint, footprint, plan_steps
+from tests.training.conftest import SMALL
+
+
+def plan(**changes: object) -> Plan:
+    values = {
+        "steps": 100,
+        "micro_batch": 16,
+        "precision": "float32",
+        "sigma_data": 0.7,
+        "validate_every": 6,
+        "preview_every": 12,
+        "checkpoint_every": 4,
+        "threads": 1,
+        "processes": 1,
+        "step_seconds": 0.0,
+    }
+    return Plan(**{**values, **changes})
+
+
+def trainer(cache: Cache, **changes: object) -> Trainer:
+    return Trainer(SMALL, plan(**changes), cache, Accelerator())
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "unit"),
+    [
+        ("10m", 600, "seconds"),
+        ("90s", 90, "seconds"),
+        ("1h30m", 5400, "seconds"),
+        ("1.5h", 5400, "seconds"),
+        ("5000steps", 5000, "steps"),
+        ("20 epochs", 20, "epochs"),
+        ("1epoch", 1, "epochs"),
+        ("500kimg", 500, "kimg"),
+    ],
+)
+def test_budgets(text: str, amount: float, unit: str) -> None:
+    """X5"""
+    assert Budget.parse(text) == Budget(amount, unit)
+
+
+@pytest.mark.parametrize("text", ["0s", "0steps", "", "10", "ten minutes", "-5m", "10mm", "5kimg!"])
+def test_no_budget(text: str) -> None:
+    with pytest.raises(UserError, match="give a time such as 90s"):
+        Budget.parse(text)
+
+
+def test_steps_of_a_budget() -> None:
+    """X5: counts are exact; a time pays for the steps and for what is done beside them."""
+    costs = Costs(spent=20, step=0.5, validation=2, preview=1, checkpoint=0.1)
+    assert plan_steps(Budget.parse("20epochs"), costs, batch=64, images=1000) == 313
+    assert plan_steps(Budget.parse("5kimg"), costs, batch=64, images=1000) == 79
+    steps = plan_steps(Budget.parse("10m"), costs, batch=64, images=1000)
+    beside = 20 + 10 * 2 + 12 * 1 + 11 * 0.1
+    assert steps * 0.5 + beside == pytest.approx(600, abs=0.5)
+    with pytest.raises(UserError, match="too short.*give at least 10"):
+        plan_steps(Budget.parse("30s"), costs, batch=64, images=1000)
+
+
+def test_memory() -> None:
+    assert parse_memory("auto") is None
+    assert parse_memory("1.5 GB") == 1.5 * 2**30
+    with pytest.raises(UserError, match="500MB or 2GB"):
+        parse_memory("lots")
+
+
+def test_a_batch_that_does_not_fit_is_split_evenly() -> None:
+    """X5, L3: pieces of one size where possible, and an error where not even one image fits."""
+    needs = Footprint(fixed=100, image=10)
+    assert needs.micro_batch(64, free=10_000) == 64
+    assert needs.micro_batch(64, free=100 + 639) == 32
+    assert needs.micro_batch(64, free=100 + 10) == 1
+    assert needs.micro_batch(10, free=100 + 40) == 4
+    with pytest.raises(UserError, match="smaller --net.widths"):
+        needs.micro_batch(64, free=109)
+
+
+def test_footprint_grows_with_the_image(digits: Cache) -> None:
+    """The count of what autograd keeps is linear in images: two cost twice one."""
+    made = trainer(digits)
+    one = footprint(made.learner, made.batches, False, torch.device("cpu"))
+    assert one.image > 64 * 8 * 4  # more than one feature map of the widest level
+    assert one.fixed >= 6 * sum(p.numel() * 4 for p in made.learner.parameters())
+
+
+def test_micro_batches_give_the_same_gradient(digits: Cache) -> None:
+    """X5: to float32's rounding."""
+    gradients = []
+    for micro in (16, 5):
+        made = trainer(digits, micro_batch=micro)
+        made.learner.eval()  # dropout draws differently in pieces
+        made._backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in made.learner.parameters()]))
+    assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-5
+
+
+@pytest.mark.parametrize("width", [0.03, 0.05, 0.1, 0.2])
+def test_the_average_is_as_wide_as_asked(width: float) -> None:
+    """F8: the weights that a step has in the average, against their definition."""
+    model = Denoiser(torch.nn.Linear(1, 1, bias=False), PATHS["edm"](0), PREDICTIONS["edm"], 0.5)
+    average = PowerAverage(model, width)
+    steps = 2000
+    weight = model.net.weight
+    means = []
+    for power in (1, 2):
+        average = PowerAverage(model, width)
+        for step in range(1, steps + 1):
+            weight.data.fill_((step / steps) ** power)
+            average.update(model, step)
+        means.append(float(average.module.net.weight))
+    gamma = exponent(width)
+    assert means[0] == pytest.approx((gamma + 1) / (gamma + 2), rel=2e-3)
+    assert (means[1] - means[0] ** 2) ** 0.5 == pytest.approx(width, rel=0.03)
+
+
+def test_the_average_warms_up() -> None:
+    """F8: the first weights are forgotten; a fixed decay would keep them for thousands of steps."""
+    model = Denoiser(torch.nn.Linear(1, 1, bias=False), PATHS["edm"](0), PREDICTIONS["edm"], 0.5)
+    model.net.weight.data.fill_(1000.0)
+    average = PowerAverage(model, 0.05)
+    for step in range(1, 21):
+        model.net.weight.data.fill_(1.0)
+        average.update(model, step)
+    assert float(average.module.net.weight) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
+def test_learning_rate(decay: str) -> None:
+    options = Optimiser(lr=1.0, warmup=10, decay=decay)
+    rates = np.array([learning_rate(options, step, 1000) for step in range(1000)])
+    assert (np.diff(rates[:10]) > 0).all()
+    assert rates.max() == pytest.approx(1.0, abs=0.02)
+    assert rates[-1] == pytest.approx(
+        {"none": 1.0, "linear": 0.001, "cosine": 0.0}[decay], abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_lowers_the_loss_and_resumes(
+    name: str, digits: Cache, tmp_path: Path
+) -> None:
+    """B4, X6: the state that each keeps survives the round trip through a checkpoint."""
+    rate = {"sgd": 0.05, "adadelta": 1.0}.get(name, 3e-3)
+    options = Optimiser(name=name, lr=rate, batch=32, warmup=2, decay="none")
+    config = SMALL.model_copy(update={"optimiser": options})
+    first = Trainer(config, plan(micro_batch=32), digits, Accelerator())
+    losses = [first.advance() for _ in range(40)]
+    assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
+    saved = first.save(tmp_path)
+    second = Trainer(config, plan(micro_batch=32), digits, Accelerator())
+    second.load(saved)
+    for _ in range(3):
+        assert first.advance() == second.advance()
+    for one, other in zip(first.learner.parameters(), second.learner.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_damaged_checkpoints_are_refused(digits: Cache, tmp_path: Path) -> None:
+    made = trainer(digits)
+    saved = made.save(tmp_path)
+    weights = saved.path / "model.safetensors"
+    good = weights.read_bytes()
+    for damage in (good[:-10], good[:-1] + bytes([good[-1] ^ 1]), b""):
+        weights.write_bytes(damage)
+        with pytest.raises(DamagedFile, match="cut short or edited; delete"):
+            made.load(saved)
+    weights.write_bytes(good)
+    state = saved.path / "state.json"
+    text = state.read_text()
+    state.write_text(text.replace('"format": 1', '"format": 2'))
+    with pytest.raises(DamagedFile, match="newer version; update safelight"):
+        saved.state()
+    state.write_text(text[:40])
+    with pytest.raises(DamagedFile, match="is damaged; delete"):
+        saved.state()
+
+
+def test_weights_of_another_network_are_refused(digits: Cache, tmp_path: Path) -> None:
+    saved = trainer(digits).save(tmp_path)
+    wider = SMALL.net.model_copy(update={"widths": (8, 24)})
+    other = Trainer(SMALL.model_copy(update={"net": wider}), plan(), digits, Accelerator())
+    with pytest.raises(UserError, match="belongs to another network: .* is .* there and"):
+        other.load(Checkpoint(saved.path))
+
+
+def test_the_network_is_drawn_from_the_seed() -> None:
+    """B7: and drawing it leaves the global stream alone."""
+    before = torch.random.get_rng_state()
+    UNet((1, 8, 8), widths=(8, 16), blocks=1)
+    assert not torch.equal(before, torch.random.get_rng_state())

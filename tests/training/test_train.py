@@ -1,0 +1,244 @@
+"""Whole runs: repeatable, resumable to the bit, and refused where they can't be right."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from safelight.config import Config
+from safelight.data.cache import Cache
+from safelight.errors import DamagedFile, NonFiniteLoss, UserError
+from safelight.training.checkpoint import checkpoints
+from safelight.training.loop import Trainer
+from safelight.training.run import Run
+from safelight.training.source import Sampling
+from safelight.training.train import train
+from tests.training.conftest import SMALL
+
+
+def weights_hash(run: Run) -> str:
+    newest = run.checkpoint()
+    parts = [(newest.path / name).read_bytes() for name in sorted(newest.state()["files"])]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def with_optimiser(**changes: object) -> Config:
+    return SMALL.model_copy(update={"optimiser": SMALL.optimiser.model_copy(update=changes)})
+
+
+def test_a_seed_makes_a_run_repeatable(digits: Cache, tmp_path: Path) -> None:
+    """B7"""
+    one, two = (train(digits, SMALL, tmp_path / name) for name in ("one", "two"))
+    assert weights_hash(one) == weights_hash(two)
+    other = train(digits, SMALL.model_copy(update={"seed": 1}), tmp_path / "other")
+    assert weights_hash(one) != weights_hash(other)
+
+
+def test_stopping_and_resuming_gives_the_same_bits(
+    digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X6, L9: Ctrl-C in the middle, then the same command again."""
+    straight = train(digits, SMALL, tmp_path / "straight")
+    advance, out = Trainer.advance, tmp_path / "stopped"
+
+    def stop_at_seven(self: Trainer) -> float:
+        if self.step == 6 and self.plan.steps == 12 and not checkpoints_in(out, 7):
+            os.kill(os.getpid(), signal.SIGINT)
+        return advance(self)
+
+    monkeypatch.setattr(Trainer, "advance", stop_at_seven)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 7 of 12"):
+        train(digits, SMALL, out)
+    assert checkpoints(out / "checkpoints")[-1].step == 7
+    run = train(digits, SMALL, out)
+    assert weights_hash(run) == weights_hash(straight)
+    assert [r["step"] for r in run.records("train")] == list(range(1, 13))
+    assert run.records("validation")[-1]["loss"] == straight.records("validation")[-1]["loss"]
+
+
+def checkpoints_in(out: Path, step: int) -> bool:
+    return any(saved.step == step for saved in checkpoints(out / "checkpoints"))
+
+
+def test_what_a_run_leaves(digits: Cache, out: Path) -> None:
+    """C3, K11: records, previews, checkpoints; and nothing half-written."""
+    run = train(digits, SMALL, out)
+    assert run.summary.finished
+    assert run.summary.images_seen == 12 * 16
+    assert [r["step"] for r in run.records("train")] == list(range(1, 13))
+    validations = [(r["step"], r["weights"]) for r in run.records("validation")]
+    assert validations == [(6, "ema"), (6, "raw"), (12, "ema"), (12, "raw")]
+    assert [step for step, _ in run.previews()] == [0, 12]
+    assert [saved.step for saved in checkpoints(run.checkpoint_folder)] == [4, 8, 12]
+    assert not list(out.rglob(".tmp-*"))
+    assert not [p for p in out.rglob("*") if p.suffix in (".pt", ".pkl", ".bin")]
+    again = train(digits, SMALL, out)  # finished: nothing to do
+    assert again.checkpoint().step == 12
+
+
+def test_training_learns(digits: Cache, out: Path) -> None:
+    """K3, C3: the held-out loss falls well below that of knowing nothing, which is 1; L2."""
+    config = with_optimiser(lr=3e-3, batch=64).model_copy(
+        update={"budget": "150steps", "net": SMALL.net.model_copy(update={"widths": (16, 32)})}
+    )
+    run = train(digits, config, out)
+    ema, raw = run.records("validation")[-2:]
+    assert ema["mean"] < 0.7
+    assert ema["mean"] < raw["mean"] * 1.02  # F8: the average must not harm
+
+
+def test_images_depend_on_their_own_seed_alone(digits: Cache, out: Path) -> None:
+    """B7: image 17 alone and in a batch, to within one of 256 levels."""
+    source = train(digits, SMALL, out).source(Sampling(steps=6))
+    together = source.images(range(10, 42))
+    alone = source.images([17])[0]
+    assert (together[7].int() - alone.int()).abs().max() <= 1
+    assert not torch.equal(together[6], together[7])
+    forced = source.images([17], torch.tensor([3]))
+    assert not torch.equal(forced[0], alone)  # its class is 17 modulo 10 = 7 otherwise
+
+
+@pytest.mark.parametrize("sampling", [Sampling("ddim", 4), Sampling("ddpm", 4, guidance=2.0)])
+def test_samplers_draw_from_a_run(sampling: Sampling, digits: Cache, out: Path) -> None:
+    """F4, K3 (algorithm 2), C4: the last state is the image, the first is noise."""
+    source = train(digits, SMALL, out).source(sampling)
+    levels, states, guesses = source.develop([0, 1], None, frames=5)
+    assert torch.equal(states[-1], source.images([0, 1]))
+    assert levels == sorted(levels, reverse=True)
+    assert levels[-1] == 0
+    assert guesses.shape == states.shape
+
+
+def test_saved_states_can_be_sampled(digits: Cache, out: Path) -> None:
+    """L9: any checkpoint, averaged or raw."""
+    run = train(digits, SMALL, out)
+    x, t = torch.randn(1, 1, 8, 8), torch.tensor([0.01])
+    guesses = [
+        run.denoiser(name, weights)(x, t)
+        for name in ("4", "step-00000012")
+        for weights in ("ema", "raw")
+    ]
+    for i, one in enumerate(guesses):
+        assert all(not torch.equal(one, other) for other in guesses[i + 1 :])
+    with pytest.raises(UserError, match="no checkpoint '5'; choose one of: 4, 8, 12"):
+        run.source(checkpoint="5")
+
+
+def test_another_run_is_not_overwritten(digits: Cache, out: Path) -> None:
+    train(digits, SMALL, out)
+    with pytest.raises(UserError, match=r"holds another run \(optimiser.lr is 0.001 there"):
+        train(digits, with_optimiser(lr=0.5), out)
+
+
+def test_a_full_folder_is_not_overwritten(digits: Cache, out: Path) -> None:
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="holds no run; choose another folder"):
+        train(digits, SMALL, out)
+    assert (out / "thesis.txt").read_text() == "years of work"
+
+
+def test_nan_stops_the_run_and_keeps_the_last_checkpoint(
+    digits: Cache, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Says at which step and noise level; nothing of that step is kept."""
+    advance = Trainer.advance
+
+    def poisoned(self: Trainer) -> float:
+        if self.step == 6 and self.plan.steps == 12:
+            with torch.no_grad():
+                next(self.learner.parameters()).fill_(torch.nan)
+        return advance(self)
+
+    monkeypatch.setattr(Trainer, "advance", poisoned)
+    with pytest.raises(NonFiniteLoss, match=r"noise level \d.*step 7"):
+        train(digits, SMALL, out)
+    assert [saved.step for saved in checkpoints(out / "checkpoints")] == [4]
+
+
+def test_a_huge_learning_rate_is_no_silent_success(digits: Cache, out: Path) -> None:
+    with pytest.raises(NonFiniteLoss, match="try a smaller --optimiser.lr"):
+        train(digits, with_optimiser(lr=1e30, warmup=0), out)
+
+
+def test_changed_pictures_are_noticed(digits: Cache, out: Path, tmp_path: Path) -> None:
+    from safelight.data.prepare import prepare
+
+    train(digits, SMALL, out)
+    other = prepare("digits", out=tmp_path / "other", split="60/10/30")
+    with pytest.raises(UserError, match="another run .the training images"):
+        train(other, SMALL, out)
+
+
+def test_damaged_configurations_are_refused(digits: Cache, out: Path) -> None:
+    train(digits, SMALL, out)
+    file = out / "config.yaml"
+    good = file.read_text()
+    file.write_text(good.replace("format: 1", "format: 9"))
+    with pytest.raises(DamagedFile, match="newer version .format 9"):
+        Run.open(out)
+    file.write_text(good.replace("batch: 16", "batch: many"))
+    with pytest.raises(DamagedFile, match=r"config.optimiser.batch: .*\(got 'many'\)"):
+        Run.open(out)
+    file.write_text(good[:200])
+    with pytest.raises(DamagedFile, match="config.yaml.*restore it from a copy"):
+        Run.open(out)
+
+
+def test_a_cut_log_line_is_dropped(digits: Cache, out: Path) -> None:
+    run = train(digits, SMALL, out)
+    with (out / "log.jsonl").open("a") as log:
+        log.write('{"kind": "train", "st')
+    assert len(run.records("train")) == 12
+
+
+def test_memory_that_is_asked_for_splits_the_batch(digits: Cache, out: Path) -> None:
+    """X5, L3: --memory 2MB leaves room for a few images at a time; the run says so."""
+    run = train(digits, SMALL.model_copy(update={"memory": "2MB"}), out)
+    assert 1 <= run.plan.micro_batch < 16
+    assert run.summary.finished
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from safelight.data.cache import Cache
+from safelight.training.train import train
+from tests.training.conftest import SMALL
+longer = SMALL.model_copy(update={"budget": "300steps"})
+train(Cache.open(Path(sys.argv[1])), longer, Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) -> None:
+    """X6: SIGKILL, wherever it strikes; benchmarks/kills.py does it twenty times at random."""
+    longer = SMALL.model_copy(update={"budget": "300steps"})
+    straight = train(digits, longer, tmp_path / "straight")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, str(digits.path), str(out)]
+    root = Path(__file__).parents[2]
+    kills = 0
+    for wanted in (20, 110):
+        process = subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        while process.poll() is None and not _reached(out, wanted):
+            time.sleep(0.005)
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+    assert kills == 2
+    run = train(digits, longer, out)
+    assert weights_hash(run) == weights_hash(straight)
+    assert not list(out.rglob(".tmp-*"))
+
+
+def _reached(out: Path, step: int) -> bool:
+    saved = checkpoints(out / "checkpoints")
+    return bool(saved) and saved[-1].step >= step
