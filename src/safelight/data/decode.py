@@ -163,9 +163,7 @@ def _over_white(image: Image.Image, mode: str) -> Image.Image:
     return white
 
 
-def square(
-    image: Image.Image, size: int, extent: tuple[float, float] | None = None
-) -> Image.Image:
+def square(image: Image.Image, size: int, extent: tuple[float, float] | None = None) -> Image.Image:
     """The square in the middle of `extent`, resized with antialiasing to size x size."""
     width, height = extent or image.size
     if width == height == size:

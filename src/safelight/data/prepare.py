@@ -174,7 +174,7 @@ def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | 
     differs = _differences(meta, origin, options, sign)
     if differs:
         raise UserError(
-            f"{out} holds a cache made otherwise ({differs}); choose another --out, or remove it"
+            f"{out} holds another cache ({differs}); choose another --out, or remove that folder"
         )
     if meta.signature != sign:
         console.inform(f"the pictures in {origin.where} have changed; preparing them again")
@@ -193,7 +193,7 @@ def _differences(meta: Meta, origin: Origin, options: Options, sign: str) -> str
     ]
     if meta.signature != sign:
         pairs.append(("source", meta.source, origin.where))
-    return ", ".join(f"{name} {was} there, {now} here" for name, was, now in pairs if was != now)
+    return ", ".join(f"{name} was {was} and is {now} now" for name, was, now in pairs if was != now)
 
 
 def chosen(pictures: Listing, options: Options) -> Listing:

@@ -20,6 +20,7 @@ from safelight.data.meta import FILE, FORMAT, Meta, Options, Rejected
 from safelight.data.sources import Listing
 from safelight.data.splits import SPLITS
 from safelight.data.stored import IMAGES, LABELS, SPLIT_CODES, content_hash
+from safelight.data.walk import shown
 
 
 def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder: Path) -> Meta:
@@ -30,8 +31,8 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
     np.save(folder / SPLIT_CODES, codes)
     meta = Meta(
         format=FORMAT,
-        name=origin.name,
-        source=origin.where,
+        name=shown(origin.name),
+        source=shown(origin.where),
         signature=sign,
         options=options,
         classes=pictures.classes,
@@ -47,8 +48,8 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
         stamp=_stamped(folder / IMAGES),
         resize=RESIZE,
         enlarged=outcome.enlarged,
-        rejected=tuple(Rejected(file=_shown(r.file), reason=r.reason) for r in outcome.rejected),
-        ignored={_shown(suffix): count for suffix, count in pictures.ignored.items()},
+        rejected=tuple(Rejected(file=shown(r.file), reason=r.reason) for r in outcome.rejected),
+        ignored={shown(suffix): count for suffix, count in pictures.ignored.items()},
         versions={
             "safelight": safelight.__version__,
             "pillow": PIL.__version__,
@@ -92,16 +93,11 @@ def _with_validation(pictures: Listing, seed: int) -> NDArray[np.uint8]:
 
 
 def _counts(pictures: Listing, codes: NDArray[np.uint8]) -> dict[str, dict[str, int]]:
-    names = [_shown(name) for name in pictures.classes] or ["all"]
+    names = list(pictures.classes) or ["all"]
     table = np.zeros((len(names), len(SPLITS)), np.int64)
     np.add.at(table, (pictures.labels, codes), 1)
     rows = (dict(zip(SPLITS, row, strict=True)) for row in table.tolist())
     return dict(zip(names, rows, strict=True))
-
-
-def _shown(name: str) -> str:
-    """A file's name as text: bytes that are no text, which a disk may hold, are replaced."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _stamped(path: Path) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from safelight.data.decode import MAX_BYTES, SUFFIXES
 from safelight.data.splits import SPLITS
-from safelight.data.walk import Entry, Found, Rejection
+from safelight.data.walk import Entry, Found, Rejection, shown
 from safelight.errors import UserError
 
 # The names of top-level folders that are splits and not classes.
@@ -149,7 +149,7 @@ def _classes(entries: Sequence[Entry], depth: int, where: str) -> tuple[Labels, 
             f"{len(loose)} pictures in {where} lie beside the class folders, such as "
             f"{loose[0].name}; move them into a class folder, or use --labels none"
         )
-    names = [unicodedata.normalize("NFC", entry.parts[depth]) for entry in entries]
+    names = [unicodedata.normalize("NFC", shown(entry.parts[depth])) for entry in entries]
     classes = tuple(sorted(set(names), key=lambda name: natural((name,))))
     _refuse_twins(classes, where)
     position = {name: i for i, name in enumerate(classes)}

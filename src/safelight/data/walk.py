@@ -148,6 +148,11 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path costs more than it)
 
 
+def shown(name: str) -> str:
+    """A file's name as text: disks may hold bytes that are none."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def signature(found: Found) -> str:
     """Equal as long as no picture is added, removed or changed."""
     digest = hashlib.sha256()
