@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from pydantic import ValidationError
 from tyro.conf import Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from safelight import __version__, verbs
-from safelight.config import Config, preset
+from safelight.config import Config, first_error, preset
 from safelight.console import results, status
 from safelight.errors import UserError
 
@@ -270,6 +271,8 @@ def parse(words: Sequence[str], base: Config) -> partial[object]:
         if end.code:
             raise UserError(one_line(wrong.getvalue())) from None
         raise
+    except ValidationError as error:
+        raise UserError(f"--{first_error(error)}") from None
 
 
 def base_config(words: Sequence[str]) -> Config:
@@ -287,7 +290,26 @@ def asks_for_auto(command: partial[object]) -> bool:
 
 
 def one_line(boxed: str) -> str:
-    """The parser's framed message in one line."""
+    """The parser's framed message as one line: what is wrong, what may have been meant."""
     lines = [line.strip("│ ") for line in boxed.splitlines() if not re.match(r"[╭╰]", line)]
-    text = " ".join(line for line in lines if line.strip("─"))
-    return re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", " ".join(line for line in lines if line.strip("─"))).strip()
+    what, *rest = re.split(
+        r" (?=Perhaps you meant|Argument helptext|For full help|Available sub)", text
+    )
+    meant = dict.fromkeys(re.findall(r"--[\w.-]+", " ".join(r for r in rest if "meant" in r)))
+    meant.pop("--help", None)
+    commands = [r.rstrip(".") for r in rest if r.startswith("Available")]
+    hints = [f"did you mean {' or '.join(list(meant)[:2])}?"] if meant else commands
+    return "; ".join([_plain(what), *hints, "--help after the command lists its options"])
+
+
+def _plain(what: str) -> str:
+    """Without the parser's and the validator's own names for things."""
+    section = re.match(
+        r"Error parsing \S*\.config\.?(\S*?): \d+ validation errors? for \w+ (.*)", what
+    )
+    if section is None:
+        return what
+    option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
+    reason = re.sub(r"^\S+ | \[type=.*", "", section[2])
+    return f"--{option}: {reason}"

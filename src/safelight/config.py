@@ -169,9 +169,14 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise UserError(f"{where}: {field}: {first['msg']} (got {first['input']!r})") from error
+        raise UserError(f"{where}: {first_error(error)}") from error
+
+
+def first_error(error: ValidationError) -> str:
+    """The first thing that was wrong: field, rule and value."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    return f"{field}: {first['msg']} (got {first['input']!r})"
 
 
 def save_yaml(path: Path, value: Section) -> None:

@@ -1,0 +1,64 @@
+"""Peak memory of `train` on many images against few: it must not grow with the data.
+
+    python benchmarks/train_memory.py SOURCE [--few 5000] [--size 32]
+
+SOURCE is a folder or zip of at least ten times as many pictures (CIFAR-10 as JPEGs, say), or a
+named set. Both runs train a small network for 1,000 steps and so read 64,000 images. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from safelight.cli import main
+main(sys.argv[1:])
+status = Path("/proc/self/status").read_text()
+print("PEAK", re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
+"""
+OPTIONS = (
+    "--preset small --budget 1000steps --net.widths 8 16 --net.blocks 1 --net.attention "
+    "--watch.tensorboard"
+).split()
+
+
+def peak_megabytes(cache: Path, out: Path) -> float:
+    """Of a fresh process that trains on `cache` (Linux)."""
+    command = [sys.executable, "-c", MEASURED, "train", str(cache), "--out", str(out), *OPTIONS]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return int(printed.split("PEAK")[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source")
+    parser.add_argument("--few", type=int, default=5_000)
+    parser.add_argument("--size", type=int, default=32)
+    options = parser.parse_args()
+    from safelight import prepare
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        many = prepare(options.source, size=options.size, out=folder / "many")
+        per_class = options.few * many.count // many.subset("train").count // len(many.classes)
+        few = prepare(options.source, size=options.size, out=folder / "few", per_class=per_class)
+        result = {
+            name: {
+                "training_images": cache.subset("train").count,
+                "peak_mb": round(peak_megabytes(cache.path, folder / f"run-{name}"), 1),
+            }
+            for name, cache in (("many", many), ("few", few))
+        }
+    result["difference_mb"] = round(result["many"]["peak_mb"] - result["few"]["peak_mb"], 1)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
