@@ -15,7 +15,6 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
@@ -93,7 +92,8 @@ def training_loss(records: Sequence[Record]) -> Markup:
         axes.plot(step[keep], loss[keep], color=INKS["quiet"], linewidth=0.8, alpha=0.35)
         smooth = smoothed(loss, max(1, len(loss) // WINDOW))
         axes.plot(step[keep], smooth[keep], color=INKS["first"], linewidth=1.8)
-        _axes(axes, "step", "training loss")
+        _label(axes, "step", "training loss")
+        _stretch(axes)
         # the noise of single records must not set the scale
         low, high = np.quantile(loss, 0.005), max(np.quantile(loss, 0.995), smooth.max())
         axes.set_ylim(*_widened(axes, low, high))
@@ -109,7 +109,8 @@ def validation_loss(records: Sequence[Record]) -> Markup:
     def draw(axes: Axes) -> None:
         for points, role in ((raw, "second"), (averaged, "first")):
             axes.plot(*points, color=INKS[role], linewidth=1.8, marker="o", markersize=3.5)
-        _axes(axes, "step", "validation loss")
+        _label(axes, "step", "validation loss")
+        _stretch(axes)
 
     return _drawing(draw, "validation", _told("Mean validation loss", *averaged))
 
@@ -129,7 +130,8 @@ def loss_by_noise(records: Sequence[Record]) -> Markup:
                 marker="o" if last else None,
                 markersize=3.5,
             )
-        _axes(axes, "noise level σ/α", "validation loss")
+        _label(axes, "noise level σ/α", "validation loss")
+        _stretch(axes)
 
     last = records[-1]
     alt = (
@@ -147,10 +149,8 @@ def speed(records: Sequence[Record]) -> Markup:
     def draw(axes: Axes) -> None:
         keep = np.unique(np.linspace(0, len(rate) - 1, MOST_POINTS).astype(int))
         axes.plot(seconds[keep] / 60, rate[keep], color=INKS["first"], linewidth=1.4)
-        axes.set_xlabel("minutes of training")
-        axes.set_ylabel("images a second")
+        _label(axes, "minutes of training", "images a second")
         axes.set_ylim(0, 1.1 * rate.max())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
     alt = f"Median speed {words.count(float(np.median(rate)))} images a second"
     return _drawing(draw, "speed", alt)
@@ -169,8 +169,7 @@ def distances(samples: Floats, held_out: Floats | None) -> Markup:
             axes.hist(values, bins, weights=share, color=colour, alpha=0.3)
             axes.hist(values, bins, weights=share, color=colour, histtype="step", linewidth=1.6)
         axes.set_xlim(0, bins[-1])
-        axes.set_xlabel("distance to the nearest training picture")
-        axes.set_ylabel("% of pictures")
+        _label(axes, "distance to the nearest training picture", "% of pictures")
         axes.grid(axis="x", visible=False)
 
     alt = f"Median distance of samples {words.significant(float(np.median(samples)), 3)}"
@@ -216,22 +215,27 @@ def _widened(axes: Axes, low: float, high: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _axes(axes: Axes, x: str, y: str) -> None:
-    """Labels, and a logarithmic scale and plain numbers where they make the axis readable."""
+def _label(axes: Axes, x: str, y: str) -> None:
+    """Name the axes, and give them few and plain numbers."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    _scale(axes.xaxis, axes.set_xscale, *axes.dataLim.intervalx)
-    _scale(axes.yaxis, axes.set_yscale, *axes.dataLim.intervaly)
-
-
-def _scale(axis: Axis, set_scale: Callable[[str], None], low: float, high: float) -> None:
-    if low > 0 and low * LOG_FROM < high:
-        set_scale("log")
-        axis.set_major_locator(LogLocator(subs=_ticks(high / low)))
-        axis.set_minor_locator(NullLocator())
-    else:
+    for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def _stretch(axes: Axes) -> None:
+    """Make an axis logarithmic where its data span more than LOG_FROM."""
+    span = axes.dataLim
+    for axis, set_scale, (low, high) in (
+        (axes.xaxis, axes.set_xscale, span.intervalx),
+        (axes.yaxis, axes.set_yscale, span.intervaly),
+    ):
+        if low > 0 and low * LOG_FROM < high:
+            set_scale("log")
+            axis.set_major_locator(LogLocator(subs=_ticks(high / low)))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
 def _ticks(ratio: float) -> tuple[int, ...]:
