@@ -1,0 +1,205 @@
+"""Listing: order, classes, splits, odd folders and odd archives."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safelight.data.prepare import prepare
+from safelight.data.sources import Listing, listing, natural
+from safelight.data.walk import Entry, Found, signature, walk_folder, walk_zip
+from safelight.errors import UserError
+from tests.data.conftest import MakeFolder, noise, zipped
+
+
+def listed(*paths: str) -> Listing:
+    entries = [Entry(path, tuple(path.split("/")), 10, 0) for path in paths]
+    return listing(Found(entries), "somewhere", with_labels=True)
+
+
+def test_natural_order() -> None:
+    names = ["img10.jpg", "img2.jpg", "img1.jpg", "img002.jpg", "IMG3.jpg"]
+    ordered = sorted(names, key=lambda name: natural((name,)))
+    assert ordered == ["IMG3.jpg", "img1.jpg", "img2.jpg", "img002.jpg", "img10.jpg"]
+
+
+@given(st.lists(st.integers(0, 10**30), unique=True, min_size=2))
+def test_numbers_are_in_their_order(numbers: list[int]) -> None:
+    names = [f"a{n}.png" for n in numbers if n < 10**20]
+    ordered = sorted(names, key=lambda name: natural((name,)))
+    assert ordered == [f"a{n}.png" for n in sorted(n for n in numbers if n < 10**20)]
+
+
+@given(st.permutations(["b/2.png", "b/10.png", "a/x/1.png", "a/9.png", "c/1/2/3.png"]))
+def test_the_order_does_not_depend_on_the_walk(paths: list[str]) -> None:
+    found = listed(*paths)
+    assert list(found.names) == ["a/9.png", "a/x/1.png", "b/2.png", "b/10.png", "c/1/2/3.png"]
+    assert found.classes == ("a", "b", "c")
+    assert found.labels.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_deeper_folders_belong_to_their_first() -> None:
+    found = listed("a/x/y/1.png", "a/2.png", "b/z/1.png")
+    assert found.classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("paths", "classes", "splits"),
+    [
+        (["train/a/1.png", "test/a/1.png"], ("a",), [2, 0]),
+        (["set/train/a/1.png", "set/val/b/1.png"], ("a", "b"), [0, 1]),
+        (["Train/1.png", "VALID/1.png", "Test/1.png"], (), [2, 0, 1]),
+        (["train/a/1.png", "train/b/1.png"], ("a", "b"), None),  # an enclosing folder
+        (["train/1.png", "car/1.png"], ("car", "train"), None),  # the means of transport
+        (["test/a/1.png", "val/b/1.png"], ("test", "val"), None),
+        (["pack/a/1.png", "pack/b/1.png"], ("a", "b"), None),
+        (["cats/1.png", "cats/2.png"], ("cats",), None),
+        (["1.png", "2.png"], (), None),
+    ],
+)
+def test_what_folders_mean(
+    paths: list[str], classes: tuple[str, ...], splits: list[int] | None
+) -> None:
+    found = listed(*paths)
+    assert found.classes == classes
+    assert (None if found.splits is None else found.splits.tolist()) == splits
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["Coast/1.png", "coast/2.png"],
+        ["train/Coast/1.png", "test/coast/1.png"],
+        ["STRASSE/1.png", "straße/1.png"],
+    ],
+)
+def test_classes_that_differ_only_in_case_are_refused(paths: list[str]) -> None:
+    with pytest.raises(UserError, match=r"differ only in case; rename one"):
+        listed(*paths)
+
+
+def test_two_spellings_of_one_letter_are_one_class() -> None:
+    """macOS packs é as two code points."""
+    assert listed("train/caf\u00e9/1.png", "test/cafe\u0301/1.png").classes == ("caf\u00e9",)
+
+
+def test_loops_of_links_end(make_folder: MakeFolder) -> None:
+    folder = make_folder(a=3, b=3)
+    (folder / "a" / "up").symlink_to(folder)
+    (folder / "b" / "self").symlink_to(folder / "b" / "self")
+    (folder / "b" / "self.png").symlink_to(folder / "b" / "self.png")
+    (folder / "b" / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "linked").symlink_to(folder / "a", target_is_directory=True)
+    found = walk_folder(folder)
+    assert len(found.entries) == 9
+    assert {r.file for r in found.rejected} == {"b/self.png", "b/gone.png"}
+    assert listing(found, "", True).classes == ("a", "b", "linked")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """As root, who may read everything, the test becomes an ordinary user for a while."""
+    folder = make_folder(a=12, b=2)
+    (folder / "a" / "img3.png").chmod(0)
+    (folder / "b").chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        for place in (tmp_path, *tmp_path.parents[:2]):
+            place.chmod(0o777)
+        os.seteuid(65534)
+    try:
+        cache = prepare(folder, out=tmp_path / "out")
+    finally:
+        if root:
+            os.seteuid(0)
+        (folder / "b").chmod(0o700)
+    assert cache.count == 11
+    assert {(r.file, r.reason) for r in cache.meta.rejected} == {
+        ("a/img3.png", "no permission to read it"),
+        ("b", "no permission to read this folder"),
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_a_pipe_is_not_waited_for(make_folder: MakeFolder) -> None:
+    folder = make_folder(a=3)
+    os.mkfifo(folder / "a" / "pipe.png")
+    found = walk_folder(folder)
+    assert [(r.file, r.reason) for r in found.rejected] == [("a/pipe.png", "not a file")]
+
+
+def test_the_signature_sees_every_change(make_folder: MakeFolder) -> None:
+    folder = make_folder(a=3)
+    seen = {signature(walk_folder(folder))}
+    assert signature(walk_folder(folder)) in seen
+    (folder / "notes.txt").write_text("not a picture")
+    assert signature(walk_folder(folder)) in seen
+    os.utime(folder / "a" / "img0.png", ns=(1, 1))
+    seen.add(signature(walk_folder(folder)))
+    (folder / "a" / "img1.png").rename(folder / "a" / "img9.png")
+    seen.add(signature(walk_folder(folder)))
+    (folder / "a" / "img2.png").unlink()
+    seen.add(signature(walk_folder(folder)))
+    assert len(seen) == 4
+
+
+def test_archives_of_other_programs(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """Backslashes, `./`, resource forks of macOS, hidden files, no compression, other methods."""
+    image = (make_folder(a=1) / "a" / "img0.png").read_bytes()
+    archive = tmp_path / "odd.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("top/a\\1.png", image)
+        packed.writestr("./top/a/2.png", image, zipfile.ZIP_DEFLATED)
+        packed.writestr("top/b/", b"")
+        packed.writestr("top/b/3.PNG", image)
+        packed.writestr("__MACOSX/top/a/._1.png", b"fork")
+        packed.writestr("top/.DS_Store", b"")
+        packed.writestr("top/b/readme.txt", b"")
+        packed.writestr("top/b/4.png", image, zipfile.ZIP_LZMA)
+        packed.writestr("../../escape/5.png", image)
+    found = walk_zip(archive)
+    assert [r.reason for r in found.rejected] == [
+        "packed in an unusual way; pack it again as a plain zip"
+    ]
+    found_list = listing(found, "", True)
+    assert list(found_list.names) == ["top/a/1.png", "top/a/2.png", "top/b/3.PNG"]
+    assert found_list.classes == ("a", "b")
+    cache = prepare(archive, split="100/0/0", out=tmp_path / "out")
+    expected = np.asarray(noise(0)).transpose(2, 0, 1)
+    assert (cache.read(np.arange(3)) == expected).all()
+
+
+def test_a_damaged_member_is_rejected(make_folder: MakeFolder, tmp_path: Path) -> None:
+    archive = zipped(make_folder(a=12), tmp_path / "a.zip")
+    with zipfile.ZipFile(archive) as packed:
+        member = packed.infolist()[4]
+    data = bytearray(archive.read_bytes())
+    data[member.header_offset + 60 : member.header_offset + 64] = b"\0\1\2\3"
+    archive.write_bytes(data)
+    cache = prepare(archive, out=tmp_path / "out")
+    assert cache.count == 11
+    assert cache.meta.rejected[0].file == member.filename
+    assert cache.meta.rejected[0].reason.startswith("cannot be read: ")
+
+
+def test_a_cut_archive_is_refused(make_folder: MakeFolder, tmp_path: Path) -> None:
+    archive = zipped(make_folder(a=12), tmp_path / "a.zip")
+    archive.write_bytes(archive.read_bytes()[:-200])
+    with pytest.raises(UserError, match="cannot be read as a zip archive.*make or fetch it again"):
+        prepare(archive)
+
+
+def test_an_enormous_file_is_not_read(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(a=12)
+    with (folder / "a" / "huge.png").open("wb") as file:
+        file.truncate(2**40)
+    cache = prepare(folder, out=tmp_path / "out")
+    assert [(r.file, r.reason) for r in cache.meta.rejected] == [
+        ("a/huge.png", "longer than 256 MB")
+    ]
