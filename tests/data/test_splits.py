@@ -35,7 +35,7 @@ def test_portions_are_unbiased() -> None:
 
 
 @given(sizes=class_sizes, shares=shares_, seed=st.integers(0, 5))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_split_is_stratified_within_one_and_repeatable(
     sizes: list[int], shares: tuple[Fraction, ...], seed: int
 ) -> None:

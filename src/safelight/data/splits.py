@@ -85,19 +85,20 @@ def stratified(
 def _without_empty(
     splits: NDArray[np.uint8], labels: NDArray[np.int64], shares: Shares
 ) -> NDArray[np.uint8]:
-    """Give each empty split one training picture of the class that has most of them."""
+    """Give each empty split one picture of the class and split that have most of them."""
     for code in range(len(SPLITS)):
         if shares[code] == 0 or (splits == code).any():
             continue
-        per_class = np.bincount(labels[splits == TRAIN], minlength=1)
-        if per_class.max() < 2:
+        stratum = labels * len(SPLITS) + splits
+        largest = int(np.bincount(stratum, minlength=1).argmax())
+        members = np.flatnonzero(stratum == largest)
+        if len(members) < 2:
             asked = "/".join(f"{float(100 * share):g}" for share in shares)
             raise UserError(
                 f"{len(labels)} picture{'s are' if len(labels) > 1 else ' is'} too few to split "
                 f"{asked} into {', '.join(SPLITS)}; add pictures, or use --split 100/0/0"
             )
-        largest = int(per_class.argmax())
-        splits[np.flatnonzero((splits == TRAIN) & (labels == largest))[-1]] = code
+        splits[members[-1]] = code
     return splits
 
 
