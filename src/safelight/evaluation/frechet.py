@@ -5,6 +5,13 @@ With means mu and covariances S of both sides (Dowson and Landau 1982; Heusel et
 Any factor S_1 = L Lᵀ gives the same eigenvalues as the symmetric root, so the last trace is the
 sum of the roots of the eigenvalues of Lᵀ S_2 L: symmetric, hence real, and never below zero but
 by rounding, which is cut off. No matrix square root is taken.
+
+The interval says how far the value would move with other images at the same counts. It does not
+hold the distance at infinitely many images: FD is biased upwards at finite counts, which is why
+it is read against a floor at the same counts. Its coverage of the estimator's mean, simulated
+with 64 features and 500 or 2,000 images, is about 95 % where the sides differ; where they have
+the same distribution psi vanishes, its own noise is what is measured, and the interval is about
+1.4 times wider than it need be (coverage 99 %).
 """
 
 from __future__ import annotations

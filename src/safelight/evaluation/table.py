@@ -18,6 +18,7 @@ def table(evaluation: Evaluation) -> Table:
         caption_justify="left",
         box=None,
         padding=(0, 2, 1, 0),
+        pad_edge=False,
     )
     for column in COLUMNS:
         shown.add_column(column, justify="right" if column else "left")
