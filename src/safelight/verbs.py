@@ -219,7 +219,7 @@ def presets() -> dict[str, Config]:
         parameters = sum(p.numel() for p in denoiser.parameters())
         net, optimiser = config.net, config.optimiser
         widths = " ".join(map(str, net.widths))
-        attention = " ".join(map(str, net.attention)) or "-"
+        attention = net.attention if net.attention == "coarsest" else str(net.attention)
         row = (name, widths, attention, str(optimiser.batch), f"{optimiser.lr:g}")
         table.add_row(*row, f"{parameters / 1e6:.1f} M")
     results.print(table)

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from safelight.config import Config
+from safelight.config import Config, Net
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.objective import TIMES, WEIGHTS, Objective
 from safelight.diffusion.path import PATHS
@@ -65,13 +65,18 @@ def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float
             classes if config.data.conditional else 0,
             widths=config.net.widths,
             blocks=config.net.blocks,
-            attention=config.net.attention,
+            attention=attention_heights(config.net, shape[1]),
             norm=config.net.norm,
             activation=config.net.activation,
             embedding=config.net.embedding,
             dropout=config.net.dropout,
         )
     return Denoiser(net, path, prediction, sigma_data)
+
+
+def attention_heights(net: Net, height: int) -> tuple[int, ...]:
+    """Where there is attention, in pixels: "coarsest" depends on the pictures."""
+    return (height >> (len(net.widths) - 1),) if net.attention == "coarsest" else net.attention
 
 
 def build_learner(
