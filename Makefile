@@ -24,8 +24,18 @@ check: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict
 
+# Each prints JSON. DATA is a folder that holds cifar10.zip, flowers5.zip and mnist/.
+DATA ?= ../shared/data
+OUT ?= runs/bench
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/moments.py
+	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/prepare.py speed $(DATA)/cifar10.zip
+	$(BIN)/python benchmarks/prepare.py memory $(DATA)/flowers5.zip
+	$(BIN)/python benchmarks/train_memory.py $(DATA)/cifar10.zip
+	$(BIN)/python benchmarks/recognised.py digits --split 70/5/25 --budget 150s --n 500 \
+	    --features classifier --out $(OUT)/digits
+	$(BIN)/python benchmarks/recognised.py $(DATA)/mnist --budget 15m --n 2000 --out $(OUT)/mnist
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

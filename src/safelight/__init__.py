@@ -2,12 +2,13 @@
 
 from safelight.config import Config
 from safelight.errors import UserError
-from safelight.verbs import demo, evaluate, prepare, presets, report, sample, train
+from safelight.verbs import compare, demo, evaluate, prepare, presets, report, sample, train
 
 __version__ = "0.1.0"
 __all__ = [
     "Config",
     "UserError",
+    "compare",
     "demo",
     "evaluate",
     "prepare",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from pydantic import ValidationError
@@ -36,7 +36,7 @@ Names = Annotated[
     ),
 ]
 Count = Annotated[int, arg(aliases=("-n",))]
-Command = Callable[[], object]
+Command = partial[Any]
 
 
 def prepare(
@@ -168,7 +168,7 @@ def evaluate(
     *,
     against: str | None = None,
     features: str = "efficientnet-lite0",
-    metrics: Names = ("fd", "kid", "accuracy"),
+    metrics: Names = (),
     number: Annotated[int | None, arg(aliases=("-n",))] = None,
     seed: int = 0,
     sampler: str = "heun",
@@ -182,7 +182,7 @@ def evaluate(
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
         features: inception, efficientnet-lite0 or classifier.
-        metrics: any of fd, kid, accuracy.
+        metrics: any of fd, kid, accuracy, accuracy-per-class; what the images allow unless given.
         number: images of the source; 2,000 of a run, all of a folder unless given.
         seed: the first seed.
         sampler: heun, ddim or ddpm.
@@ -215,9 +215,18 @@ def report(run: Positional[str], /, *, out: Path | None = None) -> Command:
     return partial(verbs.report, run, out=out)
 
 
+def compare(runs: Positional[tuple[str, ...]], /) -> Command:
+    """Set the evaluations of several runs side by side.
+
+    Args:
+        runs: folders of runs, evaluated by the same protocol.
+    """
+    return partial(verbs.compare, *runs)
+
+
 def presets() -> Command:
     """List the named configurations of train."""
-    return verbs.presets
+    return partial(verbs.presets)
 
 
 def demo(*, out: Path = Path("demo"), budget: str = "150s") -> Command:
@@ -252,16 +261,17 @@ def run(words: Sequence[str]) -> None:
     command = parse(words, base_config(words))
     if asks_for_auto(command):
         # The preset depends on the pictures, and the other options change that preset.
-        options = command.keywords
-        name = verbs.preset_of(command.args[0], options["size"])
-        command = parse([*words, "--preset", name], preset(name))
+        cache = verbs.opened(command.args[0], command.keywords["size"])
+        name = verbs.preset_for(cache)
+        chosen = parse([*words, "--preset", name], preset(name))
+        command = partial(chosen.func, cache, **chosen.keywords)
     command()
 
 
-def parse(words: Sequence[str], base: Config) -> partial[object]:
+def parse(words: Sequence[str], base: Config) -> Command:
     """What the words ask for, ready to be called; raises UserError in one line."""
     app = tyro.extras.SubcommandApp()
-    for command in (prepare, train_command(base), sample, evaluate, report, presets, demo):
+    for command in (prepare, train_command(base), sample, evaluate, compare, report, presets, demo):
         app.command(command)
     wrong = io.StringIO()
     try:
@@ -284,7 +294,7 @@ def base_config(words: Sequence[str]) -> Config:
     return Config()
 
 
-def asks_for_auto(command: partial[object]) -> bool:
+def asks_for_auto(command: Command) -> bool:
     options = command.keywords
     return command.func is verbs.train and options["preset"] == AUTO and not options["resume"]
 

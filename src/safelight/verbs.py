@@ -20,6 +20,7 @@ from safelight.files import write_json
 
 if TYPE_CHECKING:
     from safelight.data.cache import Cache
+    from safelight.evaluation.compare import Comparison
     from safelight.evaluation.estimate import Evaluation
     from safelight.training.run import Run
     from safelight.training.source import Sampling
@@ -58,7 +59,7 @@ def prepare(
 
 
 def train(
-    data: str | Path,
+    data: str | Path | Cache,
     *,
     out: Path | str | None = None,
     preset: str = "auto",
@@ -77,14 +78,13 @@ def train(
         size: prepare the pictures at this size, if they are no cache yet.
         resume: take everything from the run in `out`.
     """
-    from safelight.data.cache import open_data
     from safelight.training import train as training
     from safelight.training.run import Run
 
-    cache = open_data(data, size=size)
+    cache = opened(data, size)
     if cache.split is not None:
-        raise UserError(f"{data} names a split; give the cache, whose training split is used")
-    name = preset_of(cache.path) if preset == "auto" else preset
+        raise UserError(f"{cache.name} is a split; give the cache, whose training split is used")
+    name = preset_for(cache) if preset == "auto" else preset
     out = Path(out or Path("runs") / f"{cache.name}-{name}")
     if resume:
         config = Run.open(out).config
@@ -98,11 +98,16 @@ def train(
     return run
 
 
-def preset_of(data: str | Path, size: int | None = None) -> str:
-    """The preset meant for pictures of the size that these have."""
-    from safelight.data.cache import open_data
+def opened(data: str | Path | Cache, size: int | None = None) -> Cache:
+    """The cache that `data` is or names; pictures that are no cache yet are prepared first."""
+    from safelight.data.cache import Cache, open_data
 
-    _, height, _ = open_data(data, size=size).shape
+    return data if isinstance(data, Cache) else open_data(data, size=size)
+
+
+def preset_for(cache: Cache) -> str:
+    """The preset meant for pictures of this size."""
+    _, height, _ = cache.shape
     return next((name for largest, name in PRESET_SIZES if height <= largest), "large")
 
 
@@ -155,7 +160,7 @@ def evaluate(
     *,
     against: str | Path | None = None,
     features: str = "efficientnet-lite0",
-    metrics: Sequence[str] = ("fd", "kid", "accuracy"),
+    metrics: Sequence[str] = (),
     n: int | None = None,
     seed: int = 0,
     sampler: str = "heun",
@@ -169,7 +174,8 @@ def evaluate(
         source: run, cache, cache:split, folder, zip or named set.
         against: the same, real; for a run, the test split of its own data unless given.
         features: a row of `evaluation.features.FEATURES`.
-        metrics: fd, kid, accuracy.
+        metrics: fd, kid, accuracy, accuracy-per-class; none named, all of the first three that
+            the images allow.
         n: images of the source; 2,000 of a model and all of a folder unless given.
         json: write the evaluation there too.
     """
@@ -207,6 +213,26 @@ def report(run: str | Path, *, out: Path | str | None = None) -> Path:
     page = write(Run.open(Path(run)), None if out is None else Path(out))
     say(f"report: {page} (open it in a browser; it needs no network)")
     return page
+
+
+def compare(*runs: str | Path) -> list[Comparison]:
+    """Set the newest evaluations of several runs side by side, metric by metric.
+
+    Raises UserError where a run has not been evaluated, and where the protocols differ.
+    """
+    from safelight.evaluation.compare import compare as set_side_by_side
+    from safelight.evaluation.compare import table
+    from safelight.evaluation.estimate import Evaluation
+    from safelight.training.run import Run
+
+    judged = {
+        str(path): [Evaluation.from_json(found) for found in Run.open(Path(path)).evaluations()]
+        for path in runs
+    }
+    comparisons = set_side_by_side(judged)
+    for comparison in comparisons:
+        results.print(table(comparison))
+    return comparisons
 
 
 def presets() -> dict[str, Config]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+from safelight.console import inform
 from safelight.data.named import user_cache
-from safelight.errors import lookup
+from safelight.errors import UserError, lookup
 from safelight.evaluation.accuracy import require_classes, require_judgeable, verdict
 from safelight.evaluation.classifier import Classifier, classifier
 from safelight.evaluation.estimate import Estimate, Evaluation, now
@@ -18,6 +20,7 @@ from safelight.evaluation.plan import Plan, Side, plan
 from safelight.evaluation.store import features_of
 from safelight.images import ImageSource
 
+USUAL = ("fd", "kid", "accuracy")
 Key = tuple[str, str]  # of a network: its name and its weights' hash
 
 
@@ -28,7 +31,7 @@ def evaluate(
     pool: ImageSource | None,
     train: ImageSource | None = None,
     features: str = "efficientnet-lite0",
-    metrics: Sequence[str] = ("fd", "kid", "accuracy"),
+    metrics: Sequence[str] = (),
     n: int | None = None,
     seed: int = 0,
     batch: int = 256,
@@ -38,24 +41,30 @@ def evaluate(
 
     pool: further real images, none of them in `against`, that play the generated set for the
     floor; without it, `against` is divided at random where it is large enough. train: labelled
-    real images for the classifier. n: images of `source` (default: all that are stored, 2,000 of
-    a model); the reference has as many, or all of `against` if that is fewer. batch: images made
-    at once. store: where features and classifiers are kept (default: the user's cache folder).
+    real images for the classifier. metrics: rows of METRICS; none named, all of USUAL that these
+    images allow, and what is left out is said. n: images of `source` (default: all that are
+    stored, 2,000 of a model); the reference has as many, or all of `against` if that is fewer.
+    batch: images made at once. store: where features and classifiers are kept (default: the
+    user's cache folder).
     """
-    rows = [lookup(METRICS, name, "metric") for name in dict.fromkeys(metrics)]
+    rows = [lookup(METRICS, name, "metric") for name in dict.fromkeys(metrics or USUAL)]
     load = lookup(FEATURES, features, "feature network")
-    distances = [row for row in rows if isinstance(row, Distance)]
-    shares = [row for row in rows if isinstance(row, Share)]
     store = store or user_cache()
     sides = plan(source, against, pool, n, seed)
-    if shares or features == "classifier":
+    strict = bool(metrics)
+    if features == "classifier":
         require_judgeable(source, against, train)
-    if shares:
+
+    def judgeable() -> None:
         require_classes(source, train)
+        require_judgeable(source, against, train)
+
+    shares = [row for row in rows if isinstance(row, Share) and _allowed(judgeable, strict)]
+    distances = [row for row in rows if isinstance(row, Distance)]
     network = load(train, store) if distances else None
     if network:
-        for row in distances:
-            row.check(sides, network)
+        check = partial(Distance.check, plan=sides, network=network)
+        distances = [row for row in distances if _allowed(partial(check, row), strict)]
     judge = classifier(train, store) if shares else None
     looked = _look(sides, network, judge, store, batch)
     estimates: list[Estimate] = []
@@ -65,6 +74,18 @@ def evaluate(
         found = verdict(judge, sides, looked(judge.network))
         estimates += [held for row in shares for held in row.estimates(sides, found)]
     return Evaluation(source.name, against.name, now(), tuple(estimates))
+
+
+def _allowed(check: Callable[[], None], strict: bool) -> bool:
+    """Whether a metric can be had of these images; if it was asked for by name, it must be."""
+    try:
+        check()
+    except UserError as refusal:
+        if strict:
+            raise
+        inform(f"left out: {refusal}")
+        return False
+    return True
 
 
 def _look(

@@ -7,6 +7,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -119,7 +120,7 @@ class Trainer:
             "--precision float32, in a new run"
         )
 
-    def save(self, folder: Any) -> Checkpoint:
+    def save(self, folder: Path) -> Checkpoint:
         about = {
             "parameters": sum(p.numel() for p in self.learner.parameters()),
             "device": describe(self.accelerator.device),
@@ -170,26 +171,27 @@ def fit(trainer: Trainer, run: Run) -> None:
             loss = trainer.advance()
             record.add(loss, time.monotonic() - began)
             clock.tick()
-            ends = trainer.step == plan.steps or interrupted()
+            finished = trainer.step == plan.steps
+            stopping = interrupted() and not finished
             if main:
-                _look(trainer, run, ends=trainer.step == plan.steps)
+                _look(trainer, run, finished)
                 clock.tick()
-                if ends or trainer.step % plan.checkpoint_every == 0:
+                if finished or stopping or trainer.step % plan.checkpoint_every == 0:
                     record.flush()
                     trainer.save(run.checkpoint_folder)
                     checkpoints.prune(run.checkpoint_folder, trainer.config.watch.keep)
             advance(1, record.note)
-            if interrupted() and trainer.step < plan.steps:
+            if stopping:
                 raise KeyboardInterrupt(
                     f"stopped at step {trainer.step} of {plan.steps}, which is saved; "
                     f"go on with: {run.command}"
                 )
 
 
-def _look(trainer: Trainer, run: Run, ends: bool) -> None:
-    if ends or trainer.step % trainer.plan.validate_every == 0:
+def _look(trainer: Trainer, run: Run, finished: bool) -> None:
+    if finished or trainer.step % trainer.plan.validate_every == 0:
         trainer.validate(run)
-    if ends or trainer.step % trainer.plan.preview_every == 0:
+    if finished or trainer.step % trainer.plan.preview_every == 0:
         trainer.preview(run)
 
 

@@ -1,0 +1,170 @@
+"""The command line: what it does, and how it says that something is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from safelight.cli import main, one_line
+from safelight.config import PRESETS, Config
+from safelight.training.run import Run
+
+QUICK = (
+    *("--budget", "6steps", "--precision", "float32", "--no-watch.tensorboard"),
+    *("--net.widths", "8", "16", "--net.blocks", "1", "--optimiser.batch", "8"),
+)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache and two runs of it, conditional and not."""
+    folder = tmp_path_factory.mktemp("desk")
+    main(["prepare", "digits", "--split", "70/5/25", "--out", str(folder / "digits")])
+    main(["train", str(folder / "digits"), "--out", str(folder / "run"), *QUICK])
+    plain = ["--no-data.conditional", "--out", str(folder / "plain")]
+    main(["train", str(folder / "digits"), *plain, *QUICK])
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line on standard error of a command that exits with status 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("safelight: ")
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
+
+
+def test_options_reach_the_run(desk: Path) -> None:
+    """F7: every hyperparameter on the command line; the rest from the preset."""
+    config = Run.open(desk / "run").config
+    assert config.net.widths == (8, 16)
+    assert config.optimiser.batch == 8
+    assert config.optimiser.lr == PRESETS["tiny"].optimiser.lr  # auto: these pictures are 8x8
+    assert Run.open(desk / "run").classes == tuple("0123456789")
+    assert Run.open(desk / "plain").classes == ()
+
+
+def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for section, field in Config.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", {"": None})
+        for name in inner:
+            option = "-".join(f"{section}.{name}".rstrip(".").split("_"))
+            assert f"--{option}" in shown
+
+
+def test_images_of_each_class_in_its_folder(desk: Path) -> None:
+    """L5, K2: n of each class, as PNG and as one array; the same again, the same files."""
+    out = desk / "samples"
+    words = ["sample", str(desk / "run"), "-n", "3", "--steps", "4", "--classes", "2,7"]
+    main([*words, "--out", str(out)])
+    found = sorted(str(p.relative_to(out)) for p in out.rglob("0*.png"))
+    assert found == [f"{k}/{k + 10 * i:06d}.png" for k in (2, 7) for i in range(3)]
+    arrays = np.load(out / "images.npz")
+    assert arrays["labels"].tolist() == [2, 2, 2, 7, 7, 7]
+    for image, seed, label in zip(*(arrays[k] for k in ("images", "seeds", "labels")), strict=True):
+        assert np.array_equal(np.asarray(Image.open(out / f"{label}/{seed:06d}.png")), image[0])
+    before = (out / "2/000012.png").read_bytes()
+    main(
+        [
+            "sample",
+            str(desk / "run"),
+            "-n",
+            "1",
+            "--steps",
+            "4",
+            "--classes",
+            "2",
+            "--seed",
+            "12",
+            "--out",
+            str(desk / "again"),
+        ]
+    )
+    again = np.asarray(Image.open(desk / "again/2/000012.png")).astype(int)
+    (desk / "before.png").write_bytes(before)
+    assert abs(again - np.asarray(Image.open(desk / "before.png"))).max() <= 1
+
+
+def test_unconditional_samples(desk: Path) -> None:
+    """L1, C4: no classes, no class folders; and the strip from noise to image."""
+    out = desk / "plain-samples"
+    main(["sample", str(desk / "plain"), "-n", "5", "--steps", "4", "--out", str(out)])
+    assert sorted(p.name for p in out.glob("0*.png")) == [f"{i:06d}.png" for i in range(5)]
+    strip = np.asarray(Image.open(out / "develop.png"))
+    assert strip.shape == (5 * 9 - 1, 5 * 9 - 1)  # five images, five states, gaps between
+
+
+def test_evaluating_leaves_a_record(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """X1, X2: and says what it left out, where no metric was asked for."""
+    words = ["--features", "classifier", "-n", "100", "--steps", "2", "--json", desk / "found.json"]
+    main([str(word) for word in ("evaluate", desk / "plain", *words)])
+    printed = capsys.readouterr()
+    assert "KID" in printed.out
+    assert "left out: accuracy needs images of classes" in printed.err
+    kept = json.loads((desk / "plain/metrics.json").read_text())
+    assert kept == [json.loads((desk / "found.json").read_text())]
+    estimates = {e["name"]: e for e in kept[0]["estimates"]}
+    assert estimates["KID (classifier)"]["low"] > estimates["KID (classifier)"]["floor"]["high"]
+
+
+def test_mistakes_are_answered_in_one_line(
+    desk: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run, cache = desk / "run", desk / "digits"
+    cases = {
+        ("prepare", tmp_path / "nowhere"): "there is no folder or zip",
+        ("prepare", tmp_path): "holds no pictures|no picture|is empty",
+        ("train", cache, "--siz", 3): "did you mean --size",
+        ("train", cache, "--preset", "smal"): "did you mean 'small'",
+        ("train", cache, "--optimiser.lr", "-1"): "--optimiser.lr: Input should be greater than 0",
+        ("train", cache, "--ema", 7): "--ema: Input should be less than 0.25",
+        ("train", cache, "--budget", "0s", "--out", tmp_path / "q"): "trains nothing",
+        ("train", cache, "--budget", "1s", "--out", tmp_path / "q"): "too short.*give at least",
+        ("train", cache, "--out", run): "holds another run",
+        ("train", f"{cache}:test", "--out", tmp_path / "q"): "is a split; give the cache",
+        ("train", cache, "--diffusion.path", "linar", "--out", tmp_path / "q"): "'linear'",
+        ("train", cache, "--net.widths", 8, 8, 8, 8, 8, "--out", tmp_path / "q"): "give 4 widths",
+        ("sample", tmp_path): "not a run",
+        ("sample", cache): "not a run",
+        ("sample", run, "--sampler", "euler"): "choose one of: heun, ddim, ddpm",
+        ("sample", run, "--classes", "eleven"): "unknown class 'eleven'",
+        ("sample", run, "--checkpoint", 4): "choose one of",
+        ("sample", run, "-n", 0): "give 1 or more",
+        ("sample", run, "--steps", 0): "use --steps 1 or more",
+        ("sample", run, "--sampler", "ddim", "--eta", 2): "between 0 and 1",
+        ("sample", run, "-n", 1, "--out", cache): "holds no samples; choose another folder",
+        ("sample", desk / "plain", "--classes", "3"): "trained without classes",
+        ("sample", desk / "plain", "--guidance", 2): "leave --guidance at 1",
+        ("evaluate", run, "--metrics", "fud"): "choose one of: fd, kid, accuracy",
+        ("evaluate", run, "--features", "incepton"): "did you mean 'inception'",
+        ("evaluate", run, "--metrics", "fd", "-n", 100): r"1,281.*--metrics kid",
+        ("evaluate", run, "-n", 1): "at least 2 images",
+        ("evaluate", cache): "--against",
+        ("evaluate", run, "--against", desk / "plain"): "--against takes real images",
+        ("compare", run, desk / "plain"): "run: safelight evaluate",
+        ("report", tmp_path): "not a run",
+        ("dance",): "Available subcommands: prepare, train",
+        (): "Available subcommands|Missing",
+    }
+    for words, message in cases.items():
+        line = refused(capsys, *words)
+        assert re.search(message, line), (words, line)
+    assert not (tmp_path / "q").exists()
+
+
+def test_one_line_unfolds_a_frame() -> None:
+    framed = "╭─ Error ──╮\n│ No such  │\n│ ──────── │\n│ thing    │\n╰──────────╯\n"
+    assert one_line(framed).startswith("No such thing;")
