@@ -169,6 +169,19 @@ def test_a_huge_learning_rate_is_no_silent_success(digits: Cache, out: Path) -> 
         train(digits, with_optimiser(lr=1e30, warmup=0), out)
 
 
+def test_a_full_disk_loses_nothing(digits: Cache, small_disk: Path, tmp_path: Path) -> None:
+    """X6: the run says so and stops; with room made, the same command ends with the same bits."""
+    wide = SMALL.net.model_copy(update={"widths": (16, 32)})
+    config = SMALL.model_copy(update={"net": wide})
+    straight = train(digits, config, tmp_path / "straight")
+    out = small_disk / "run"
+    with pytest.raises(UserError, match="the disk is full while writing .*step-0000.*free some"):
+        train(digits, config, out)
+    assert not list(out.rglob(".tmp-*"))
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert weights_hash(train(digits, config, out)) == weights_hash(straight)
+
+
 def test_changed_pictures_are_noticed(digits: Cache, out: Path, tmp_path: Path) -> None:
     from safelight.data.prepare import prepare
 

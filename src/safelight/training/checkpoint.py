@@ -8,6 +8,7 @@ CHECKPOINT/state.json              step, time spent, versions, and the hash of e
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,7 +133,13 @@ def _flatten(optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    except SafetensorError as error:
+        # It tells the system's number in words only; a full disk has to be known as one.
+        if (found := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(found[1]), str(error)) from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:
