@@ -63,6 +63,10 @@ class Diffusion(Section):
     """What the network predicts: edm, noise, image or v."""
     times: str = "lognormal"
     """How noise levels are drawn: lognormal or uniform."""
+    log_mean: float = -1.2
+    """Mean of ln(sigma / alpha) of lognormal times; more makes large shapes count for more."""
+    log_std: Annotated[float, Field(gt=0)] = 1.2
+    """Standard deviation of ln(sigma / alpha) of lognormal times."""
     weight: str = "edm"
     """How they are weighted: edm or simple."""
     sigma_data: Annotated[float, Field(gt=0)] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -30,7 +31,11 @@ def uniform_times(path: Path, u: Tensor) -> Tensor:
     return ((u * path.levels).floor() + 1).clamp(max=path.levels) / path.levels
 
 
-TIMES: dict[str, Times] = {"lognormal": lognormal_times, "uniform": uniform_times}
+# Each row makes its distribution from the mean and deviation of ln(sigma / alpha).
+TIMES: dict[str, Callable[[float, float], Times]] = {
+    "lognormal": lambda mean, std: partial(lognormal_times, mean=mean, std=std),
+    "uniform": lambda mean, std: uniform_times,
+}
 
 
 def edm_weight(level: Tensor, sigma_data: float) -> Tensor:

@@ -84,7 +84,7 @@ def build_learner(
 ) -> DiffusionLearner:
     options = config.diffusion
     objective = Objective(
-        lookup(TIMES, options.times, "distribution of times"),
+        lookup(TIMES, options.times, "distribution of times")(options.log_mean, options.log_std),
         lookup(WEIGHTS, options.weight, "weight"),
     )
     denoiser = build_denoiser(config, shape, classes, sigma_data)

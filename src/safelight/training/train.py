@@ -45,9 +45,9 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
     trackers = "tensorboard" if config.watch.tensorboard else None
     accelerator = Accelerator(log_with=trackers, project_dir=str(out))
     run = existing_run(cache, config, out)
+    accelerator.wait_for_everyone()  # none may make the run while another still looks for it
     if run is None:
         plan = make_plan(cache, config, accelerator, began)
-        accelerator.wait_for_everyone()
         run = start_run(cache, config, plan, out)
     trainer = Trainer(run.config, run.plan, cache, accelerator)
     _take_up(trainer, run)
