@@ -15,7 +15,7 @@ from safelight.config import PRESETS, Config
 from safelight.training.run import Run
 
 QUICK = (
-    *("--budget", "6steps", "--precision", "float32", "--no-watch.tensorboard"),
+    *("--budget", "6steps", "--precision", "float32", "--watch.no-tensorboard"),
     *("--net.widths", "8", "16", "--net.blocks", "1", "--optimiser.batch", "8"),
 )
 
@@ -26,7 +26,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     main(["prepare", "digits", "--split", "70/5/25", "--out", str(folder / "digits")])
     main(["train", str(folder / "digits"), "--out", str(folder / "run"), *QUICK])
-    plain = ["--no-data.conditional", "--out", str(folder / "plain")]
+    plain = ["--data.no-conditional", "--out", str(folder / "plain")]
     main(["train", str(folder / "digits"), *plain, *QUICK])
     return folder
 

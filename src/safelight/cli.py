@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -124,6 +125,7 @@ def sample(
     guidance: float = 1.0,
     eta: float = 0.0,
     variance: str = "small",
+    grid: str | None = None,
     seed: int = 0,
     checkpoint: str | None = None,
     weights: Literal["ema", "raw"] = "ema",
@@ -140,10 +142,11 @@ def sample(
         guidance: weight of the class; 1 is the model as trained.
         eta: randomness of ddim, from 0 (none) to 1.
         variance: of ddpm's steps, small or large.
+        grid: spacing of the steps: leading, trailing or karras; the sampler's usual unless given.
         seed: the first seed.
         checkpoint: a step, such as 1000; the newest unless given.
         weights: ema is the average over training, raw the last weights.
-        out: RUN/samples/... unless given.
+        out: a folder of its own in RUN/samples unless given.
     """
     return partial(
         verbs.sample,
@@ -155,6 +158,7 @@ def sample(
         guidance=guidance,
         eta=eta,
         variance=variance,
+        grid=grid,
         seed=seed,
         checkpoint=checkpoint,
         weights=weights,
@@ -242,16 +246,17 @@ def demo(*, out: Path = Path("demo"), budget: str = "150s") -> Command:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Exit status 0 when done, 2 for a user's mistake, 130 when stopped by Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with contextlib.suppress(ValueError):  # signals belong to the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run(words)
     except UserError as error:
         status.print(f"safelight: {error}", markup=False, style="red")
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt as stop:
-        status.print(f"safelight: {stop or 'stopped; nothing is half-written'}", markup=False)
+        said = str(stop) or "stopped; nothing is half-written, and the same command begins again"
+        status.print(f"safelight: {said}", markup=False)
         sys.exit(STOPPED)
-    except BrokenPipeError:  # `safelight ... | head`
-        sys.stderr.close()
 
 
 def run(words: Sequence[str]) -> None:
@@ -262,9 +267,12 @@ def run(words: Sequence[str]) -> None:
     if asks_for_auto(command):
         # The preset depends on the pictures, and the other options change that preset.
         cache = verbs.opened(command.args[0], command.keywords["size"])
-        name = verbs.preset_for(cache)
-        chosen = parse([*words, "--preset", name], preset(name))
+        name, base = verbs.auto_config(cache)
+        chosen = parse([*words, "--preset", name], base)
         command = partial(chosen.func, cache, **chosen.keywords)
+    elif resumes(command):
+        # What is not given stays as it is in the run; what is given and differs is refused.
+        command = parse(words, verbs.run_config(command.keywords["out"]))
     command()
 
 
@@ -287,7 +295,7 @@ def parse(words: Sequence[str], base: Config) -> Command:
 
 def base_config(words: Sequence[str]) -> Config:
     """The configuration that a `--preset NAME` among the words names."""
-    for word, following in zip(words, [*words[1:], AUTO], strict=True):
+    for word, following in zip(words, [*words, AUTO][1:], strict=True):
         name = following if word == "--preset" else word.removeprefix("--preset=")
         if name != word and name != AUTO:
             return preset(name)
@@ -297,6 +305,11 @@ def base_config(words: Sequence[str]) -> Config:
 def asks_for_auto(command: Command) -> bool:
     options = command.keywords
     return command.func is verbs.train and options["preset"] == AUTO and not options["resume"]
+
+
+def resumes(command: Command) -> bool:
+    options = command.keywords
+    return command.func is verbs.train and options["resume"] and options["out"] is not None
 
 
 def one_line(boxed: str) -> str:

@@ -50,6 +50,7 @@ class Net(Section):
     embedding: str = "fourier"
     """How the noise level is told: fourier or sinusoidal."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the features that a residual block forgets at random while training."""
 
 
 class Diffusion(Section):
@@ -77,10 +78,11 @@ class Diffusion(Section):
 
 class Optimiser(Section):
     name: str = "adamw"
-    """adamw, adam, adadelta or sgd."""
+    """Which one: adamw, adam, adadelta or sgd."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate after warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Pull of the weights towards zero."""
     batch: Positive = 64
     """Images in a step, over all processes."""
     warmup: Annotated[int, Field(ge=0)] = 200
@@ -92,14 +94,18 @@ class Optimiser(Section):
 
 
 class Watch(Section):
-    """What is written down as training goes on; each number is in steps, 0 for planned."""
+    """What is written down as training goes on."""
 
     validate_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between looks at the held-out loss; 0: ten in a run."""
     preview_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between contact sheets of the same seeds; 0: twelve in a run."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between checkpoints; 0: about a minute."""
     keep: Positive = 3
     """Checkpoints kept: the newest so many."""
     tensorboard: bool = True
+    """Write the losses for TensorBoard too."""
 
 
 class Config(Section):
@@ -115,7 +121,9 @@ class Config(Section):
     budget: str = "10m"
     """When to stop: a time (90s, 10m, 2h), or 5000steps, 20epochs, 500kimg."""
     seed: int = 0
+    """Decides the first weights, the order of the pictures and all noise."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
+    """bf16 where the processor has instructions for it, unless told otherwise."""
     memory: str = "auto"
     """Memory that a step may use, such as 2GB; auto: four fifths of what is free."""
 

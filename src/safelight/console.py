@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -19,8 +20,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+
 # no emoji: rich would draw a tram for the split in "digits:train: 3 of 5"
-results = Console(highlight=False, soft_wrap=True, emoji=False)
+class Pipeable(Console):
+    """A console whose reader may leave, as in `safelight demo | head`: the work goes on unseen."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+results = Pipeable(highlight=False, soft_wrap=True, emoji=False)
 status = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 LINE_EVERY = 15.0  # seconds between progress lines where there is no terminal to draw a bar on

@@ -8,6 +8,7 @@ OUT/sample.json        how they were drawn
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.errors import UserError, lookup
-from safelight.files import writing_folder
+from safelight.files import read_json, sweep, writing_folder
 from safelight.images import contact_sheet, to_pil
 from safelight.training.source import DiffusionSource
 
@@ -49,13 +50,11 @@ def seeds_of(source: DiffusionSource, n: int, classes: Sequence[str], seed: int)
 def write_samples(source: DiffusionSource, seeds: Sequence[int], out: Path) -> Path:
     """Draw the images of these seeds into the folder `out`, which appears complete or not at all.
 
-    Raises UserError where `out` is something else than an earlier folder of samples.
+    Raises UserError where `out` holds anything but these very samples.
     """
-    if out.exists() and not (out / RECORD).is_file() and (out.is_file() or any(out.iterdir())):
-        raise UserError(
-            f"{out} is not empty and holds no samples; choose another folder with --out"
-        )
+    _require_free(out, identity(source, seeds))
     labels = source.labels(seeds)
+    sweep(out.parent)
     with writing_folder(out) as folder:
         images = _draw(source, seeds, labels, folder)
         _save_array(folder / "images.npz", images, seeds, labels)
@@ -66,9 +65,26 @@ def write_samples(source: DiffusionSource, seeds: Sequence[int], out: Path) -> P
             "steps": source.steps,
             "evaluations": source.evaluations,
         }
-        record = {"run": source.name, "fingerprint": source.fingerprint, **about, "n": len(seeds)}
+        drawn = {"run": source.name, "identity": identity(source, seeds), "n": len(seeds)}
+        record = {**drawn, **about}
         (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     return out
+
+
+def identity(source: DiffusionSource, seeds: Sequence[int]) -> str:
+    """A hash of what decides the images; the same samples have the same."""
+    return hashlib.sha256(f"{source.fingerprint} {list(seeds)}".encode()).hexdigest()
+
+
+def _require_free(out: Path, these: str) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / RECORD).is_file():
+        raise UserError(
+            f"{out} is not empty and holds no samples; choose another folder with --out"
+        )
+    if read_json(out / RECORD, "choose another folder with --out").get("identity") != these:
+        raise UserError(f"{out} holds other samples; choose another folder with --out")
 
 
 def _draw(

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from safelight.evaluation.compare import Comparison
     from safelight.evaluation.estimate import Evaluation
     from safelight.training.run import Run
-    from safelight.training.source import Sampling
 
 PRESET_SIZES = ((16, "tiny"), (32, "small"), (64, "medium"))  # up to so many pixels; else large
 
@@ -79,23 +78,17 @@ def train(
         resume: take everything from the run in `out`.
     """
     from safelight.training import train as training
-    from safelight.training.run import Run
 
     cache = opened(data, size)
     if cache.split is not None:
         raise UserError(f"{cache.name} is a split; give the cache, whose training split is used")
-    name = preset_for(cache) if preset == "auto" else preset
+    name, fitting = auto_config(cache) if preset == "auto" else (preset, None)
     out = Path(out or Path("runs") / f"{cache.name}-{name}")
-    if resume:
-        config = Run.open(out).config
-    elif config is None:
-        config = configuration.preset(name)
-    if budget is not None and not resume:
+    if config is None:
+        config = run_config(out) if resume else fitting or configuration.preset(name)
+    if budget is not None:
         config = config.model_copy(update={"budget": budget})
-    run = training.train(cache, config, out)
-    say(f"trained {run.path}: {run.summary.steps:,} steps, {run.summary.images_seen:,} images")
-    say(f"next: safelight sample {run.path}   or   safelight report {run.path}")
-    return run
+    return training.train(cache, config, out)
 
 
 def opened(data: str | Path | Cache, size: int | None = None) -> Cache:
@@ -105,10 +98,23 @@ def opened(data: str | Path | Cache, size: int | None = None) -> Cache:
     return data if isinstance(data, Cache) else open_data(data, size=size)
 
 
-def preset_for(cache: Cache) -> str:
-    """The preset meant for pictures of this size."""
-    _, height, _ = cache.shape
-    return next((name for largest, name in PRESET_SIZES if height <= largest), "large")
+def run_config(out: Path) -> Config:
+    """The configuration of the run in `out`."""
+    from safelight.training.run import Run
+
+    return Run.open(out).config
+
+
+def auto_config(cache: Cache) -> tuple[str, Config]:
+    """The preset meant for pictures of this size, with no more resolutions than they can halve."""
+    _, height, width = cache.shape
+    name = next((name for largest, name in PRESET_SIZES if height <= largest), "large")
+    config = configuration.preset(name)
+    depth = len(config.net.widths)
+    while height % 2 ** (depth - 1) or width % 2 ** (depth - 1):
+        depth -= 1
+    net = config.net.model_copy(update={"widths": config.net.widths[:depth]})
+    return name, config.model_copy(update={"net": net})
 
 
 def sample(
@@ -121,6 +127,7 @@ def sample(
     guidance: float = 1.0,
     eta: float = 0.0,
     variance: str = "small",
+    grid: str | None = None,
     seed: int = 0,
     checkpoint: str | None = None,
     weights: str = "ema",
@@ -134,23 +141,25 @@ def sample(
         steps: the sampler's usual number unless given.
         guidance: weight of the class; 1 is the model as trained.
         eta: randomness of ddim, 0 to 1. variance: of ddpm, small or large.
+        grid: spacing of the steps, a row of `samplers.grids.GRIDS`; the sampler's usual.
         seed: the first seed; each image has its own.
         checkpoint: a step, such as 1000; the newest unless given.
         weights: ema (the average) or raw.
-        out: RUN/samples/<sampler>-<step> unless given.
+        out: a folder of its own in RUN/samples unless given.
     """
-    from safelight.sampling import seeds_of, write_samples
+    from safelight.sampling import identity, seeds_of, write_samples
     from safelight.training.run import Run
+    from safelight.training.source import Sampling
 
     if n < 1:
         raise UserError(f"-n {n} asks for no image; give 1 or more")
     opened = Run.open(Path(run))
-    sampling = _sampling(sampler, steps, guidance, eta, variance)
-    source = opened.source(sampling, checkpoint, weights)
+    source = opened.source(
+        Sampling(sampler, steps, guidance, eta, variance, grid), checkpoint, weights
+    )
     seeds = seeds_of(source, n, classes, seed)
-    step = opened.checkpoint(checkpoint).step
-    place = Path(out) if out else opened.path / "samples" / f"{sampler}-{source.steps}-step-{step}"
-    folder = write_samples(source, seeds, place)
+    usual = opened.path / "samples" / f"{sampler}-{source.steps}-{identity(source, seeds)[:8]}"
+    folder = write_samples(source, seeds, Path(out) if out else usual)
     say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {folder / 'grid.png'}")
     return folder
 
@@ -183,10 +192,11 @@ def evaluate(
     from safelight.evaluation.table import table
     from safelight.sources import open_source, real_images, sibling
     from safelight.training.run import Run
+    from safelight.training.source import Sampling
 
     opened = open_source(source)
     real = real_images(against, opened)
-    sampling = _sampling(sampler, steps, guidance, 0.0, "small")
+    sampling = Sampling(sampler, steps, guidance)
     judged = judge(
         opened.source(sampling) if isinstance(opened, Run) else opened,
         real,
@@ -263,11 +273,3 @@ def demo(*, out: Path | str = "demo", budget: str = "150s") -> Path:
     page = report(run)
     say(f"the same with your own pictures: safelight train FOLDER --size 32 --out {out / 'mine'}")
     return page
-
-
-def _sampling(
-    sampler: str, steps: int | None, guidance: float, eta: float, variance: str
-) -> Sampling:
-    from safelight.training.source import Sampling
-
-    return Sampling(sampler, steps, guidance, eta, variance)

@@ -116,7 +116,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, norm: str, head_width: int = 64) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_width)
+        most = max(1, channels // head_width)
+        self.heads = next(heads for heads in range(most, 0, -1) if channels % heads == 0)
         self.norm = lookup(NORMS, norm, "normalisation")(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zeroed(nn.Conv2d(channels, channels, 1))

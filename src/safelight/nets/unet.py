@@ -48,8 +48,9 @@ class UNet(nn.Module):
         self.classes = classes
         e = 4 * widths[0]
         act = lookup(ACTIVATIONS, activation, "activation")()
-        level = lookup(EMBEDDINGS, embedding, "embedding")(widths[0])
-        self.embed_level = nn.Sequential(level, nn.Linear(widths[0], e), act, nn.Linear(e, e))
+        even = widths[0] + widths[0] % 2  # a cosine and a sine for each frequency
+        level = lookup(EMBEDDINGS, embedding, "embedding")(even)
+        self.embed_level = nn.Sequential(level, nn.Linear(even, e), act, nn.Linear(e, e))
         self.embed_class = nn.Embedding(classes + 1, e) if classes else None
         self.act = act
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)

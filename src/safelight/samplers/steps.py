@@ -147,12 +147,15 @@ class SamplerRow:
     make: Callable[[float, str], Step]
     grids: tuple[str, ...]  # the grid used, first for a path of T steps, last for a continuous one
     steps: int
+    options: tuple[str, ...] = ()  # which of the two its step heeds
 
 
 SAMPLERS: dict[str, SamplerRow] = {
     "heun": SamplerRow(lambda eta, variance: Heun(), ("karras",), 18),
-    "ddim": SamplerRow(lambda eta, variance: DDIM(eta), ("leading", "karras"), 50),
-    "ddpm": SamplerRow(lambda eta, variance: DDPM(variance), ("leading", "karras"), 1000),
+    "ddim": SamplerRow(lambda eta, variance: DDIM(eta), ("leading", "karras"), 50, ("eta",)),
+    "ddpm": SamplerRow(
+        lambda eta, variance: DDPM(variance), ("leading", "karras"), 1000, ("variance",)
+    ),
 }
 
 

@@ -17,6 +17,11 @@ from safelight.images import dequantise
 from safelight.seeding import ImageNoise, derive, generator
 
 
+def pieces(count: int, size: int) -> list[slice]:
+    """0..count-1 in runs of at most `size`."""
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
 @dataclass(frozen=True)
 class Batch:
     images: Tensor  # (b, c, h, w) float32 in [-1, 1]
@@ -28,7 +33,8 @@ class Batches:
 
     Epoch e visits every image once, in an order drawn from (seed, e); batches run on over the
     ends of epochs. The randomness of an image in a batch comes from (seed, step, its place), so
-    that it is the same in micro-batches and on several processes.
+    that it is the same in micro-batches and on several processes (but for dropout, which draws
+    inside the network).
 
     Args:
         cache: the training images.
@@ -57,8 +63,8 @@ class Batches:
 
     def at(self, step: int, micro_batch: int) -> Iterator[tuple[Batch, ImageNoise]]:
         """This process's share of step 0, 1, ..., at most `micro_batch` images at a time."""
-        for first in range(0, len(self._places), micro_batch):
-            places = self._places[first : first + micro_batch]
+        for piece in pieces(len(self._places), micro_batch):
+            places = self._places[piece]
             seeds = [derive(self._seed, "step", step, int(place)) for place in places]
             yield self._batch(self._positions(step, places), ImageNoise(seeds, self._device))
 

@@ -10,29 +10,46 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from safelight.errors import DamagedFile, UserError
-from safelight.files import read_json, sha256, write_json, writing_folder
+from safelight.errors import DamagedFile, UserError, lookup
+from safelight.files import TEMPORARY, read_json, sha256, write_json, writing_folder
 
 FORMAT = 1
+DIGITS = 8  # of the step in a folder's name
+WEIGHTS = {"raw": "model", "ema": "ema-"}  # how their file's name begins
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(BaseModel):
     """Where a run is."""
+
+    model_config = ConfigDict(frozen=True)
 
     step: int
     images: int
-    seconds: float  # of training, over all resumptions
+    seconds: float
+    """Of training, over all resumptions."""
+
+
+class State(BaseModel):
+    """state.json"""
+
+    format: int
+    progress: Progress
+    files: Annotated[dict[str, str], Field(min_length=3)]
+    """SHA-256 of each file: weights, average, optimiser."""
+    parameters: int
+    device: str
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -43,26 +60,26 @@ class Checkpoint:
     def step(self) -> int:
         return int(self.path.name.removeprefix("step-"))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """state.json, after checking that this version reads it and that no file has changed."""
         remedy = f"delete {self.path} to go on from the checkpoint before it"
-        state: dict[str, Any] = read_json(self.path / "state.json", remedy)
-        if state.get("format", 0) > FORMAT:
+        values = read_json(self.path / "state.json", remedy)
+        if isinstance(values, dict) and str(values.get("format", FORMAT)) > str(FORMAT):
             raise DamagedFile(f"{self.path} was made by a newer version; update safelight")
-        for name, digest in state["files"].items():
+        try:
+            state = State.model_validate(values)
+        except ValidationError as error:
+            raise DamagedFile(f"{self.path / 'state.json'} was edited; {remedy}") from error
+        for name, digest in state.files.items():
             file = self.path / name
             if not file.is_file() or sha256(file) != digest:
                 raise DamagedFile(f"{file} is missing, cut short or edited; {remedy}")
         return state
 
-    def progress(self) -> Progress:
-        return Progress(**self.state()["progress"])
-
     def weights(self, kind: str) -> dict[str, Tensor]:
         """kind: "raw", or "ema" for the average."""
-        names = sorted(self.path.glob("ema-*.safetensors"))
-        file = self.path / "model.safetensors" if kind == "raw" else names[0]
-        return _load(file)
+        starts = lookup(WEIGHTS, kind, "weights")
+        return _load(next(self.path.glob(f"{starts}*.safetensors")))
 
 
 def save(
@@ -74,15 +91,15 @@ def save(
     about: dict[str, Any],
 ) -> Checkpoint:
     """Write FOLDER/step-00001234; `averages` maps names such as "ema-0.050" to weights."""
-    path = folder / f"step-{progress.step:08d}"
+    path = folder / f"step-{progress.step:0{DIGITS}d}"
     with writing_folder(path) as temporary:
         _save(dict(model.named_parameters()), temporary / "model.safetensors")
         for name, weights in averages.items():
             _save(weights, temporary / f"{name}.safetensors")
         _save(_flatten(optimiser), temporary / "optimiser.safetensors")
         files = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
-        state = {"format": FORMAT, "progress": asdict(progress), "files": files, **about}
-        write_json(temporary / "state.json", state)
+        state = State(format=FORMAT, progress=progress, files=files, **about)
+        write_json(temporary / "state.json", state.model_dump())
     return Checkpoint(path)
 
 
@@ -114,12 +131,14 @@ def load_optimiser(optimiser: Optimizer, checkpoint: Checkpoint) -> None:
 
 def checkpoints(folder: Path) -> list[Checkpoint]:
     """All complete ones, oldest first."""
-    return [Checkpoint(path) for path in sorted(folder.glob("step-*"))]
+    return [Checkpoint(path) for path in sorted(folder.glob(f"step-{'[0-9]' * DIGITS}"))]
 
 
 def prune(folder: Path, keep: int) -> None:
     for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old.path, ignore_errors=True)
+        # Renamed first: a kill while it is emptied must not leave half of a checkpoint.
+        doomed = old.path.replace(folder / f"{TEMPORARY}{old.path.name}")
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _flatten(optimiser: Optimizer) -> dict[str, Tensor]:

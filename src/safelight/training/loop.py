@@ -65,12 +65,9 @@ class Trainer:
             else None
         )
 
-    @property
-    def bf16(self) -> bool:
-        return self.plan.precision == "bf16"
-
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.bf16)
+        bf16 = self.plan.precision == "bf16"
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16)
 
     def advance(self) -> float:
         """One step: losses, gradients, weights, average. Returns this process's mean loss."""
@@ -93,7 +90,8 @@ class Trainer:
     def _backward(self) -> float:
         """Accumulate the gradient of the batch's mean loss, micro-batch by micro-batch."""
         pieces = list(self.batches.at(self.step, self.plan.micro_batch))
-        share = sum(len(batch.images) for batch, _ in pieces)
+        # Processes average their gradients: each counts for as many images as it has.
+        share = self.config.optimiser.batch / self.accelerator.num_processes
         total = 0.0
         for i, (batch, noise) in enumerate(pieces):
             last = i == len(pieces) - 1
@@ -127,13 +125,14 @@ class Trainer:
             "versions": versions(),
         }
         averages = {f"ema-{self.config.ema:.3f}": self.average.weights}
-        done = Progress(self.step, self.step * self.config.optimiser.batch, self.seconds)
+        images = self.step * self.config.optimiser.batch
+        done = Progress(step=self.step, images=images, seconds=self.seconds)
         model = self.learner.denoiser
         return checkpoints.save(folder, done, model, averages, self.optimiser, about)
 
     def load(self, saved: Checkpoint) -> None:
         """Take up where `saved` was written."""
-        done = saved.progress()  # checks that no file has changed
+        done = saved.state().progress  # checks that no file has changed
         self.step, self.seconds = done.step, done.seconds
         checkpoints.load_weights(self.learner.denoiser, saved.weights("raw"), saved.path)
         checkpoints.load_weights(self.average.module, saved.weights("ema"), saved.path)
@@ -144,11 +143,21 @@ class Trainer:
             return
         for name, model in (("ema", self.average.module), ("raw", self.learner.denoiser)):
             with self.autocast():
-                losses = self.validation.losses(model.eval())
+                losses = self.validation.losses(model.eval(), self.plan.micro_batch)
             run.append("validation", **self.where(), weights=name, **losses)
+            levels = zip(losses["sigma"], losses["loss"], strict=True)
+            curves = {f"validation {name}/sigma {sigma:g}": loss for sigma, loss in levels}
+            self.accelerator.log(curves, step=self.step)
 
     def preview(self, run: Run) -> None:
-        draw_preview(run, self.average.module, self.step, self.bf16)
+        draw_preview(run, self.average.module, self.step)
+
+    def any_process(self, happened: bool) -> bool:
+        """Whether it happened to any process: they have to stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return happened
+        flag = torch.tensor(float(happened), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag) > 0)
 
     def where(self) -> dict[str, Any]:
         images = self.step * self.config.optimiser.batch
@@ -172,7 +181,7 @@ def fit(trainer: Trainer, run: Run) -> None:
             record.add(loss, time.monotonic() - began)
             clock.tick()
             finished = trainer.step == plan.steps
-            stopping = interrupted() and not finished
+            stopping = trainer.any_process(interrupted()) and not finished
             if main:
                 _look(trainer, run, finished)
                 clock.tick()

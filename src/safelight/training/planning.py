@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from safelight.config import Config
+from safelight.config import Config, Watch
 from safelight.data.cache import Cache
 from safelight.errors import UserError
 from safelight.images import dequantise
@@ -26,7 +26,6 @@ SHARE_OF_FREE_MEMORY = 0.8
 OVERHEAD = 1.5  # of what autograd keeps: gradients of activations and the kernels' own buffers
 VALIDATIONS, PREVIEWS = 10, 12  # in a run
 CHECKPOINT_SECONDS = 60.0
-WARM_UP = (3, 3.0)  # at least so many steps and seconds are timed
 
 
 def measure_sigma_data(cache: Cache, images: int = 2_000) -> float:
@@ -88,10 +87,17 @@ def _kept(learner: nn.Module, batches: Batches, n: int, bf16: bool, device: torc
     return sum(kept.values())
 
 
-def micro_batch(config: Config, print_of: Footprint, share: int, device: torch.device) -> int:
-    """How many of a process's `share` of the batch go through the network at once."""
+def micro_batch(
+    config: Config, print_of: Footprint, share: int, device: torch.device, local: int
+) -> int:
+    """How many of a process's `share` of the batch go through the network at once.
+
+    local: processes on this machine.
+    """
     asked = parse_memory(config.memory)
     free = int(SHARE_OF_FREE_MEMORY * free_memory(device)) if asked is None else asked
+    if device.type == "cpu":
+        free //= local  # processes of one machine share its memory
     return print_of.micro_batch(share, free)
 
 
@@ -106,21 +112,29 @@ class Costs:
     checkpoint: float
 
 
-def plan_steps(budget: Budget, costs: Costs, batch: int, images: int) -> int:
+def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Watch) -> int:
     """How many steps the budget pays for, what is done beside them included."""
     steps = budget.steps(batch, images)
     if steps is not None:
         return steps
-    saves = 1 + budget.amount / CHECKPOINT_SECONDS
-    beside = VALIDATIONS * costs.validation + PREVIEWS * costs.preview + saves * costs.checkpoint
-    left = budget.amount - costs.spent - beside
-    if left < costs.step:
-        needed = costs.spent + beside + 100 * costs.step
+    beside, per_step = costs.spent, costs.step
+    for every, times, cost in (
+        (watch.validate_every, VALIDATIONS, costs.validation),
+        (watch.preview_every, PREVIEWS, costs.preview),
+        (watch.checkpoint_every, 1 + budget.amount / CHECKPOINT_SECONDS, costs.checkpoint),
+    ):
+        if every:
+            per_step += cost / every
+        else:
+            beside += times * cost
+    left = budget.amount - beside
+    if left < per_step:
+        needed = beside + 100 * per_step
         raise UserError(
             f"a budget of {budget.amount:g} s is too short: getting ready and watching take "
-            f"{costs.spent + beside:.0f} s of it; give at least {math.ceil(needed)}s"
+            f"{beside:.0f} s of it; give at least {math.ceil(needed)}s"
         )
-    return int(left / costs.step)
+    return int(left / per_step)
 
 
 def intervals(config: Config, steps: int, step_seconds: float) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from PIL.Image import Image
 from safelight.config import Config, Plan, RunFile, load_yaml, save_yaml
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
-from safelight.errors import DamagedFile, UserError
+from safelight.errors import DamagedFile, UserError, lookup
 from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
-from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
+from safelight.training.checkpoint import WEIGHTS, Checkpoint, checkpoints, load_weights
 from safelight.training.learners import build_denoiser
 from safelight.training.source import USUAL, DiffusionSource, Sampling
 
@@ -134,27 +135,33 @@ class Run:
     @property
     def command(self) -> str:
         """What goes on with this run."""
-        return f"safelight train {self.file.cache} --resume --out {self.path}"
+        words = ("safelight", "train", self.file.cache, "--resume", "--out", str(self.path))
+        return shlex.join(words)
 
     @property
     def summary(self) -> Summary:
         state = self.checkpoint().state()
-        progress = state["progress"]
+        done = state.progress
         return Summary(
-            parameters=state["parameters"],
-            steps=progress["step"],
+            parameters=state.parameters,
+            steps=done.step,
             planned_steps=self.plan.steps,
-            images_seen=progress["images"],
-            seconds=progress["seconds"],
-            images_per_second=progress["images"] / max(progress["seconds"], 1e-9),
-            device=state["device"],
+            images_seen=done.images,
+            seconds=done.seconds,
+            images_per_second=done.images / max(done.seconds, 1e-9),
+            device=state.device,
             precision=self.plan.precision,
-            finished=progress["step"] == self.plan.steps,
-            versions=state["versions"],
+            finished=done.step == self.plan.steps,
+            versions=state.versions,
         )
 
     def cache(self) -> Cache:
         """The pictures that it learnt from; raises UserError where they have changed since."""
+        if not Path(self.file.cache).exists():
+            raise UserError(
+                f"the pictures of {self.path} are no longer at {self.file.cache}; say where they "
+                f"are now: safelight train PLACE --resume --out {shlex.quote(str(self.path))}"
+            )
         cache = Cache.open(Path(self.file.cache))
         if cache.subset("train").fingerprint != self.file.fingerprint:
             raise DamagedFile(
@@ -186,8 +193,8 @@ class Run:
         weights: str = "ema",
     ) -> DiffusionSource:
         chosen = self.checkpoint(checkpoint)
-        hashes: dict[str, str] = chosen.state()["files"]
-        starts = "model" if weights == "raw" else "ema"
+        hashes = chosen.state().files
+        starts = lookup(WEIGHTS, weights, "weights")
         return DiffusionSource(
             self.denoiser(checkpoint, weights),
             name=f"{self.name} (step {chosen.step}, {weights})",
@@ -195,7 +202,7 @@ class Run:
             shape=self.file.shape,
             classes=self.classes,
             sampling=sampling,
-            bf16=self.plan.precision == "bf16",
+            micro_batch=self.plan.micro_batch,
         )
 
     @property

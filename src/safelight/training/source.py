@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -17,6 +18,7 @@ from safelight.samplers.guidance import clipped, guided
 from safelight.samplers.steps import SAMPLERS, State, Step
 from safelight.samplers.trajectory import trajectory
 from safelight.seeding import ImageNoise, derive
+from safelight.training.batches import pieces
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Sampling:
     """Randomness of ddim, from 0 (none) to 1."""
     variance: str = "small"
     """Variance of ddpm's steps: small or large."""
+    grid: str | None = None
+    """Spacing of the steps: leading, trailing or karras; the sampler's usual unless given."""
 
 
 USUAL = Sampling()
@@ -42,7 +46,10 @@ class DiffusionSource:
     """Fulfils `images.ImageSource`; image i is a function of seeds[i] and labels[i].
 
     Whatever else is in the batch, each image comes out the same to within one of its 256 levels:
-    a convolution may add up in another order in a batch of another size.
+    a convolution may add up in another order in a batch of another size. That is in float32; in
+    bf16, which would save a tenth of the time, other company moves an image by many levels.
+
+    At most `micro_batch` images go through the network at once.
     """
 
     count = None
@@ -56,21 +63,26 @@ class DiffusionSource:
         shape: tuple[int, int, int],
         classes: tuple[str, ...],
         sampling: Sampling = USUAL,
-        bf16: bool = False,
+        micro_batch: int = 64,
     ) -> None:
         self.name, self.shape, self.classes, self.sampling = name, shape, classes, sampling
         row = lookup(SAMPLERS, sampling.sampler, "sampler")
+        for option in ("eta", "variance"):
+            if getattr(sampling, option) != getattr(USUAL, option) and option not in row.options:
+                raise UserError(f"{sampling.sampler} has no {option}; leave --{option} out")
         self._step: Step = row.make(sampling.eta, sampling.variance)
         path = denoiser.path
-        self._grid = row.grids[0 if path.levels is not None else -1]
+        self._grid = sampling.grid or row.grids[0 if path.levels is not None else -1]
         self.steps = row.steps if sampling.steps is None else sampling.steps
         if self.steps < 1:
             raise UserError(f"{self.steps} steps make no image; use --steps 1 or more")
+        if not math.isfinite(sampling.guidance):
+            raise UserError(f"guidance is {sampling.guidance}; give a number such as 1.5")
         if sampling.guidance != 1 and not classes:
             raise UserError("this model was trained without classes; leave --guidance at 1")
-        self._times = GRIDS[self._grid](path, self.steps)
-        self._denoiser, self._bf16 = denoiser.eval(), bf16
-        about = {**asdict(sampling), "steps": self.steps, "bf16": bf16, "weights": fingerprint}
+        self._times = lookup(GRIDS, self._grid, "grid")(path, self.steps)
+        self._denoiser, self._micro_batch = denoiser.eval(), micro_batch
+        about = {**asdict(sampling), "steps": self.steps, "weights": fingerprint}
         self.fingerprint = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()
 
     @property
@@ -81,16 +93,28 @@ class DiffusionSource:
 
     def describe(self) -> str:
         extra = f", guidance {self.sampling.guidance:g}" if self.sampling.guidance != 1 else ""
-        return f"{self.sampling.sampler}, {self.steps} steps ({self._grid} grid){extra}"
+        return f"{self.sampling.sampler}, {len(self._times) - 1} steps ({self._grid} grid){extra}"
 
     def labels(self, seeds: Sequence[int]) -> Tensor | None:
         """Classes in turn: the class of seed s is s modulo their number."""
         return torch.tensor([s % len(self.classes) for s in seeds]) if self.classes else None
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
-        """(b, c, h, w) uint8."""
-        *_, last = self._states(seeds, labels)
-        return quantise(last.x).cpu()
+        """(b, c, h, w) uint8. Raises UserError where the model gives no finite number."""
+        labels = self.labels(seeds) if labels is None else labels
+        return torch.cat(
+            [
+                self._last(seeds[piece], None if labels is None else labels[piece])
+                for piece in pieces(len(seeds), self._micro_batch)
+            ]
+        )
+
+    def _last(self, seeds: Sequence[int], labels: Tensor | None) -> Tensor:
+        states = self._states(seeds, labels)
+        state = next(states)
+        for state in states:  # noqa: B007 - keeping one state, not the whole way
+            pass
+        return self._quantised(state.x)
 
     def develop(
         self, seeds: Sequence[int], labels: Tensor | None, frames: int
@@ -101,20 +125,27 @@ class DiffusionSource:
         and the image included; there may be fewer, one for each step. States are shown divided by
         the deviation of x_t, since noise of level 80 has no colours to show.
         """
-        states = list(self._states(seeds, labels))
-        path = self._denoiser.path
-        t = torch.stack([state.t for state in states])
-        share = path.alpha(t) / (path.alpha(t) + path.sigma(t))  # from about 0 to 1, rising
+        alpha, sigma = (
+            f(self._times) for f in (self._denoiser.path.alpha, self._denoiser.path.sigma)
+        )
+        share = alpha / (alpha + sigma)  # from about 0 to 1, rising
         wanted = torch.linspace(float(share[0]), 1, frames, dtype=share.dtype)
-        nearest = torch.unique_consecutive((share[:, None] - wanted).abs().argmin(dim=0))
-        chosen = [states[int(i)] for i in nearest]
-        levels = [float(path.sigma(state.t) / path.alpha(state.t)) for state in chosen]
-        shown = [
-            state.x / float((path.alpha(state.t) ** 2 + path.sigma(state.t) ** 2).sqrt())
-            for state in chosen
-        ]
-        guesses = [state.x_0 for state in chosen]
-        return levels, quantise(torch.stack(shown)).cpu(), quantise(torch.stack(guesses)).cpu()
+        picks = sorted(set((share[:, None] - wanted).abs().argmin(dim=0).tolist()))
+        states = enumerate(self._states(seeds, labels))
+        chosen = [state for i, state in states if i in picks]  # 1,000 states would not fit
+        deviation = (alpha**2 + sigma**2).sqrt()
+        shown = [state.x / float(deviation[i]) for i, state in zip(picks, chosen, strict=True)]
+        levels = [float(sigma[i] / alpha[i]) for i in picks]
+        guesses = torch.stack([state.x_0 for state in chosen])
+        return levels, self._quantised(torch.stack(shown)), self._quantised(guesses)
+
+    def _quantised(self, x: Tensor) -> Tensor:
+        if not x.isfinite().all():
+            raise UserError(
+                f"{self.name} gives images that are no finite numbers; take an earlier "
+                "--checkpoint, and --guidance and --eta that are ordinary numbers"
+            )
+        return quantise(x).cpu()
 
     @torch.inference_mode()
     def _states(self, seeds: Sequence[int], labels: Tensor | None) -> Iterator[State]:
@@ -125,5 +156,4 @@ class DiffusionSource:
         denoise = clipped(guided(self._denoiser, y, self.sampling.guidance))
         eps = noise.normal(*self.shape)
         times = self._times.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
-            yield from trajectory(self._step, denoise, self._denoiser.path, times, eps, noise)
+        yield from trajectory(self._step, denoise, self._denoiser.path, times, eps, noise)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from safelight.config import Config, Plan, RunFile
-from safelight.console import inform
+from safelight.console import inform, say
 from safelight.data.cache import Cache
 from safelight.errors import UserError
 from safelight.files import sweep
@@ -48,7 +50,10 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
     accelerator.wait_for_everyone()  # none may make the run while another still looks for it
     if run is None:
         plan = make_plan(cache, config, accelerator, began)
+        accelerator.free_memory()  # the throw-away networks
         run = start_run(cache, config, plan, out)
+    elif Path(run.file.cache) != cache.path.resolve():
+        run = start_run(cache, run.config, run.plan, out)  # the same pictures, moved
     trainer = Trainer(run.config, run.plan, cache, accelerator)
     _take_up(trainer, run)
     purge = {"tensorboard": {"purge_step": trainer.step}}
@@ -58,11 +63,18 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
     finally:
         accelerator.end_training()
         accelerator.free_memory()
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        summary, name = run.summary, shlex.quote(str(run.path))
+        say(f"trained {run.path}: {summary.steps:,} steps, {summary.images_seen:,} images")
+        say(f"next:  safelight sample {name}   or   safelight report {name}")
     return run
 
 
 def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
     """The run in `out`, if it is the one that these arguments describe."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file, and a run is a folder; choose another place with --out")
     if not out.exists() or not any(out.iterdir()):
         return None
     if not (out / "config.yaml").is_file():
@@ -97,6 +109,11 @@ def start_run(cache: Cache, config: Config, plan: Plan, out: Path) -> Run:
 def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Plan:
     """Measure memory and speed on a throw-away copy of the run, and settle the rest."""
     train, device = cache.subset("train"), accelerator.device
+    if config.optimiser.batch < accelerator.num_processes:
+        raise UserError(
+            f"a batch of {config.optimiser.batch} leaves some of {accelerator.num_processes} "
+            "processes without an image; raise --optimiser.batch or start fewer processes"
+        )
     budget = Budget.parse(config.budget)
     precision = choose_precision(config.precision, device)
     draft = Plan(
@@ -114,10 +131,11 @@ def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: flo
     trainer = Trainer(config, draft, cache, accelerator)
     share = -(-config.optimiser.batch // accelerator.num_processes)
     needs = footprint(trainer.learner, trainer.batches, precision == "bf16", device)
-    fits = _agree(micro_batch(config, needs, share, device), accelerator)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word
+    fits = _agree(micro_batch(config, needs, share, device, local), accelerator)
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
     costs = _measure(trainer, cache, began, watched=budget.unit == "seconds")
-    steps = plan_steps(budget, costs, config.optimiser.batch, train.count)
+    steps = plan_steps(budget, costs, config.optimiser.batch, train.count, config.watch)
     settled = {"steps": steps, "step_seconds": costs.step, **intervals(config, steps, costs.step)}
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
@@ -179,6 +197,11 @@ def _take_up(trainer: Trainer, run: Run) -> None:
     for folder in (run.path, run.checkpoint_folder, run.path / "samples" / "progress"):
         sweep(folder)
     run.rewind(trainer.step)
+    if trainer.accelerator.num_processes != run.plan.processes:
+        inform(
+            f"planned for {run.plan.processes} processes and going on with "
+            f"{trainer.accelerator.num_processes}: the last bits of the weights will differ"
+        )
     if trainer.step == run.plan.steps:
         inform(f"{run.path} has finished its {trainer.step:,} steps; nothing to do")
     elif trainer.step:

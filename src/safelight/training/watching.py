@@ -14,6 +14,7 @@ from safelight.diffusion.objective import Objective, edm_weight, uniform_times
 from safelight.errors import UserError
 from safelight.images import contact_sheet, dequantise
 from safelight.seeding import ImageNoise, derive, generator
+from safelight.training.batches import pieces
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource, Sampling
 
@@ -48,15 +49,24 @@ class Validation:
         )
 
     @torch.inference_mode()
-    def losses(self, denoiser: Denoiser) -> dict[str, Any]:
+    def losses(self, denoiser: Denoiser, micro_batch: int) -> dict[str, Any]:
         """ "sigma": the noise levels; "loss": the mean loss at each; "mean": over all of them."""
         objective = Objective(uniform_times, edm_weight)
         found = []
         for level in LEVELS:
             snr = torch.full((len(self.images),), level**-2, device=self.images.device)
             t = denoiser.path.time(snr)
-            loss = objective.at(denoiser, self.images, t, self.eps, self.labels)
-            found.append(round(float(loss.mean()), 6))
+            losses = [
+                objective.at(
+                    denoiser,
+                    self.images[part],
+                    t[part],
+                    self.eps[part],
+                    None if self.labels is None else self.labels[part],
+                )
+                for part in pieces(len(t), micro_batch)
+            ]
+            found.append(round(float(torch.cat(losses).mean()), 6))
         return {"sigma": list(LEVELS), "loss": found, "mean": sum(found) / len(found)}
 
 
@@ -68,7 +78,7 @@ def validation_split(cache: Cache) -> Cache | None:
         return None
 
 
-def draw_preview(run: Run, denoiser: Denoiser, step: int, bf16: bool) -> None:
+def draw_preview(run: Run, denoiser: Denoiser, step: int) -> None:
     """A contact sheet of the same seeds at every step: four rows, a column for each class."""
     source = DiffusionSource(
         denoiser,
@@ -77,7 +87,7 @@ def draw_preview(run: Run, denoiser: Denoiser, step: int, bf16: bool) -> None:
         shape=run.file.shape,
         classes=run.classes,
         sampling=PREVIEW,
-        bf16=bf16,
+        micro_batch=run.plan.micro_batch,
     )
     columns = min(10, len(run.classes)) or 8
     images = source.images(preview_seeds(len(run.classes), columns))
