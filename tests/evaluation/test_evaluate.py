@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from safelight.errors import TooFewImages, UserError
 from safelight.evaluation import classifier as classifier_part
@@ -138,9 +139,50 @@ def test_too_few_images_are_refused_before_any_is_made(tmp_path: Path) -> None:
     """X2: 1,280 features need 1,281 images; the error offers KID."""
     model, test = Model(), stored("test", 300, 4)
     with pytest.raises(TooFewImages, match=r"1,281 images.*got 200.*--metrics kid"):
-        evaluate(model, test, pool=TRAIN, train=TRAIN, n=200, store=tmp_path)
+        evaluate(model, test, pool=TRAIN, metrics=("fd",), n=200, store=tmp_path)
     assert not model.seen
     assert not test.asked
+
+
+ONE_CLASS = Stored("one:train", TRAIN.pixels, torch.zeros(400, dtype=torch.int64), ("dark",))
+HALF = Stored("half:train", TRAIN.pixels, torch.zeros(400, dtype=torch.int64), TRAIN.classes)
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "reason"),
+    [
+        ({"n": 2}, ["accuracy"], "the kernel distance needs at least"),
+        ({"train": None}, ["FD (pixels)", "KID (pixels)"], "and have none"),
+        ({"train": TEST}, ["FD (pixels)", "KID (pixels)"], "trained and tested on the same images"),
+        (
+            {"source": Model(classes=("dark",)), "train": ONE_CLASS},
+            ["FD (pixels)", "KID (pixels)"],
+            "at least two classes and one:train has 1",
+        ),
+        ({"train": HALF}, ["FD (pixels)", "KID (pixels)"], "half:train has no image of bright"),
+    ],
+)
+def test_what_the_images_do_not_allow_is_left_out_and_said(
+    given: dict[str, object],
+    left: list[str],
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """X2: with no metric named. A run of one class still gets its distances."""
+    asked: dict[str, object] = {"source": Model(), "train": TRAIN, "n": 100} | given
+    found = evaluate(
+        asked.pop("source"), TEST, pool=TRAIN, features="pixels", store=tmp_path, **asked
+    )  # type: ignore[arg-type]
+    assert [estimate.name for estimate in found.estimates] == left
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left out: " in said
+    assert reason in said
+
+
+def test_where_nothing_is_allowed_there_is_no_empty_evaluation(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no metric can be had of model"):
+        evaluate(Model(), TEST, pool=TRAIN, features="pixels", n=2, store=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +190,7 @@ def test_too_few_images_are_refused_before_any_is_made(tmp_path: Path) -> None:
     [
         ({"metrics": ("fdd",)}, r"unknown metric 'fdd'; did you mean 'fd'\?"),
         ({"features": "incepton"}, r"unknown feature network.*did you mean 'inception'\?"),
-        ({"train": None}, "need labelled real training images"),
+        ({"train": None}, "labelled real training images beside the reference, real:test,"),
         ({"train": TEST}, "trained and tested on the same images"),
         ({"train": stored("wide", 50, 3, (1, 9, 9))}, "1x9x9"),
         ({"source": Stored("bare", stored("b", 90, 8).pixels)}, "images of classes and bare has"),
@@ -159,6 +201,7 @@ def test_mistakes_are_one_line_each(
     mistake: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     given: dict[str, object] = {"source": Model(), "train": TRAIN, "features": "pixels"}
+    given["metrics"] = ("fd", "kid", "accuracy")
     given |= mistake
     with pytest.raises(UserError, match=message) as caught:
         evaluate(given.pop("source"), TEST, pool=TRAIN, n=20, store=tmp_path, **given)  # type: ignore[arg-type]

@@ -104,8 +104,9 @@ def require_judgeable(source: ImageSource, against: ImageSource, train: ImageSou
     """Raise UserError where a classifier trained on `train` can't judge `source`."""
     if train is None:
         raise UserError(
-            "accuracy and the classifier's features need labelled real training images and have "
-            "none; use --features efficientnet-lite0 --metrics fd,kid"
+            "accuracy and the classifier's features need labelled real training images beside the "
+            f"reference, {against.name}, and have none; name a test split with --against, such as "
+            "CACHE:test, or use --features efficientnet-lite0 --metrics fd,kid"
         )
     if train.shape != source.shape:
         raise UserError(

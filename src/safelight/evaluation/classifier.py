@@ -73,7 +73,7 @@ def classifier(train: ImageSource | None, store: Path, seed: int = 0) -> Classif
 
     Raises UserError without labelled images, TooFewImages with less than one of each class.
     """
-    train, labels = _labelled(train)
+    train, labels = labelled(train)
     path = store / "classifiers" / f"{_key(train, seed)}.safetensors"
     model = build(train.shape, len(train.classes), seed)
     if not _restore(model, path):
@@ -205,7 +205,11 @@ def _network(body: nn.Module, weights: str) -> Network:
     )
 
 
-def _labelled(train: ImageSource | None) -> tuple[ImageSource, Tensor]:
+def labelled(train: ImageSource | None) -> tuple[ImageSource, Tensor]:
+    """The images and their labels (n,), if a classifier can learn them.
+
+    Raises UserError without labels or with one class only, TooFewImages where a class has none.
+    """
     if train is None or train.count is None:
         raise UserError(
             "the classifier needs real labelled training images and has none; give a set with a "

@@ -10,7 +10,7 @@ from safelight.console import inform
 from safelight.data.named import user_cache
 from safelight.errors import UserError, lookup
 from safelight.evaluation.accuracy import require_classes, require_judgeable, verdict
-from safelight.evaluation.classifier import Classifier, classifier
+from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.metrics import METRICS, Distance, Share
@@ -56,8 +56,9 @@ def evaluate(
         require_judgeable(source, against, train)
 
     def judgeable() -> None:
-        require_classes(source, train)
         require_judgeable(source, against, train)
+        require_classes(source, train)
+        labelled(train)
 
     shares = [row for row in rows if isinstance(row, Share) and _allowed(judgeable, strict)]
     distances = [row for row in rows if isinstance(row, Distance)]
@@ -65,6 +66,12 @@ def evaluate(
     if network:
         check = partial(Distance.check, plan=sides, network=network)
         distances = [row for row in distances if _allowed(partial(check, row), strict)]
+        network = network if distances else None
+    if not shares and not distances:
+        raise UserError(
+            f"no metric can be had of {source.name} with these images, for the reasons above; "
+            "give more images, or a larger -n"
+        )
     judge = classifier(train, store) if shares else None
     looked = _look(sides, network, judge, store, batch)
     estimates: list[Estimate] = []
