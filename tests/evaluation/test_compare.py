@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from safelight.errors import UserError
-from safelight.evaluation.compare import compare, difference
+from safelight.evaluation.compare import compare, difference, table
 from safelight.evaluation.estimate import Estimate, Evaluation, Interval, normal_interval
 from safelight.evaluation.protocol import Protocol
 
@@ -75,6 +77,20 @@ def test_different_protocols_are_refused() -> None:
 def test_the_newest_evaluation_counts() -> None:
     (kid,) = compare({"a": [evaluation(9, 1), evaluation(1, 0.1)], "b": [evaluation(2, 0.1)]})
     assert [name for name, _ in kid.estimates] == ["a", "b"]
+
+
+def test_how_images_were_drawn_is_told_where_it_differs() -> None:
+    """X1: the sampler is no part of the protocol, since what it costs may be the question."""
+    fast, slow = (
+        replace(evaluation(v, 0.1), drawn=f"heun, {n} steps") for v, n in ((2, 5), (1, 18))
+    )
+    assert compare({"a": [slow], "b": [slow]})[0].drawn == {}
+    (kid,) = compare({"a": [fast], "b": [slow]})
+    assert kid.drawn == {"a": "heun, 5 steps", "b": "heun, 18 steps"}
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table(kid))
+    text = console.export_text()
+    assert text.index("heun, 18 steps") < text.index("heun, 5 steps")
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -44,8 +44,25 @@ def test_an_evaluation_survives_json(numbers: list[float], with_floor: bool) -> 
     low, value, high, *floor = sorted(numbers[:3]) + sorted(numbers[3:])
     interval = Interval(floor[1], floor[0], floor[2]) if with_floor else None
     estimate = Estimate("KID", value, low, high, 10, "in words", interval, PROTOCOL)
-    evaluation = Evaluation("run", "mnist:test", "2026-01-01T00:00:00+00:00", (estimate,))
+    evaluation = Evaluation(
+        "run",
+        "mnist:test",
+        "2026-01-01T00:00:00+00:00",
+        (estimate,),
+        "ef" * 32,
+        "heun, 18 steps (karras grid)",
+        {"sampler": "heun", "steps": None},
+    )
     assert Evaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
+
+
+def test_records_of_older_versions_are_read() -> None:
+    """They do not say how the images were drawn."""
+    new = Evaluation("run", "mnist:test", "now", (an_estimate(),), "ef", "heun", {"steps": 5})
+    held = new.to_json()
+    for name in ("fingerprint", "drawn", "sampling"):
+        del held[name]
+    assert Evaluation.from_json(held) == Evaluation("run", "mnist:test", "now", (an_estimate(),))
 
 
 @pytest.mark.parametrize("numbers", [(1, 2, 3), (1, -1, float("nan")), (float("inf"), 0, 1)])
@@ -106,11 +123,13 @@ def test_the_table_fits_a_terminal_and_says_what_the_intervals_cover() -> None:
     """X2: each row has the interval, the floor or why there is none, n and the protocol's hash."""
     estimate = an_estimate("accuracy")
     console = Console(width=80, file=io.StringIO(), record=True)
-    console.print(table(Evaluation("run", "mnist:test", "now", (estimate,))))
+    drawn = "heun, 18 steps (karras grid)"
+    console.print(table(Evaluation("run", "mnist:test", "now", (estimate,), drawn=drawn)))
     text = console.export_text()
     for expected in (
         "99.1 %",
         "98.5 % to 99.5 %",
+        f"run ({drawn}) against mnist:test",
         "2,000 images of",
         "2,000",
         estimate.protocol.hash,

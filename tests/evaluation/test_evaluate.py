@@ -10,6 +10,7 @@ import torch
 
 from safelight.errors import TooFewImages, UserError
 from safelight.evaluation import classifier as classifier_part
+from safelight.evaluation.estimate import Evaluation
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.frechet import frechet
@@ -19,6 +20,7 @@ from safelight.images import ImageSource
 from tests.evaluation.sources import Model, Stored, pixels, stored
 
 TRAIN, TEST = stored("real:train", 400, 1), stored("real:test", 300, 2)
+OTHER = stored("other", 100, 3)
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +61,39 @@ def test_each_number_comes_with_interval_floor_and_protocol(tmp_path: Path) -> N
     assert accuracy.floor is not None
     assert accuracy.floor.value == 1.0
     assert "real:train" in accuracy.protocol.parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    steps: int = 18
+
+
+class Sampled(Model):
+    sampling = Options()
+
+    def describe(self) -> str:
+        return f"heun, {self.sampling.steps} steps"
+
+
+def test_an_evaluation_records_what_was_judged_and_how_it_was_drawn(tmp_path: Path) -> None:
+    """X1: stored pictures are not drawn."""
+
+    def judged(source: ImageSource) -> Evaluation:
+        return evaluate(
+            source, TEST, pool=TRAIN, features="pixels", metrics=("kid",), n=50, store=tmp_path
+        )
+
+    model, pictures = judged(Sampled()), judged(OTHER)
+    assert (model.fingerprint, model.drawn, model.sampling) == (
+        "model-1",
+        "heun, 18 steps",
+        {"steps": 18},
+    )
+    assert (pictures.fingerprint, pictures.drawn, pictures.sampling) == (
+        OTHER.fingerprint,
+        "",
+        {},
+    )
 
 
 def test_accuracy_is_the_share_taken_for_the_class_asked(tmp_path: Path) -> None:

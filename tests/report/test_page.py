@@ -95,6 +95,13 @@ def test_numbers_are_those_of_the_evaluation(read: Page) -> None:
     assert "cover the sampling of images only" in read.text
 
 
+def test_numbers_say_how_their_images_were_drawn(stand_in: StandInRun) -> None:
+    """X1."""
+    how = "ddim, 20 steps (leading grid), guidance 1.5"
+    data = replace(collect(stand_in), evaluations=(replace(EVALUATION, drawn=how),))  # type: ignore[arg-type]
+    assert f"digits-run ({how}) against digits:test, " in Page(page(data)).text
+
+
 def test_the_headline_says_what_was_trained(read: Page) -> None:
     """X14: parameters, images, classes, time, speed and machine in one sentence."""
     assert (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from safelight.report.collect import collect
 from safelight.report.page import page, report
 from safelight.report.recipes import commands, recipes
 from safelight.training.run import Run
+from safelight.training.source import Sampling
 from safelight.training.train import train
 from tests.report import stand_in
 from tests.report.reading import Page, pixels
@@ -107,6 +108,31 @@ def test_the_command_finds_the_same_numbers(run: Run) -> None:
     assert options["features"] == "efficientnet-lite0"
     assert options["metrics"] == ("kid", "accuracy", "accuracy-per-class")
     assert (options["n"], options["seed"], options["against"]) == (450, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("against", "said"),
+    [("digits:train", "my digits:train"), ("digits", "my digits"), ("mine:test", "PICTURES")],
+)
+def test_the_command_says_where_the_reference_is_and_how_images_were_drawn(
+    run: Run, against: str, said: str
+) -> None:
+    """X1: other pictures than the run's own have a place that the page must not tell."""
+    asked = Sampling(sampler="ddim", steps=20, guidance=1.5)
+    other = replace(stand_in.EVALUATION, against=against, sampling=asdict(asked))
+    data = collect(run)
+    spaced = replace(data.pictures, path=data.pictures.path.with_name("my digits"))
+    found = recipes(replace(data, evaluations=(other,), pictures=spaced))
+    (recipe,) = [recipe for recipe in found if recipe.title == "Numbers"]
+    words = shlex.split(recipe.command)[1:]
+    options = parse(words, base_config(words)).keywords
+    assert options["against"] == said
+    assert {name: options[name] for name in ("sampler", "steps", "guidance")} == {
+        "sampler": "ddim",
+        "steps": 20,
+        "guidance": 1.5,
+    }
+    assert (f"PICTURES stands for the place of {against}" in recipe.about) == (said == "PICTURES")
 
 
 def test_the_page_names_no_folder_of_this_machine(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.table import Table
 from rich.text import Text
@@ -13,14 +13,19 @@ from safelight.errors import UserError
 from safelight.evaluation.estimate import COVERS, Estimate, Evaluation, Interval
 
 HIGHER_IS_BETTER = ("accuracy", "accuracy-per-class")
+Measured = Mapping[str, tuple[Estimate, str]]  # by metric, each with how the images were drawn
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of several sources, measured by one protocol; best first."""
+    """One metric of several sources, measured by one protocol; best first.
+
+    drawn: how the images of each source were drawn, in words, where that differs between them.
+    """
 
     name: str
     estimates: tuple[tuple[str, Estimate], ...]
+    drawn: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -74,18 +79,24 @@ def table(comparison: Comparison) -> Table:
     for name, found in comparison.estimates:
         floor = found.show(found.floor.value) if found.floor else "not known"
         interval = f"{found.show(found.low)} to {found.show(found.high)}"
-        shown.add_row(*map(Text, (name, found.show(found.value), interval, floor)))
+        called = "\n".join(filter(None, (name, comparison.drawn.get(name))))
+        shown.add_row(*map(Text, (called, found.show(found.value), interval, floor)))
     return shown
 
 
-def _newest(name: str, evaluations: Sequence[Evaluation]) -> dict[str, Estimate]:
+def _newest(name: str, evaluations: Sequence[Evaluation]) -> Measured:
     if not evaluations:
         raise UserError(f"{name} has not been evaluated; run: safelight evaluate {name}")
-    return {found.name: found for evaluation in evaluations for found in evaluation.estimates}
+    return {
+        found.name: (found, evaluation.drawn)
+        for evaluation in evaluations
+        for found in evaluation.estimates
+    }
 
 
-def _side_by_side(metric: str, newest: Mapping[str, Mapping[str, Estimate]]) -> Comparison:
-    found = [(name, estimates[metric]) for name, estimates in newest.items()]
+def _side_by_side(metric: str, newest: Mapping[str, Measured]) -> Comparison:
+    found = [(name, measured[metric][0]) for name, measured in newest.items()]
+    drawn = {name: measured[metric][1] for name, measured in newest.items()}
     (name, first), *others = found
     for other, estimate in others:
         if differing := first.protocol.differences(estimate.protocol):
@@ -93,7 +104,8 @@ def _side_by_side(metric: str, newest: Mapping[str, Mapping[str, Estimate]]) -> 
                 f"{metric} of {name} and of {other} can't be compared, since they were measured "
                 f"differently ({'; '.join(differing)}); evaluate both in the same way"
             )
-    return Comparison(metric, tuple(sorted(found, key=_rank)))
+    differ = len(set(drawn.values())) > 1
+    return Comparison(metric, tuple(sorted(found, key=_rank)), drawn if differ else {})
 
 
 def _rank(named: tuple[str, Estimate]) -> float:

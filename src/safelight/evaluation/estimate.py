@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -111,18 +111,28 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that one `evaluate` found. source, against: names; created: ISO 8601, UTC."""
+    """All that one `evaluate` found. source, against: names; created: ISO 8601, UTC.
+
+    fingerprint: of the source. drawn: how its images were drawn, in words, and sampling: the
+    options that say so; both empty for stored pictures, all three in records of older versions.
+    """
 
     source: str
     against: str
     created: str
     estimates: tuple[Estimate, ...]
+    fingerprint: str = ""
+    drawn: str = ""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "source": self.source,
             "against": self.against,
             "created": self.created,
+            "fingerprint": self.fingerprint,
+            "drawn": self.drawn,
+            "sampling": dict(self.sampling),
             "estimates": [estimate.to_json() for estimate in self.estimates],
         }
 
@@ -131,7 +141,15 @@ class Evaluation:
         """The evaluation that `to_json` wrote; raises DamagedFile where it can't be that."""
         try:
             estimates = tuple(Estimate.from_json(held) for held in value["estimates"])
-            return cls(value["source"], value["against"], value["created"], estimates)
+            return cls(
+                value["source"],
+                value["against"],
+                value["created"],
+                estimates,
+                value.get("fingerprint", ""),
+                value.get("drawn", ""),
+                value.get("sampling", {}),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedFile(
                 "an evaluation is incomplete or was edited; run `safelight evaluate` again"

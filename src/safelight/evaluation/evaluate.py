@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from safelight.console import inform
 from safelight.data.named import user_cache
@@ -22,6 +24,20 @@ from safelight.images import ImageSource
 
 USUAL = ("fd", "kid", "accuracy")
 Key = tuple[str, str]  # of a network: its name and its weights' hash
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A source whose images depend on options as well as on weights, such as a diffusion model."""
+
+    @property
+    def sampling(self) -> Any:
+        """The options: a dataclass of plain values."""
+        ...
+
+    def describe(self) -> str:
+        """The same in words."""
+        ...
 
 
 def evaluate(
@@ -78,9 +94,12 @@ def evaluate(
     if network:
         estimates += [row.estimate(sides, network, looked(network)) for row in distances]
     if judge:
-        found = verdict(judge, sides, looked(judge.network))
-        estimates += [held for row in shares for held in row.estimates(sides, found)]
-    return Evaluation(source.name, against.name, now(), tuple(estimates))
+        said = verdict(judge, sides, looked(judge.network))
+        estimates += [held for row in shares for held in row.estimates(sides, said)]
+    found = Evaluation(source.name, against.name, now(), tuple(estimates), source.fingerprint)
+    if isinstance(source, Drawn):
+        return replace(found, drawn=source.describe(), sampling=asdict(source.sampling))
+    return found
 
 
 def _allowed(check: Callable[[], None], strict: bool) -> bool:

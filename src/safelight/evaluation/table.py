@@ -12,8 +12,9 @@ COLUMNS = ("", "value, 95 % interval", "real images instead", "n, protocol")
 
 def table(evaluation: Evaluation) -> Table:
     """Two lines for each estimate, to fit 80 columns; what the intervals cover stands below."""
+    drawn = f" ({evaluation.drawn})" if evaluation.drawn else ""
     shown = Table(
-        title=Text(f"{evaluation.source} against {evaluation.against}"),
+        title=Text(f"{evaluation.source}{drawn} against {evaluation.against}"),
         caption=Text(COVERS),
         caption_justify="left",
         box=None,

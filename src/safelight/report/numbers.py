@@ -36,7 +36,9 @@ def evaluations(data: ReportData) -> list[EvaluationShown]:
 def _evaluation(evaluation: Evaluation) -> EvaluationShown:
     parts = [e for e in evaluation.estimates if "[" in e.name]
     whole = [e for e in evaluation.estimates if "[" not in e.name]
-    about = f"{evaluation.source} against {evaluation.against}, {words.day(evaluation.created)}."
+    drawn = f" ({evaluation.drawn})" if evaluation.drawn else ""
+    about = f"{evaluation.source}{drawn} against {evaluation.against}"
+    about = f"{about}, {words.day(evaluation.created)}."
     return EvaluationShown(about, whole, parts, _protocols(evaluation.estimates))
 
 

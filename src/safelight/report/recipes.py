@@ -12,6 +12,9 @@ from safelight.config import PRESETS, Config
 from safelight.evaluation.estimate import Evaluation
 from safelight.report import words
 from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
+from safelight.training.source import Sampling
+
+OTHER_PICTURES = "PICTURES"  # in a command: real ones that are not the run's own
 
 
 @dataclass(frozen=True)
@@ -89,15 +92,33 @@ def _evaluate(data: ReportData, evaluation: Evaluation) -> str:
     protocols = [estimate.protocol for estimate in evaluation.estimates]
     metrics = dict.fromkeys(protocol.metric for protocol in protocols)
     networks = [p.network for p in protocols if not p.metric.startswith("accuracy")]
-    own = evaluation.against == f"{data.pictures.name}:test"  # what `evaluate` takes by itself
     words = [
         *("safelight", "evaluate", place(data.path)),
-        *([] if own else ["--against", evaluation.against]),
+        *_against(data, evaluation),
         *(["--features", networks[0]] if networks else []),
         *("--metrics", ",".join(metrics)),
         *("-n", str(protocols[0].generated), "--seed", str(protocols[0].seed)),
+        *_drawing(evaluation),
     ]
     return shlex.join(words)
+
+
+def _against(data: ReportData, evaluation: Evaluation) -> list[str]:
+    """Nothing for the test split of the run's own cache, which `evaluate` takes by itself."""
+    name, _, split = evaluation.against.partition(":")
+    if name != data.pictures.name:
+        return ["--against", OTHER_PICTURES]
+    place_of = ":".join(filter(None, (place(data.pictures.path), split)))
+    return [] if split == "test" else ["--against", place_of]
+
+
+def _drawing(evaluation: Evaluation) -> Iterator[str]:
+    """The options of `evaluate` that say how the pictures were drawn, where not as usual."""
+    usual = Sampling()
+    for name in ("sampler", "steps", "guidance"):
+        value = evaluation.sampling.get(name, getattr(usual, name))
+        if value != getattr(usual, name):
+            yield from (f"--{name}", str(value))
 
 
 def recipes(data: ReportData) -> list[Recipe]:
@@ -124,8 +145,17 @@ def recipes(data: ReportData) -> list[Recipe]:
 
 
 def _numbers(data: ReportData) -> list[Recipe]:
-    about = "Each protocol above says what decides its number."
-    return [Recipe("Numbers", about, _evaluate(data, newest)) for newest in data.evaluations[-1:]]
+    return [_numbers_of(data, newest) for newest in data.evaluations[-1:] if newest.estimates]
+
+
+def _numbers_of(data: ReportData, evaluation: Evaluation) -> Recipe:
+    about, command = (
+        "Each protocol above says what decides its number.",
+        _evaluate(data, evaluation),
+    )
+    if OTHER_PICTURES in command:
+        about += f" {OTHER_PICTURES} stands for the place of {evaluation.against}."
+    return Recipe("Numbers", about, command)
 
 
 def _samples(data: ReportData) -> list[Recipe]:
