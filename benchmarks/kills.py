@@ -56,8 +56,8 @@ def kill_once(data: Path, out: Path, rng: random.Random) -> bool:
 
 def digest(out: Path) -> str:
     newest = checkpoints(out / "checkpoints")[-1]
-    state = newest.state()
-    contents = [state["progress"]["step"], sorted(state["files"].items())]
+    state = newest.state()  # which checks every file of it
+    contents = [state.progress.step, sorted(state.files.items())]
     return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 

@@ -313,9 +313,16 @@ def resumes(command: Command) -> bool:
 
 
 def one_line(boxed: str) -> str:
-    """The parser's framed message as one line: what is wrong, what may have been meant."""
-    lines = [line.strip("│ ") for line in boxed.splitlines() if not re.match(r"[╭╰]", line)]
-    text = re.sub(r"\s+", " ", " ".join(line for line in lines if line.strip("─"))).strip()
+    """The parser's framed message as one line: what is wrong, what may have been meant.
+
+    Frames are drawn with box characters, or with spaces and dashes where these can't be printed.
+    """
+    lines = [line.strip("│ ") for line in boxed.splitlines()]
+    rules = [i for i, line in enumerate(lines) if not line.strip("─-╭╮╰╯")]
+    title = [0] if rules[:1] == [1] else []
+    framed = [i for i, line in enumerate(lines) if line[:1] in "╭╰"]
+    kept = [line for i, line in enumerate(lines) if i not in {*rules, *title, *framed}]
+    text = re.sub(r"\s+", " ", " ".join(kept)).strip()
     what, *rest = re.split(
         r" (?=Perhaps you meant|Argument helptext|For full help|Available sub)", text
     )

@@ -9,16 +9,17 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from safelight.config import Optimiser, Plan
+from safelight.config import Optimiser, Plan, Watch
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.path import PATHS
 from safelight.diffusion.precond import PREDICTIONS
 from safelight.errors import DamagedFile, UserError
-from safelight.nets.unet import UNet
+from safelight.training.batches import Batches
 from safelight.training.budget import Budget, parse_memory
-from safelight.training.checkpoint import Checkpoint
+from safelight.training.checkpoint import Checkpoint, checkpoints, prune
 from safelight.training.ema import PowerAverage, exponent
+from safelight.training.learners import build_denoiser
 from safelight.training.loop import Trainer
 from safelight.training.optimisers import OPTIMISERS, learning_rate
 from safelight.training.planning import Costs, Footprint, footprint, plan_steps
@@ -72,13 +73,19 @@ def test_no_budget(text: str) -> None:
 def test_steps_of_a_budget() -> None:
     """X5: counts are exact; a time pays for the steps and for what is done beside them."""
     costs = Costs(spent=20, step=0.5, validation=2, preview=1, checkpoint=0.1)
-    assert plan_steps(Budget.parse("20epochs"), costs, batch=64, images=1000) == 313
-    assert plan_steps(Budget.parse("5kimg"), costs, batch=64, images=1000) == 79
-    steps = plan_steps(Budget.parse("10m"), costs, batch=64, images=1000)
+
+    def planned(text: str, watch: Watch = Watch()) -> int:  # noqa: B008 - frozen
+        return plan_steps(Budget.parse(text), costs, batch=64, images=1000, watch=watch)
+
+    assert planned("20epochs") == 313
+    assert planned("5kimg") == 79
+    steps = planned("10m")
     beside = 20 + 10 * 2 + 12 * 1 + 11 * 0.1
     assert steps * 0.5 + beside == pytest.approx(600, abs=0.5)
     with pytest.raises(UserError, match="too short.*give at least 10"):
-        plan_steps(Budget.parse("30s"), costs, batch=64, images=1000)
+        planned("30s")
+    steps = planned("10m", Watch(preview_every=10))
+    assert steps * (0.5 + 1 / 10) + 20 + 10 * 2 + 11 * 0.1 == pytest.approx(600, abs=0.6)
 
 
 def test_memory() -> None:
@@ -210,5 +217,49 @@ def test_weights_of_another_network_are_refused(digits: Cache, tmp_path: Path) -
 def test_the_network_is_drawn_from_the_seed() -> None:
     """B7: and drawing it leaves the global stream alone."""
     before = torch.random.get_rng_state()
-    UNet((1, 8, 8), widths=(8, 16), blocks=1)
-    assert not torch.equal(before, torch.random.get_rng_state())
+    one, same = (build_denoiser(SMALL, (1, 8, 8), 10, 0.5) for _ in range(2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    other = build_denoiser(SMALL.model_copy(update={"seed": 1}), (1, 8, 8), 10, 0.5)
+    for a, b, c in zip(one.parameters(), same.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert a.unique().numel() == 1 or not torch.equal(a, c)  # norms begin at 1, biases at 0
+
+
+def test_a_kill_while_pruning_leaves_no_half_checkpoint(
+    digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X6: what is being removed no longer has a checkpoint's name."""
+    made = trainer(digits)
+    for step in (1, 2, 3):
+        made.step = step
+        made.save(tmp_path)
+    monkeypatch.setattr("shutil.rmtree", lambda *a, **k: None)  # killed before it began
+    prune(tmp_path, keep=1)
+    assert [saved.step for saved in checkpoints(tmp_path)] == [3]
+    assert len(list(tmp_path.glob(".tmp-*"))) == 2
+
+
+def test_uneven_shares_weigh_every_image_alike(digits: Cache) -> None:
+    """X16: the mean of two processes' gradients is the whole batch's, 9 and 8 images of 17."""
+    config = SMALL.model_copy(update={"optimiser": Optimiser(batch=17)})
+    gradients = []
+    for processes in (1, 2):
+        total = 0.0
+        for rank in range(processes):
+            made = Trainer(config, plan(micro_batch=17), digits, Accelerator())
+            made.learner.eval()
+            made.batches = Batches(
+                digits.subset("train"),
+                config.data,
+                size=17,
+                seed=0,
+                device=torch.device("cpu"),
+                rank=rank,
+                processes=processes,
+            )
+            made.processes = processes
+            made._backward()
+            grads = torch.cat([p.grad.flatten() for p in made.learner.parameters()])
+            total = total + grads / processes
+        gradients.append(total)
+    assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-5

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +19,18 @@ import torch
 from safelight.config import Config
 from safelight.data.cache import Cache
 from safelight.errors import DamagedFile, NonFiniteLoss, UserError
+from safelight.samplers.steps import State
 from safelight.training.checkpoint import checkpoints
 from safelight.training.loop import Trainer
 from safelight.training.run import Run
-from safelight.training.source import Sampling
+from safelight.training.source import DiffusionSource, Sampling
 from safelight.training.train import train
 from tests.training.conftest import SMALL
 
 
 def weights_hash(run: Run) -> str:
     newest = run.checkpoint()
-    parts = [(newest.path / name).read_bytes() for name in sorted(newest.state()["files"])]
+    parts = [(newest.path / name).read_bytes() for name in sorted(newest.state().files)]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
@@ -115,6 +119,60 @@ def test_samplers_draw_from_a_run(sampling: Sampling, digits: Cache, out: Path) 
     assert levels == sorted(levels, reverse=True)
     assert levels[-1] == 0
     assert guesses.shape == states.shape
+
+
+def test_the_way_is_not_kept(digits: Cache, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L3: drawing images holds one state at a time, however many the sampler's steps."""
+    source = train(digits, SMALL, out).source(Sampling("ddpm", 30))
+    alive: list[weakref.ref[torch.Tensor]] = []
+    states, most = DiffusionSource._states, 0
+
+    def watched(*arguments: object) -> Iterator[State]:
+        nonlocal most
+        for state in states(*arguments):
+            alive.append(weakref.ref(state.x))
+            most = max(most, sum(kept() is not None for kept in alive))
+            yield state
+
+    monkeypatch.setattr(DiffusionSource, "_states", watched)
+    source.images([0])
+    assert len(alive) == 31
+    assert most <= 3
+    alive.clear()
+    most = 0
+    source.develop([0], None, frames=5)
+    assert most <= 5 + 3
+
+
+def test_images_that_are_no_numbers_are_refused(digits: Cache, out: Path) -> None:
+    run = train(digits, SMALL, out)
+    source = run.source()
+    torch.nn.init.constant_(next(source._denoiser.parameters()), torch.nan)
+    with pytest.raises(UserError, match="no finite numbers; take an earlier --checkpoint"):
+        source.images([0])
+
+
+def test_pictures_may_move(digits: Cache, out: Path, tmp_path: Path) -> None:
+    """The run says that they are gone and how to tell it where they are."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(digits.path, first)
+    run = train(Cache.open(first), SMALL, out)
+    first.rename(second)
+    with pytest.raises(UserError, match="no longer at .*train PLACE --resume"):
+        run.cache()
+    assert train(Cache.open(second), SMALL, out).cache().path == second
+
+
+def test_a_file_is_no_run_folder(digits: Cache, out: Path) -> None:
+    out.write_text("notes")
+    with pytest.raises(UserError, match="is a file, and a run is a folder"):
+        train(digits, SMALL, out)
+
+
+def test_odd_widths_are_possible(digits: Cache, out: Path) -> None:
+    """F3, F9: widths that 64 does not divide, and an odd one."""
+    net = SMALL.net.model_copy(update={"widths": (9, 200), "attention": (4,)})
+    assert train(digits, SMALL.model_copy(update={"net": net}), out).summary.finished
 
 
 def test_saved_states_can_be_sampled(digits: Cache, out: Path) -> None:

@@ -41,6 +41,7 @@ class Trainer:
         self.config, self.plan, self.accelerator = config, plan, accelerator
         self.cache = cache
         self.step, self.seconds = 0, 0.0
+        self.processes = accelerator.num_processes
         train = cache.subset("train")
         shape, device = train.shape, accelerator.device
         self.learner: DiffusionLearner = build_learner(
@@ -56,7 +57,7 @@ class Trainer:
             seed=config.seed,
             device=device,
             rank=accelerator.process_index,
-            processes=accelerator.num_processes,
+            processes=self.processes,
         )
         held_out = validation_split(cache)
         self.validation = (
@@ -91,7 +92,7 @@ class Trainer:
         """Accumulate the gradient of the batch's mean loss, micro-batch by micro-batch."""
         pieces = list(self.batches.at(self.step, self.plan.micro_batch))
         # Processes average their gradients: each counts for as many images as it has.
-        share = self.config.optimiser.batch / self.accelerator.num_processes
+        share = self.config.optimiser.batch / self.processes
         total = 0.0
         for i, (batch, noise) in enumerate(pieces):
             last = i == len(pieces) - 1
@@ -154,7 +155,7 @@ class Trainer:
 
     def any_process(self, happened: bool) -> bool:
         """Whether it happened to any process: they have to stop at the same step."""
-        if self.accelerator.num_processes == 1:
+        if self.processes == 1:
             return happened
         flag = torch.tensor(float(happened), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag) > 0)
