@@ -12,15 +12,40 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safelight.errors import DamagedFile, UserError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 TEMPORARY = ".tmp-"
+ASIDE = f"{TEMPORARY}old-"  # before the name of a folder that is being replaced
+
+_FULL = (
+    "the disk is full while writing {path}; free some space and run the same command again "
+    "(what was complete before is kept)"
+)
+_DENIED = "no permission to write {path}; choose another place with --out"
+_IN_THE_WAY = (
+    "cannot create {path}: a file stands where a folder is needed; choose another place with --out"
+)
+REFUSALS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EROFS: _DENIED,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EISDIR: "cannot write {path}: a folder stands in its place; choose another place",
+    errno.ENOENT: "the folder of {path} has gone; make it again, or choose another place",
+}
 
 
 @contextlib.contextmanager
@@ -29,21 +54,11 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"the disk is full while writing {path}; free some space and run the same "
-                "command again (what was complete before is kept)"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(
-                f"no permission to write {path}; choose another place with --out"
-            ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise UserError(
-                f"cannot create {path}: a file stands where a folder is needed; "
-                "choose another place with --out"
-            ) from error
-        raise
+        words = REFUSALS.get(error.errno or 0)
+        # A file that is missing may be another one, which is only read.
+        if words is None or (error.errno == errno.ENOENT and path.parent.is_dir()):
+            raise
+        raise UserError(words.format(path=path)) from error
 
 
 @contextlib.contextmanager
@@ -87,14 +102,24 @@ def writing_folder(path: Path) -> Iterator[Path]:
 
 
 def _exchange(new: Path, path: Path) -> None:
+    old = path.with_name(f"{ASIDE}{path.name}")
     if path.exists():
         # A folder can't be renamed over a full one: the old one steps aside first.
-        old = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
-        path.replace(old / path.name)
+        _remove(old)
+        path.replace(old)
+    try:
         new.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        new.replace(path)
+    finally:
+        _settle(old)
+
+
+def _settle(old: Path) -> None:
+    """Remove what stepped aside, or put it back where nothing took its place."""
+    path = old.with_name(old.name.removeprefix(ASIDE))
+    if path.exists():
+        _remove(old)
+    elif old.exists():
+        old.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -117,17 +142,44 @@ def read_json(path: Path, remedy: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DamagedFile(f"{path} is missing; {remedy}") from error
-    except (ValueError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DamagedFile(f"{path} can't be read ({error.strerror}); {remedy}") from error
+    except ValueError as error:  # no JSON, or no UTF-8
         raise DamagedFile(f"{path} is damaged; {remedy}") from error
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file; raises OSError where the system refuses (see `disk_errors`)."""
+    from safetensors import SafetensorError  # with torch: processes that decode do without
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    except SafetensorError as error:
+        # It tells the system's number in words only; a full disk has to be known as one.
+        if (found := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(found[1]), str(error)) from error
 
 
 def sweep(folder: Path) -> None:
     """Remove what killed processes left half-written directly in `folder`."""
+    restore(folder)
     for leftover in folder.glob(f"{TEMPORARY}*"):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+        _remove(leftover)
+
+
+def restore(folder: Path) -> None:
+    """Put back what a killed process had moved aside in `folder` and not replaced yet."""
+    for old in folder.glob(f"{ASIDE}*"):
+        _settle(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def flush(path: Path) -> None:

@@ -19,6 +19,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as locked:
         if locked:
+            files.restore(folder)
             for leftover in folder.glob(f"{files.TEMPORARY}*/{IMAGES}"):
                 shutil.rmtree(leftover.parent, ignore_errors=True)
         yield

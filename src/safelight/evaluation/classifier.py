@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from safelight.console import progress
@@ -25,7 +25,7 @@ from safelight.data.augment import shift
 from safelight.errors import NonFiniteLoss, TooFewImages, UserError
 from safelight.evaluation.moments import Features, blocks
 from safelight.evaluation.network import Network, device
-from safelight.files import sha256, writing
+from safelight.files import save_tensors, sha256, writing
 from safelight.images import ImageSource, dequantise
 from safelight.seeding import derive, generator
 
@@ -78,9 +78,8 @@ def classifier(train: ImageSource | None, store: Path, seed: int = 0) -> Classif
     model = build(train.shape, len(train.classes), seed)
     if not _restore(model, path):
         fit(model, train, labels, seed)
-        state = {name: held.contiguous() for name, held in model.state_dict().items()}
         with writing(path) as temporary:
-            save_file(state, temporary)
+            save_tensors(model.state_dict(), temporary)
     body, head = model.eval()[0], model[1]
     return Classifier(
         network=_network(body, sha256(path)),
