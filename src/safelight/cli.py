@@ -122,7 +122,7 @@ def sample(
     classes: Names = (),
     sampler: str = "heun",
     steps: int | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     eta: float = 0.0,
     variance: str = "small",
     grid: str | None = None,
@@ -139,7 +139,7 @@ def sample(
         classes: only these, such as cat,frog.
         sampler: heun, ddim or ddpm.
         steps: solver steps; 18 for heun, 50 for ddim, 1000 for ddpm unless given.
-        guidance: weight of the class; 1 is the model as trained.
+        guidance: weight of the class; 1 is the model as trained, 1.5 if it has classes.
         eta: randomness of ddim, from 0 (none) to 1.
         variance: of ddpm's steps, small or large.
         grid: spacing of the steps: leading, trailing or karras; the sampler's usual unless given.
@@ -177,7 +177,7 @@ def evaluate(
     seed: int = 0,
     sampler: str = "heun",
     steps: int | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     json: Path | None = None,
 ) -> Command:
     """Judge images by real ones, with intervals, floors and the protocol.
@@ -191,7 +191,7 @@ def evaluate(
         seed: the first seed.
         sampler: heun, ddim or ddpm.
         steps: solver steps.
-        guidance: weight of the class.
+        guidance: weight of the class; 1.5 if the model has classes.
         json: write the result to this file too.
     """
     return partial(

@@ -124,7 +124,7 @@ def sample(
     classes: Sequence[str] = (),
     sampler: str = "heun",
     steps: int | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     eta: float = 0.0,
     variance: str = "small",
     grid: str | None = None,
@@ -139,7 +139,7 @@ def sample(
         classes: only these.
         sampler: a row of `samplers.steps.SAMPLERS`: heun, ddim or ddpm.
         steps: the sampler's usual number unless given.
-        guidance: weight of the class; 1 is the model as trained.
+        guidance: weight of the class; 1 is the model as trained, 1.5 if it has classes.
         eta: randomness of ddim, 0 to 1. variance: of ddpm, small or large.
         grid: spacing of the steps, a row of `samplers.grids.GRIDS`; the sampler's usual.
         seed: the first seed; each image has its own.
@@ -174,7 +174,7 @@ def evaluate(
     seed: int = 0,
     sampler: str = "heun",
     steps: int | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     json: Path | str | None = None,
 ) -> Evaluation:
     """Judge a source of images by real ones; a run's results are kept in its metrics.json.
