@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "seeding": set(),
     "files": set(),
     "console": set(),
+    "machine": set(),
     "images": {"files"},
     "config": {"files"},
     "data": {"seeding", "files", "console", "images"},
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "nets": set(),
     "training": {
         "seeding",
+        "machine",
         "files",
         "console",
         "images",
@@ -32,7 +34,7 @@ MAY_IMPORT = {
         "samplers",
         "nets",
     },
-    "evaluation": {"seeding", "files", "console", "images", "config", "data"},
+    "evaluation": {"seeding", "machine", "files", "console", "images", "config", "data"},
     "report": {"seeding", "files", "console", "images", "config", "data", "training", "evaluation"},
 }
 PURE = {"diffusion", "samplers", "nets"}  # these need only torch

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from safelight.data.cache import open_data
 from safelight.data.prepare import prepare
-from safelight.errors import UserError
+from safelight.errors import DamagedFile, UserError
 
 
 def test_digits_use_the_whole_range(tmp_path: Path) -> None:
@@ -65,6 +65,26 @@ def test_local_copies_are_found(
         100,
     ]
     assert open_data(f"{name}:test").count == 100
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+@pytest.mark.parametrize("spoil", [b"", b"\0\0", b"<html>not found</html>", None])
+def test_a_damaged_copy_is_named_and_nothing_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, spoil: bytes | None
+) -> None:
+    """C1: empty, cut in the header, another file, and cut in the values."""
+    fetched: list[object] = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: fetched.append(a))
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    write_mnist(raw, 20, 10)
+    whole = (raw / name).read_bytes()
+    (raw / name).write_bytes(whole[:-1] if spoil is None else spoil)
+    with pytest.raises(DamagedFile, match=rf"{name} is cut short or is no such file; put a whole"):
+        prepare(tmp_path / "data")
+    (raw / name).unlink()
+    with pytest.raises(DamagedFile, match="does not hold all of MNIST as published; put the unp"):
+        prepare(tmp_path / "data")
+    assert not fetched
 
 
 def test_a_folder_in_torchvisions_layout_is_recognised(tmp_path: Path) -> None:

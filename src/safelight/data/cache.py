@@ -130,7 +130,10 @@ class Cache:
         if counts.get(split, 0) == 0:
             what = "is empty" if split in counts else "is unknown"
             listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
-            raise UserError(f"the split {split!r} of {self.path} {what}; it has {listed}")
+            raise UserError(
+                f"the split {split!r} of {self.path} {what}; it has {listed}: name another, or "
+                "prepare the pictures again with --split 80/10/10 and another --out"
+            )
         return Cache(self.path, self.meta, self._arrays, split, self._file)
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:

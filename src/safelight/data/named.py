@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from safelight.console import inform
 from safelight.data.sources import Listing
 from safelight.data.splits import SPLITS
-from safelight.errors import UserError
+from safelight.errors import DamagedFile, UserError
 
 DATA_PLACE = "SAFELIGHT_DATA"  # the environment variable: a folder with sets already on disk
 CACHE_PLACE = "SAFELIGHT_CACHE"  # the environment variable: where caches and downloads are kept
@@ -84,23 +86,49 @@ def _torchvision(kind: str, roots: Sequence[Path]) -> tuple[Any, Any]:
     """torchvision's training and test set, from the first root that has both, or downloaded."""
     from torchvision import datasets  # takes a second to import
 
-    make = getattr(datasets, kind)
+    make, home = getattr(datasets, kind), user_cache() / "datasets"
+    layout = next(row.layout for row in NAMED.values() if row.layout.startswith(FOLDERS[kind]))
     for root in roots:
+        _require_whole(root / layout)
         try:
             return make(root, train=True), make(root, train=False)
-        except (RuntimeError, OSError):  # not there, or not whole
-            continue
-    home = user_cache() / "datasets"
+        except (RuntimeError, OSError) as error:  # not there, or not whole
+            # What a download of ours left is completed; a copy of the user's own is their matter.
+            if root != home and (root / layout).is_dir():
+                raise DamagedFile(
+                    f"{root / layout} does not hold all of {kind} as published; put "
+                    f"{FILES[kind]} there, or remove the folder to have the set fetched"
+                ) from error
     inform(f"{kind} is not on this machine; fetching it into {home}")
     try:
         train = make(home, train=True, download=True)
         return train, make(home, train=False, download=True)
     except (RuntimeError, OSError) as error:
-        layout = next(row.layout for row in NAMED.values() if row.layout.startswith(FOLDERS[kind]))
         raise UserError(
             f"{kind} could not be fetched ({error}); put {FILES[kind]} into "
             f"{home / layout}, or set {DATA_PLACE} to a folder that holds {layout}"
         ) from error
+
+
+def _require_whole(raw: Path) -> None:
+    """Raise DamagedFile where one of MNIST's files is not as long as its header says.
+
+    Of d dimensions: the bytes 0, 0, 8 (for uint8) and d, d sizes as big-endian uint32, the values.
+    """
+    for file in sorted(raw.glob("*-idx[13]-ubyte")):
+        d = int(file.name.removesuffix("-ubyte")[-1])
+        try:
+            with file.open("rb") as opened:
+                start, sizes = opened.read(4), opened.read(4 * d)
+            length = 4 + 4 * d + math.prod(struct.unpack(f">{d}I", sizes))
+            whole = start == bytes((0, 0, 8, d)) and file.stat().st_size == length
+        except (OSError, struct.error):
+            whole = False
+        if not whole:
+            raise DamagedFile(
+                f"{file} is cut short or is no such file; put a whole one in its place, or "
+                "remove the folder to have the set fetched"
+            )
 
 
 FOLDERS = {"MNIST": "MNIST/", "FashionMNIST": "FashionMNIST/", "CIFAR10": "cifar-10"}

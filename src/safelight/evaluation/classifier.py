@@ -27,6 +27,7 @@ from safelight.evaluation.moments import Features, blocks
 from safelight.evaluation.network import Network, device
 from safelight.files import save_tensors, sha256, writing
 from safelight.images import ImageSource, dequantise
+from safelight.machine import has_bf16
 from safelight.seeding import derive, generator
 
 FEATURES = 128  # numbers in the layer before the last
@@ -140,7 +141,7 @@ def fit(model: nn.Module, train: ImageSource, labels: Tensor, seed: int) -> None
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     with progress(f"training a classifier on {train.name}", steps) as advance:
         for images, wanted in _batches(train, labels, steps, seed):
-            with torch.autocast(place.type, torch.bfloat16, enabled=_bfloat16(place)):
+            with torch.autocast(place.type, torch.bfloat16, enabled=has_bf16(place)):
                 scores = model(prepare(images).to(place)).float()
             loss = F.cross_entropy(scores, wanted.to(place), label_smoothing=SMOOTHING)
             _require_finite(loss, train)
@@ -171,12 +172,6 @@ def _views(train: ImageSource) -> int:
     """How many images the training sees in all."""
     passes = PASSES[train.shape[0]] * (train.count or 0)
     return min(max(passes, FEWEST_VIEWS), MOST_VIEWS)
-
-
-def _bfloat16(place: torch.device) -> bool:
-    """Whether the processor multiplies bfloat16 itself; emulation would be slower than float32."""
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return place.type == "cuda" or bool(native())
 
 
 def _require_finite(loss: Tensor, train: ImageSource) -> None:

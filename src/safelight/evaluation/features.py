@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from safelight.errors import lookup
 from safelight.evaluation.classifier import classifier
 from safelight.evaluation.network import Network
 from safelight.evaluation.pretrained import efficientnet, inception
@@ -19,8 +18,3 @@ FEATURES: dict[str, Loader] = {
     "efficientnet-lite0": lambda train, store: efficientnet(),
     "classifier": lambda train, store: classifier(train, store).network,
 }
-
-
-def network(name: str, train: ImageSource | None, store: Path) -> Network:
-    """The feature network of that name; raises UserError where it is unknown or can't be had."""
-    return lookup(FEATURES, name, "feature network")(train, store)
