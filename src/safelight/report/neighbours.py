@@ -30,8 +30,8 @@ class Nearest:
 def nearest(queries: Tensor, training: ImageSource, k: int, memory: int = MEMORY) -> Nearest:
     """The k pictures of `training` nearest to each of `queries` (n, c, h, w) uint8.
 
-    k must not exceed training.count. Takes up to about 3 * memory bytes (206 MB measured for 64 MiB:
-    a block, its distances and the copies that are made of them), whatever the size of `training`.
+    k must not exceed training.count. Takes about 3 * memory bytes (206 MB measured for 64 MiB: a
+    block, its distances and the copies made of them), whatever the size of `training`.
     Found by |q - t|² = |q|² + |t|² - 2 q·t, which is fast but loses the small distances to
     rounding; so k + SPARE candidates are kept and then measured by their true difference.
     """
