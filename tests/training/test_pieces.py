@@ -22,7 +22,14 @@ from safelight.training.ema import PowerAverage, exponent
 from safelight.training.learners import build_denoiser
 from safelight.training.loop import Trainer
 from safelight.training.optimisers import OPTIMISERS, learning_rate
-from safelight.training.planning import Costs, Footprint, footprint, plan_steps
+from safelight.training.planning import (
+    Costs,
+    Footprint,
+    footprint,
+    intervals,
+    looks,
+    plan_steps,
+)
 from tests.training.conftest import SMALL
 
 
@@ -80,12 +87,22 @@ def test_steps_of_a_budget() -> None:
     assert planned("20epochs") == 313
     assert planned("5kimg") == 79
     steps = planned("10m")
-    beside = 20 + 10 * 2 + 12 * 1 + 11 * 0.1
+    beside = 20 + 10 * 2 + 12 * 1 + 11 * 0.1  # each look under 6 % of the ten minutes
     assert steps * 0.5 + beside == pytest.approx(600, abs=0.5)
-    with pytest.raises(UserError, match="too short.*give at least 10"):
-        planned("30s")
+    with pytest.raises(UserError, match="too short.*give at least 75"):
+        planned("22s")
     steps = planned("10m", Watch(preview_every=10))
     assert steps * (0.5 + 1 / 10) + 20 + 10 * 2 + 11 * 0.1 == pytest.approx(600, abs=0.6)
+
+
+def test_a_slow_machine_looks_less_often() -> None:
+    """X5: watching never eats the budget; there is always one look, at the end."""
+    slow = Costs(spent=10, step=0.5, validation=5, preview=100, checkpoint=0.1)
+    assert looks(Budget.parse("150s"), slow) == (1, 1)
+    assert looks(Budget.parse("10m"), slow) == (7, 1)
+    assert looks(Budget.parse("3h"), slow) == (10, 6)
+    steps = plan_steps(Budget.parse("10m"), slow, batch=64, images=1000, watch=Watch())
+    assert intervals(Watch(), Budget.parse("10m"), slow, steps)["preview_every"] == steps
 
 
 def test_memory() -> None:

@@ -8,7 +8,6 @@ CHECKPOINT/state.json              step, time spent, versions, and the hash of e
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from safelight.errors import DamagedFile, UserError, lookup
-from safelight.files import TEMPORARY, read_json, sha256, write_json, writing_folder
+from safelight.files import TEMPORARY, read_json, save_tensors, sha256, write_json, writing_folder
 
 FORMAT = 1
 DIGITS = 8  # of the step in a folder's name
@@ -93,10 +92,10 @@ def save(
     """Write FOLDER/step-00001234; `averages` maps names such as "ema-0.050" to weights."""
     path = folder / f"step-{progress.step:0{DIGITS}d}"
     with writing_folder(path) as temporary:
-        _save(dict(model.named_parameters()), temporary / "model.safetensors")
+        save_tensors(dict(model.named_parameters()), temporary / "model.safetensors")
         for name, weights in averages.items():
-            _save(weights, temporary / f"{name}.safetensors")
-        _save(_flatten(optimiser), temporary / "optimiser.safetensors")
+            save_tensors(weights, temporary / f"{name}.safetensors")
+        save_tensors(_flatten(optimiser), temporary / "optimiser.safetensors")
         files = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         state = State(format=FORMAT, progress=progress, files=files, **about)
         write_json(temporary / "state.json", state.model_dump())
@@ -149,16 +148,6 @@ def _flatten(optimiser: Optimizer) -> dict[str, Tensor]:
         for key, value in entries.items()
         if isinstance(value, Tensor)
     }
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
-    except SafetensorError as error:
-        # It tells the system's number in words only; a full disk has to be known as one.
-        if (found := re.search(r"os error (\d+)", str(error))) is None:
-            raise
-        raise OSError(int(found[1]), str(error)) from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:

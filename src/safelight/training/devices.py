@@ -10,20 +10,16 @@ from typing import Literal
 import psutil
 import torch
 
+from safelight.machine import has_bf16
+
 Precision = Literal["float32", "bf16"]
-BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 CGROUP_USE = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 
 def best_precision(device: torch.device) -> Precision:
     """bf16 where there are instructions for it: elsewhere it is emulated and slower."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "float32"
-    if device.type == "cpu":
-        capable = torch.cpu.get_capabilities()
-        return "bf16" if any(capable.get(name) for name in BF16_INSTRUCTIONS) else "float32"
-    return "float32"
+    return "bf16" if has_bf16(device) else "float32"
 
 
 def free_memory(device: torch.device) -> int:

@@ -24,7 +24,8 @@ from safelight.training.devices import Precision, best_precision, free_memory
 
 SHARE_OF_FREE_MEMORY = 0.8
 OVERHEAD = 1.5  # of what autograd keeps: gradients of activations and the kernels' own buffers
-VALIDATIONS, PREVIEWS = 10, 12  # in a run
+VALIDATIONS, PREVIEWS = 10, 12  # in a run, at most
+WATCHING = 0.06  # share of a time budget that each of the two may take; there is always one
 CHECKPOINT_SECONDS = 60.0
 
 
@@ -117,10 +118,11 @@ def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Wat
     steps = budget.steps(batch, images)
     if steps is not None:
         return steps
+    validations, previews = looks(budget, costs)
     beside, per_step = costs.spent, costs.step
     for every, times, cost in (
-        (watch.validate_every, VALIDATIONS, costs.validation),
-        (watch.preview_every, PREVIEWS, costs.preview),
+        (watch.validate_every, validations, costs.validation),
+        (watch.preview_every, previews, costs.preview),
         (watch.checkpoint_every, 1 + budget.amount / CHECKPOINT_SECONDS, costs.checkpoint),
     ):
         if every:
@@ -137,13 +139,24 @@ def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Wat
     return int(left / per_step)
 
 
-def intervals(config: Config, steps: int, step_seconds: float) -> dict[str, int]:
+def looks(budget: Budget, costs: Costs) -> tuple[int, int]:
+    """How many validations and previews the budget can afford."""
+    if budget.unit != "seconds":
+        return VALIDATIONS, PREVIEWS
+
+    def affordable(most: int, cost: float) -> int:
+        return max(1, min(most, int(WATCHING * budget.amount / max(cost, 1e-9))))
+
+    return affordable(VALIDATIONS, costs.validation), affordable(PREVIEWS, costs.preview)
+
+
+def intervals(watch: Watch, budget: Budget, costs: Costs, steps: int) -> dict[str, int]:
     """Steps between validations, previews and checkpoints, where none were asked for."""
-    watch = config.watch
-    save = max(1, round(CHECKPOINT_SECONDS / step_seconds))
+    validations, previews = looks(budget, costs)
+    save = max(1, round(CHECKPOINT_SECONDS / costs.step))
     return {
-        "validate_every": watch.validate_every or math.ceil(steps / VALIDATIONS),
-        "preview_every": watch.preview_every or math.ceil(steps / PREVIEWS),
+        "validate_every": watch.validate_every or math.ceil(steps / validations),
+        "preview_every": watch.preview_every or math.ceil(steps / previews),
         "checkpoint_every": watch.checkpoint_every or min(save, math.ceil(steps / 4)),
     }
 

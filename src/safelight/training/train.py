@@ -136,7 +136,8 @@ def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: flo
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
     costs = _measure(trainer, cache, began, watched=budget.unit == "seconds")
     steps = plan_steps(budget, costs, config.optimiser.batch, train.count, config.watch)
-    settled = {"steps": steps, "step_seconds": costs.step, **intervals(config, steps, costs.step)}
+    looked = intervals(config.watch, budget, costs, steps)
+    settled = {"steps": steps, "step_seconds": costs.step, **looked}
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
         inform(announcement(plan, config, train))
