@@ -94,7 +94,8 @@ class BetaTable:
         position = t.double().cpu() * self.levels
         nearest = position.round()
         # float32 puts step 981 at 980.99997; what is so near a step is that step.
-        position = torch.where((position - nearest).abs() < 1e-3, nearest, position)
+        rounding = 2 * torch.finfo(torch.float32).eps * self.levels
+        position = torch.where((position - nearest).abs() < rounding, nearest, position)
         position = torch.where(position > 0, position.clamp(1, self.levels), 0.0)
         lower = position.floor().long()
         upper = (lower + 1).clamp(max=self.levels)
