@@ -24,7 +24,8 @@ status = Path("/proc/self/status").read_text()
 print("PEAK", re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
 """
 OPTIONS = (
-    "--preset small --budget 200steps --optimiser.batch 128 --net.widths 8 16 --net.blocks 1 --watch.no-tensorboard"
+    "--preset small --budget 200steps --optimiser.batch 128 --net.widths 8 16 --net.blocks 1 "
+    "--watch.no-tensorboard"
 ).split()
 
 
