@@ -115,12 +115,15 @@ def _save_array(
 
 
 def _grid(images: NDArray[np.uint8], labels: Tensor | None) -> Image:
-    """Up to 64 images, row by row; with classes, a row for each of the first ten."""
+    """Up to 64 images, row by row; with classes, whole rows of each of the first ten."""
     if labels is None:
         return contact_sheet(images[: GRID * GRID], min(GRID, len(images)))
-    rows = [np.flatnonzero(labels.numpy() == k)[:GRID] for k in sorted(set(labels.tolist()))[:10]]
-    columns = min(len(row) for row in rows)
-    return contact_sheet(images[np.concatenate([row[:columns] for row in rows])], columns)
+    kinds = sorted(set(labels.tolist()))[:10]
+    of_each = [np.flatnonzero(labels.numpy() == k) for k in kinds]
+    columns = min(GRID, *(len(found) for found in of_each))
+    rows = max(1, min(GRID // len(kinds), *(len(found) // columns for found in of_each)))
+    shown = np.concatenate([found[: rows * columns] for found in of_each])
+    return contact_sheet(images[shown], columns)
 
 
 def _strip(source: DiffusionSource, seeds: Sequence[int], labels: Tensor | None) -> Image:
