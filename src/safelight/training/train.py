@@ -45,7 +45,9 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
     """
     began = time.monotonic()
     trackers = "tensorboard" if config.watch.tensorboard else None
-    accelerator = Accelerator(log_with=trackers, project_dir=str(out))
+    # Under torchrun without a GPU, Accelerate has to be told, or each process trains by itself.
+    several_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=several_on_cpu, log_with=trackers, project_dir=str(out))
     run = existing_run(cache, config, out)
     accelerator.wait_for_everyone()  # none may make the run while another still looks for it
     if run is None:
@@ -58,13 +60,14 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
     _take_up(trainer, run)
     purge = {"tensorboard": {"purge_step": trainer.step}}
     accelerator.init_trackers("tensorboard", init_kwargs=purge)
+    main = accelerator.is_main_process
     try:
         fit(trainer, run)
+        accelerator.wait_for_everyone()  # for the main process's last checkpoint
     finally:
-        accelerator.end_training()
+        accelerator.end_training()  # which ends the group of processes too
         accelerator.free_memory()
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
+    if main:
         summary, name = run.summary, shlex.quote(str(run.path))
         say(f"trained {run.path}: {summary.steps:,} steps, {summary.images_seen:,} images")
         say(f"next:  safelight sample {name}   or   safelight report {name}")
