@@ -40,6 +40,7 @@ MAY_IMPORT = {
 PURE = {"diffusion", "samplers", "nets"}  # these need only torch
 PURE_LIBRARIES = {
     "torch",
+    "torchdiffeq",  # itself only torch
     "math",
     "collections",
     "dataclasses",
