@@ -143,7 +143,7 @@ def test_mistakes_are_answered_in_one_line(
         ("sample", run, "--classes", "eleven"): "unknown class 'eleven'",
         ("sample", run, "--checkpoint", 5): "choose one of",
         ("sample", run, "-n", 0): "give 1 or more",
-        ("sample", run, "--steps", 0): "use --steps 1 or more",
+        ("sample", run, "--steps", 0): "--steps: Input should be greater than or equal to 1",
         ("sample", run, "--sampler", "ddim", "--eta", 2): "between 0 and 1",
         ("sample", run, "-n", 1, "--out", cache): "holds no samples; choose another folder",
         ("sample", desk / "plain", "--classes", "3"): "trained without classes",

@@ -18,7 +18,7 @@ from tyro.conf import Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from safelight import __version__, verbs
-from safelight.config import Config, first_error, preset
+from safelight.config import Config, Sampling, first_error, preset
 from safelight.console import results, status
 from safelight.errors import UserError
 
@@ -37,6 +37,7 @@ Names = Annotated[
     ),
 ]
 Count = Annotated[int, arg(aliases=("-n",))]
+Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
 
 
@@ -120,12 +121,7 @@ def sample(
     *,
     number: Count = 64,
     classes: Names = (),
-    sampler: str = "heun",
-    steps: int | None = None,
-    guidance: float | None = None,
-    eta: float = 0.0,
-    variance: str = "small",
-    grid: str | None = None,
+    sampling: Drawing = Sampling(),  # noqa: B008 - frozen
     seed: int = 0,
     checkpoint: str | None = None,
     weights: Literal["ema", "raw"] = "ema",
@@ -137,12 +133,7 @@ def sample(
         run: folder of the run.
         number: images (of each class, where there are classes).
         classes: only these, such as cat,frog.
-        sampler: heun, ddim or ddpm.
-        steps: solver steps; 18 for heun, 50 for ddim, 1000 for ddpm unless given.
-        guidance: weight of the class; 1 is the model as trained, 1.5 if it has classes.
-        eta: randomness of ddim, from 0 (none) to 1.
-        variance: of ddpm's steps, small or large.
-        grid: spacing of the steps: leading, trailing or karras; the sampler's usual unless given.
+        sampling: how they are drawn.
         seed: the first seed.
         checkpoint: a step, such as 1000; the newest unless given.
         weights: ema is the average over training, raw the last weights.
@@ -153,12 +144,7 @@ def sample(
         run,
         n=number,
         classes=classes,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
-        eta=eta,
-        variance=variance,
-        grid=grid,
+        sampling=sampling,
         seed=seed,
         checkpoint=checkpoint,
         weights=weights,
@@ -175,9 +161,7 @@ def evaluate(
     metrics: Names = (),
     number: Annotated[int | None, arg(aliases=("-n",))] = None,
     seed: int = 0,
-    sampler: str = "heun",
-    steps: int | None = None,
-    guidance: float | None = None,
+    sampling: Drawing = Sampling(),  # noqa: B008 - frozen
     json: Path | None = None,
 ) -> Command:
     """Judge images by real ones, with intervals, floors and the protocol.
@@ -189,9 +173,7 @@ def evaluate(
         metrics: any of fd, kid, accuracy, accuracy-per-class; what the images allow unless given.
         number: images of the source; 2,000 of a run, all of a folder unless given.
         seed: the first seed.
-        sampler: heun, ddim or ddpm.
-        steps: solver steps.
-        guidance: weight of the class; 1.5 if the model has classes.
+        sampling: how a run draws its images.
         json: write the result to this file too.
     """
     return partial(
@@ -202,9 +184,7 @@ def evaluate(
         metrics=metrics,
         n=number,
         seed=seed,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
+        sampling=sampling,
         json=json,
     )
 

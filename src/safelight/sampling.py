@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,7 @@ def write_samples(source: DiffusionSource, seeds: Sequence[int], out: Path) -> P
         _grid(images, labels).save(folder / "grid.png")
         _strip(source, seeds, labels).save(folder / "develop.png")
         about = {
-            **asdict(source.sampling),
+            **source.sampling.model_dump(),
             "steps": source.steps,
             "evaluations": source.evaluations,
         }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from safelight import config as configuration
-from safelight.config import Config
+from safelight.config import Config, Sampling
 from safelight.console import results, say
 from safelight.errors import UserError
 from safelight.files import write_json
@@ -122,12 +122,7 @@ def sample(
     *,
     n: int = 64,
     classes: Sequence[str] = (),
-    sampler: str = "heun",
-    steps: int | None = None,
-    guidance: float | None = None,
-    eta: float = 0.0,
-    variance: str = "small",
-    grid: str | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     seed: int = 0,
     checkpoint: str | None = None,
     weights: str = "ema",
@@ -137,11 +132,7 @@ def sample(
 
     Args:
         classes: only these.
-        sampler: a row of `samplers.steps.SAMPLERS`: heun, ddim or ddpm.
-        steps: the sampler's usual number unless given.
-        guidance: weight of the class; 1 is the model as trained, 1.5 if it has classes.
-        eta: randomness of ddim, 0 to 1. variance: of ddpm, small or large.
-        grid: spacing of the steps, a row of `samplers.grids.GRIDS`; the sampler's usual.
+        sampling: sampler, steps, guidance and the like.
         seed: the first seed; each image has its own.
         checkpoint: a step, such as 1000; the newest unless given.
         weights: ema (the average) or raw.
@@ -149,17 +140,14 @@ def sample(
     """
     from safelight.sampling import identity, seeds_of, write_samples
     from safelight.training.run import Run
-    from safelight.training.source import Sampling
 
     if n < 1:
         raise UserError(f"-n {n} asks for no image; give 1 or more")
     opened = Run.open(Path(run))
-    source = opened.source(
-        Sampling(sampler, steps, guidance, eta, variance, grid), checkpoint, weights
-    )
+    source = opened.source(sampling, checkpoint, weights)
     seeds = seeds_of(source, n, classes, seed)
-    usual = opened.path / "samples" / f"{sampler}-{source.steps}-{identity(source, seeds)[:8]}"
-    folder = write_samples(source, seeds, Path(out) if out else usual)
+    name = f"{sampling.sampler}-{source.steps}-{identity(source, seeds)[:8]}"
+    folder = write_samples(source, seeds, Path(out or opened.path / "samples" / name))
     say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {folder / 'grid.png'}")
     return folder
 
@@ -172,9 +160,7 @@ def evaluate(
     metrics: Sequence[str] = (),
     n: int | None = None,
     seed: int = 0,
-    sampler: str = "heun",
-    steps: int | None = None,
-    guidance: float | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     json: Path | str | None = None,
 ) -> Evaluation:
     """Judge a source of images by real ones; a run's results are kept in its metrics.json.
@@ -186,17 +172,16 @@ def evaluate(
         metrics: fd, kid, accuracy, accuracy-per-class; none named, all of the first three that
             the images allow.
         n: images of the source; 2,000 of a model and all of a folder unless given.
+        sampling: how a run draws them.
         json: write the evaluation there too.
     """
     from safelight.evaluation.evaluate import evaluate as judge
     from safelight.evaluation.table import table
     from safelight.sources import open_source, real_images, sibling
     from safelight.training.run import Run
-    from safelight.training.source import Sampling
 
     opened = open_source(source)
     real = real_images(against, opened)
-    sampling = Sampling(sampler, steps, guidance)
     judged = judge(
         opened.source(sampling) if isinstance(opened, Run) else opened,
         real,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from safelight.config import Sampling
 from safelight.errors import TooFewImages, UserError
 from safelight.evaluation import classifier as classifier_part
 from safelight.evaluation.estimate import Evaluation
@@ -63,13 +64,8 @@ def test_each_number_comes_with_interval_floor_and_protocol(tmp_path: Path) -> N
     assert "real:train" in accuracy.protocol.parameters
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    steps: int = 18
-
-
 class Sampled(Model):
-    sampling = Options()
+    sampling = Sampling(steps=18)
 
     def describe(self) -> str:
         return f"heun, {self.sampling.steps} steps"
@@ -87,7 +83,7 @@ def test_an_evaluation_records_what_was_judged_and_how_it_was_drawn(tmp_path: Pa
     assert (model.fingerprint, model.drawn, model.sampling) == (
         "model-1",
         "heun, 18 steps",
-        {"steps": 18},
+        Sampling(steps=18).model_dump(),
     )
     assert (pictures.fingerprint, pictures.drawn, pictures.sampling) == (
         OTHER.fingerprint,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from safelight.cli import base_config, parse
-from safelight.config import PRESETS, Config, Data, Diffusion, Net, Optimiser, Watch
+from safelight.config import PRESETS, Config, Data, Diffusion, Net, Optimiser, Sampling, Watch
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
 from safelight.report.collect import collect
 from safelight.report.page import page, report
 from safelight.report.recipes import commands, recipes
 from safelight.training.run import Run
-from safelight.training.source import Sampling
 from safelight.training.train import train
 from tests.report import stand_in
 from tests.report.reading import Page, pixels
@@ -119,7 +118,7 @@ def test_the_command_says_where_the_reference_is_and_how_images_were_drawn(
 ) -> None:
     """X1: other pictures than the run's own have a place that the page must not tell."""
     asked = Sampling(sampler="ddim", steps=20, guidance=1.5)
-    other = replace(stand_in.EVALUATION, against=against, sampling=asdict(asked))
+    other = replace(stand_in.EVALUATION, against=against, sampling=asked.model_dump())
     data = collect(run)
     spaced = replace(data.pictures, path=data.pictures.path.with_name("my digits"))
     found = recipes(replace(data, evaluations=(other,), pictures=spaced))
@@ -127,11 +126,7 @@ def test_the_command_says_where_the_reference_is_and_how_images_were_drawn(
     words = shlex.split(recipe.command)[1:]
     options = parse(words, base_config(words)).keywords
     assert options["against"] == said
-    assert {name: options[name] for name in ("sampler", "steps", "guidance")} == {
-        "sampler": "ddim",
-        "steps": 20,
-        "guidance": 1.5,
-    }
+    assert options["sampling"] == asked
     assert (f"PICTURES stands for the place of {against}" in recipe.about) == (said == "PICTURES")
 
 

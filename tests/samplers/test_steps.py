@@ -17,7 +17,7 @@ from safelight.diffusion.precond import PREDICTIONS
 from safelight.errors import UserError
 from safelight.nets.unet import UNet
 from safelight.samplers.grids import GRIDS, karras, leading, trailing
-from safelight.samplers.guidance import clipped, guided
+from safelight.samplers.guidance import Clipped, Guided
 from safelight.samplers.steps import DDIM, DDPM, Heun, State, Step
 from safelight.samplers.trajectory import trajectory
 from safelight.seeding import ImageNoise
@@ -88,10 +88,10 @@ def test_ddpm_equals_diffusers(network: Plausible, variance: str, clip: bool) ->
     for i, step in enumerate(reference.timesteps.tolist()):
         noise = recorded[i] if step else torch.zeros_like(x)
         x = _reference_step(reference, predicted_noise(network, path, x, step), step, x, noise)
-    denoise = guided(Denoiser(network, path, PREDICTIONS["noise"], 1.0), None)
+    denoise = Guided(Denoiser(network, path, PREDICTIONS["noise"], 1.0), None)
     found = run(
         DDPM(variance),
-        clipped(denoise) if clip else denoise,
+        Clipped(denoise) if clip else denoise,
         path,
         leading(path, 1000),
         x_T,
@@ -127,7 +127,7 @@ def test_ddim_equals_diffusers(network: Plausible, eta: float) -> None:
             if eta
             else reference.step(predicted, step, x, use_clipped_model_output=True).prev_sample
         )
-    denoise = clipped(guided(Denoiser(network, path, PREDICTIONS["noise"], 1.0), None))
+    denoise = Clipped(Guided(Denoiser(network, path, PREDICTIONS["noise"], 1.0), None))
     found = run(DDIM(eta), denoise, path, leading(path, 50), x_T, ImageNoise([2, 3]))
     assert difference(found, x) < 1e-5
 
@@ -140,7 +140,7 @@ def run(
     x: Tensor,
     noise: ImageNoise,
 ) -> Tensor:
-    state = State(x, times[0], x)
+    state = State(x, times[0])
     for s in times[1:]:
         state = step(denoise, path, state, s, noise)
     return state.x
@@ -250,7 +250,7 @@ def test_guidance_is_the_line_through_both_guesses() -> None:
         torch.nn.init.normal_(parameter, std=0.1)
     denoiser = Denoiser(net, PATHS["edm"](0), PREDICTIONS["edm"], 0.5).requires_grad_(False)
     x, t, y = torch.randn(2, 1, 8, 8), torch.tensor(0.01), torch.tensor([0, 2])
-    zero, one, two = (guided(denoiser, y, w)(x, t) for w in (0.0, 1.0, 2.0))
-    torch.testing.assert_close(zero, guided(denoiser, None)(x, t))
+    zero, one, two = (Guided(denoiser, y, w)(x, t) for w in (0.0, 1.0, 2.0))
+    torch.testing.assert_close(zero, Guided(denoiser, None)(x, t))
     torch.testing.assert_close(two, one + (one - zero), atol=1e-5, rtol=1e-4)
     assert (one - zero).abs().max() > 1e-4

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from safelight.config import Config
+from safelight.config import Config, Sampling
 from safelight.data.cache import Cache
 from safelight.errors import DamagedFile, NonFiniteLoss, UserError
 from safelight.samplers.steps import State
 from safelight.training.checkpoint import checkpoints
 from safelight.training.loop import Trainer
 from safelight.training.run import Run
-from safelight.training.source import DiffusionSource, Sampling
+from safelight.training.source import DiffusionSource
 from safelight.training.train import train
 from tests.training.conftest import SMALL
 
@@ -110,7 +110,9 @@ def test_images_depend_on_their_own_seed_alone(digits: Cache, out: Path) -> None
     assert not torch.equal(forced[0], alone)  # its class is 17 modulo 10 = 7 otherwise
 
 
-@pytest.mark.parametrize("sampling", [Sampling("ddim", 4), Sampling("ddpm", 4, guidance=2.0)])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(sampler="ddim", steps=4), Sampling(sampler="ddpm", steps=4, guidance=2.0)]
+)
 def test_samplers_draw_from_a_run(sampling: Sampling, digits: Cache, out: Path) -> None:
     """F4, K3 (algorithm 2), C4: the last state is the image, the first is noise."""
     source = train(digits, SMALL, out).source(sampling)
@@ -123,7 +125,7 @@ def test_samplers_draw_from_a_run(sampling: Sampling, digits: Cache, out: Path) 
 
 def test_the_way_is_not_kept(digits: Cache, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """L3: drawing images holds one state at a time, however many the sampler's steps."""
-    source = train(digits, SMALL, out).source(Sampling("ddpm", 30))
+    source = train(digits, SMALL, out).source(Sampling(sampler="ddpm", steps=30))
     alive: list[weakref.ref[torch.Tensor]] = []
     states, most = DiffusionSource._states, 0
 

@@ -12,17 +12,28 @@ class Denoiser(nn.Module):
     """Network, parameterisation and path together.
 
     Args:
-        net: F(x (b, c, h, w), c_noise (b,), y (b,) or None) -> (b, c, h, w).
+        net: F(x (b, c, h, w), c_noise (b,), y (b,) or None) -> (b, c, h, w); (b, 2 c, h, w) with
+            learned variance.
         prediction: a row of `PREDICTIONS`.
         sigma_data: standard deviation of the images, in [-1, 1].
+        learned_variance: the second half of the network's channels says how uncertain each step
+            back is, section 3.1 of arXiv:2102.09672.
     """
 
-    def __init__(self, net: nn.Module, path: Path, prediction: Row, sigma_data: float) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        path: Path,
+        prediction: Row,
+        sigma_data: float,
+        learned_variance: bool = False,
+    ) -> None:
         super().__init__()
         self.net = net
         self.path = path
         self.prediction = prediction
         self.sigma_data = sigma_data
+        self.learned_variance = learned_variance
 
     def affine(self, t: Tensor) -> Affine:
         """The row's coefficients at t (b,)."""
@@ -30,12 +41,30 @@ class Denoiser(nn.Module):
 
     def network(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """F of the row, in float32 whatever precision the network ran in."""
-        c_noise = noise_level(self.path.alpha(t), self.path.sigma(t))
-        scaled = broadcast(self.affine(t).scale, x_t) * x_t
-        return self.net(scaled, c_noise, y).float()  # type: ignore[no-any-return]
+        F = self._outputs(x_t, t, y)
+        return F.chunk(2, dim=1)[0] if self.learned_variance else F
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """x_t (b, c, h, w), t (b,) in (0, 1], y (b,) int64 or None -> x_0 (b, c, h, w)."""
+        return self.image(x_t, t, self.network(x_t, t, y))
+
+    def with_variance(
+        self, x_t: Tensor, t: Tensor, y: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """x_0 as above, and v (b, c, h, w): 0 for the smaller, 1 for the larger of the variances.
+
+        Between them the logarithm is interpolated, eq. (15) of arXiv:2102.09672. Only of a model
+        with learned variance.
+        """
+        F, v = self._outputs(x_t, t, y).chunk(2, dim=1)
+        return self.image(x_t, t, F), (v + 1) / 2
+
+    def image(self, x_t: Tensor, t: Tensor, F: Tensor) -> Tensor:
+        """x_0 = skip x_t + out F."""
         row = self.affine(t)
-        F = self.network(x_t, t, y)
         return broadcast(row.skip, x_t) * x_t + broadcast(row.out, x_t) * F
+
+    def _outputs(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+        c_noise = noise_level(self.path.alpha(t), self.path.sigma(t))
+        scaled = broadcast(self.affine(t).scale, x_t) * x_t
+        return self.net(scaled, c_noise, y).float()  # type: ignore[no-any-return]

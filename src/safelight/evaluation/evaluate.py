@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+from safelight.config import Sampling
 from safelight.console import inform
 from safelight.data.named import user_cache
 from safelight.errors import UserError, lookup
@@ -31,8 +32,8 @@ class Drawn(Protocol):
     """A source whose images depend on options as well as on weights, such as a diffusion model."""
 
     @property
-    def sampling(self) -> Any:
-        """The options: a dataclass of plain values."""
+    def sampling(self) -> Sampling:
+        """The options."""
         ...
 
     def describe(self) -> str:
@@ -98,7 +99,7 @@ def evaluate(
         estimates += [held for row in shares for held in row.estimates(sides, said)]
     found = Evaluation(source.name, against.name, now(), tuple(estimates), source.fingerprint)
     if isinstance(source, Drawn):
-        return replace(found, drawn=source.describe(), sampling=asdict(source.sampling))
+        return replace(found, drawn=source.describe(), sampling=source.sampling.model_dump())
     return found
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safelight.config import PRESETS, Config
+from safelight.config import PRESETS, Config, Sampling
 from safelight.evaluation.estimate import Evaluation
 from safelight.report import words
 from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
-from safelight.training.source import Sampling
 
 OTHER_PICTURES = "PICTURES"  # in a command: real ones that are not the run's own
 
@@ -115,7 +114,7 @@ def _against(data: ReportData, evaluation: Evaluation) -> list[str]:
 def _drawing(evaluation: Evaluation) -> Iterator[str]:
     """The options of `evaluate` that say how the pictures were drawn, where not as usual."""
     usual = Sampling()
-    for name in ("sampler", "steps", "guidance"):
+    for name in Sampling.model_fields:
         value = evaluation.sampling.get(name, getattr(usual, name))
         if value != getattr(usual, name):
             yield from (f"--{name}", str(value))

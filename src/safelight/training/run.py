@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from safelight.config import Config, Plan, RunFile, load_yaml, save_yaml
+from safelight.config import Config, Plan, RunFile, Sampling, load_yaml, save_yaml
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import DamagedFile, UserError, lookup
@@ -19,7 +19,7 @@ from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
 from safelight.training.checkpoint import WEIGHTS, Checkpoint, checkpoints, load_weights
 from safelight.training.learners import build_denoiser
-from safelight.training.source import USUAL, DiffusionSource, Sampling
+from safelight.training.source import USUAL, DiffusionSource
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from safelight.config import Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.objective import Objective, edm_weight, uniform_times
@@ -16,11 +17,11 @@ from safelight.images import contact_sheet, dequantise
 from safelight.seeding import ImageNoise, derive, generator
 from safelight.training.batches import pieces
 from safelight.training.run import Run
-from safelight.training.source import DiffusionSource, Sampling
+from safelight.training.source import DiffusionSource
 
 IMAGES = 128
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # sigma / alpha
-PREVIEW = Sampling("heun", steps=10, guidance=1.0)  # without guidance it costs half
+PREVIEW = Sampling(steps=10, guidance=1.0)  # without guidance it costs half
 
 
 @dataclass(frozen=True)
