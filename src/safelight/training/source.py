@@ -109,7 +109,8 @@ class DiffusionSource:
         wanted = torch.linspace(float(share[0]), 1, frames, dtype=share.dtype)
         picks = sorted(set((share[:, None] - wanted).abs().argmin(dim=0).tolist()))
         states = enumerate(self._states(seeds, labels))
-        chosen = [(state.x, state.x_0) for i, state in states if i in picks]  # 1,000 states would not fit
+        # Not the states themselves: they hold on to those before them, and 1,000 would not fit.
+        chosen = [(state.x, state.x_0) for i, state in states if i in picks]
         deviation = (alpha**2 + sigma**2).sqrt()
         shown = [x / float(deviation[i]) for i, (x, _) in zip(picks, chosen, strict=True)]
         levels = [float(sigma[i] / alpha[i]) for i in picks]
