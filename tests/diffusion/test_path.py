@@ -8,13 +8,8 @@ from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.diffusion.path import (
-    PATHS,
-    BetaTable,
-    cosine_betas,
-    diffuse,
-    linear_betas,
-)
+from safelight.diffusion.path import PATHS, PRESERVING, Path, diffuse
+from safelight.diffusion.schedules import beta_table, cosine_betas, linear_betas
 
 
 @pytest.mark.parametrize("name", ["linear", "cosine"])
@@ -45,7 +40,7 @@ def test_diffuse_equals_add_noise() -> None:
     x_0, eps = torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
     steps = torch.tensor([0, 1, 500, 998, 999])
     expected = reference.add_noise(x_0, eps, steps)
-    found = diffuse(BetaTable(linear_betas(1000)), x_0, (steps + 1) / 1000, eps)
+    found = diffuse(Path(PRESERVING, beta_table(linear_betas(1000))), x_0, (steps + 1) / 1000, eps)
     torch.testing.assert_close(
         found, expected, atol=1e-5, rtol=0
     )  # theirs rounds alpha² to float32
@@ -61,7 +56,7 @@ def test_time_inverts_the_noise_level(name: str, level: float) -> None:
 
 
 def test_time_beyond_the_ends_is_the_nearest_end() -> None:
-    path = BetaTable(cosine_betas(100))
+    path = Path(PRESERVING, beta_table(cosine_betas(100)))
     ends = path.time(torch.tensor([torch.inf, 1e30, 1e-30], dtype=torch.float64))
     assert ends.tolist() == [0.0, 0.01, 1.0]
 
@@ -77,6 +72,6 @@ def test_clean_end_is_the_image() -> None:
 @pytest.mark.parametrize("T", [10, 500, 1000, 1500, 4000])
 def test_float32_times_hit_their_step_exactly(T: int) -> None:
     """K6"""
-    path = BetaTable(linear_betas(T))
+    path = Path(PRESERVING, beta_table(linear_betas(T)))
     exact = torch.arange(1, T + 1, dtype=torch.float64) / T
     assert torch.equal(path.alpha(exact.float()), path.alpha(exact).float())

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.oracle import GaussianOracle
-from safelight.diffusion.path import PATHS, BetaTable, Path, broadcast
+from safelight.diffusion.path import PATHS, PRESERVING, Path, broadcast
 from safelight.diffusion.precond import PREDICTIONS
+from safelight.diffusion.schedules import beta_table
 from safelight.errors import UserError
 from safelight.nets.unet import UNet
 from safelight.samplers.grids import GRIDS, karras, leading, trailing
@@ -57,13 +58,13 @@ def network() -> Plausible:
     return Plausible().eval().requires_grad_(False)
 
 
-def in_double(scheduler: DDPMScheduler | DDIMScheduler) -> BetaTable:
+def in_double(scheduler: DDPMScheduler | DDIMScheduler) -> Path:
     """Our path of the scheduler's betas; its own table made anew in float64.
 
     Its float32 product of 1,000 factors alone moves the images by 2e-5.
     """
     scheduler.alphas_cumprod = torch.cumprod(1 - scheduler.betas.double(), dim=0)
-    return BetaTable(scheduler.betas)
+    return Path(PRESERVING, beta_table(scheduler.betas))
 
 
 def predicted_noise(network: Plausible, path: Path, x: Tensor, step: int) -> Tensor:
