@@ -40,7 +40,7 @@ TIMES: dict[str, Callable[[float, float], Times]] = {
 
 def edm_weight(level: Tensor, sigma_data: float) -> Tensor:
     """(s² + sigma_data²) / (s sigma_data)²: every level starts with a loss of 1."""
-    return (level**2 + sigma_data**2) / (level * sigma_data) ** 2
+    return sigma_data**-2 + level**-2  # the same, and finite for pure noise
 
 
 def simple_weight(level: Tensor, sigma_data: float) -> Tensor:
