@@ -6,11 +6,12 @@ run is built, so that a new row of a table needs no change here.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from safelight.errors import DamagedFile, UserError, lookup
 from safelight.files import write_text
@@ -57,11 +58,11 @@ class Diffusion(Section):
     """The way to noise and what the network learns about it."""
 
     path: str = "edm"
-    """edm, linear or cosine."""
-    T: Annotated[int, Field(ge=2)] = 1000
-    """Discrete time steps of the linear and cosine paths."""
+    """edm, flow, linear or cosine."""
+    T: Annotated[int, Field(ge=2)] | None = None
+    """Discrete time steps of the linear and cosine paths; 1000 unless given."""
     prediction: str = "edm"
-    """What the network predicts: edm, noise, image or v."""
+    """What the network predicts: edm, noise, image, v, flow or score."""
     times: str = "lognormal"
     """How noise levels are drawn: lognormal or uniform."""
     log_mean: float = -1.2
@@ -190,6 +191,16 @@ class RunFile(Section):
     """Their classes; empty where the pictures have none."""
     config: Config
     plan: Plan
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_steps_of_edm(cls, values: Any) -> Any:
+        """Files of before paths refused what they cannot heed say T: 1000 for EDM's too."""
+        with contextlib.suppress(KeyError, TypeError):  # damaged: the fields will say how
+            diffusion = values["config"]["diffusion"]
+            if diffusion["path"] == "edm":
+                diffusion.pop("T", None)
+        return values
 
 
 # Few blocks and narrow at the finest resolution: that is where nearly all of the time goes.

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from safelight.config import Optimiser, Plan, Watch
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
-from safelight.diffusion.path import PATHS
+from safelight.diffusion.path import make_path
 from safelight.diffusion.precond import PREDICTIONS
 from safelight.errors import DamagedFile, UserError
 from safelight.training.batches import Batches
@@ -145,7 +145,7 @@ def test_micro_batches_give_the_same_gradient(digits: Cache) -> None:
 @pytest.mark.parametrize("width", [0.03, 0.05, 0.1, 0.2])
 def test_the_average_is_as_wide_as_asked(width: float) -> None:
     """F8: the weights that a step has in the average, against their definition."""
-    model = Denoiser(torch.nn.Linear(1, 1, bias=False), PATHS["edm"](0), PREDICTIONS["edm"], 0.5)
+    model = Denoiser(torch.nn.Linear(1, 1, bias=False), make_path("edm"), PREDICTIONS["edm"], 0.5)
     average = PowerAverage(model, width)
     steps = 2000
     weight = model.net.weight
@@ -163,7 +163,7 @@ def test_the_average_is_as_wide_as_asked(width: float) -> None:
 
 def test_the_average_warms_up() -> None:
     """F8: the first weights are forgotten; a fixed decay would keep them for thousands of steps."""
-    model = Denoiser(torch.nn.Linear(1, 1, bias=False), PATHS["edm"](0), PREDICTIONS["edm"], 0.5)
+    model = Denoiser(torch.nn.Linear(1, 1, bias=False), make_path("edm"), PREDICTIONS["edm"], 0.5)
     model.net.weight.data.fill_(1000.0)
     average = PowerAverage(model, 0.05)
     for step in range(1, 21):

@@ -65,6 +65,6 @@ class Denoiser(nn.Module):
         return broadcast(row.skip, x_t) * x_t + broadcast(row.out, x_t) * F
 
     def _outputs(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-        c_noise = noise_level(self.path.alpha(t), self.path.sigma(t))
+        c_noise = noise_level(self.path.log_snr(t))
         scaled = broadcast(self.affine(t).scale, x_t) * x_t
         return self.net(scaled, c_noise, y).float()  # type: ignore[no-any-return]

@@ -20,7 +20,9 @@ from safelight.diffusion.schedules import (
     cosine_betas,
     linear_betas,
     proportional,
+    straight,
 )
+from safelight.errors import UserError, lookup
 
 
 class Kind(NamedTuple):
@@ -38,6 +40,8 @@ def preserving_alpha(log_snr: Tensor) -> Tensor:
 PRESERVING = Kind(preserving_alpha, lambda log_snr: preserving_alpha(-log_snr))
 # alpha = 1, arXiv:1907.05600 and arXiv:2206.00364.
 EXPLODING = Kind(torch.ones_like, lambda log_snr: (-log_snr / 2).exp())
+# alpha + sigma = 1, arXiv:2209.03003 and arXiv:2210.02747.
+FLOW = Kind(lambda log_snr: (log_snr / 2).sigmoid(), lambda log_snr: (-log_snr / 2).sigmoid())
 
 
 class Path(nn.Module):
@@ -94,8 +98,54 @@ def diffuse(path: Path, x_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     return broadcast(path.alpha(t), x_0) * x_0 + broadcast(path.sigma(t), x_0) * eps
 
 
-PATHS: dict[str, Callable[[int], Path]] = {
-    "edm": lambda T: Path(EXPLODING, proportional()),
-    "linear": lambda T: Path(PRESERVING, beta_table(linear_betas(T))),
-    "cosine": lambda T: Path(PRESERVING, beta_table(cosine_betas(T))),
+class Choices(NamedTuple):
+    """What may be chosen about a schedule; None, empty and False stand for the usual."""
+
+    T: int | None = None
+
+
+class PathRow(NamedTuple):
+    """A named path: its kind, how to make its schedule, and which of the choices that heeds."""
+
+    kind: Kind
+    schedule: Callable[[Choices], Schedule]
+    heeds: tuple[str, ...] = ()
+
+
+def _discrete(betas: Callable[[int], Tensor]) -> PathRow:
+    return PathRow(PRESERVING, lambda chosen: beta_table(betas(chosen.T or USUAL_T)), ("T",))
+
+
+USUAL_T = 1000
+PATHS: dict[str, PathRow] = {
+    "edm": PathRow(EXPLODING, lambda chosen: proportional()),
+    "flow": PathRow(FLOW, lambda chosen: straight()),
+    "linear": _discrete(linear_betas),
+    "cosine": _discrete(cosine_betas),
 }
+REFUSALS = {"T": "has no number of steps to choose"}
+
+
+def make_path(name: str, *, T: int | None = None) -> Path:
+    """The path called `name`. Raises UserError for a choice that it could not heed.
+
+    Args:
+        name: a row of `PATHS`.
+        T: how many discrete steps, at least 2; 1,000 unless given.
+    """
+    row = lookup(PATHS, name, "path")
+    if T is not None and T < 2:
+        raise UserError(f"T is {T}; a path of discrete steps has at least 2")
+    chosen = Choices(T)
+    for option, value, usual in zip(Choices._fields, chosen, Choices(), strict=True):
+        if value != usual and option not in row.heeds:
+            raise UserError(_refusal(name, option))
+    return Path(row.kind, row.schedule(chosen))
+
+
+def _refusal(name: str, option: str) -> str:
+    others = ", ".join(other for other, row in PATHS.items() if option in row.heeds)
+    return (
+        f"the path {name!r} {REFUSALS[option]}; leave --diffusion.{option.replace('_', '-')} out, "
+        f"or choose one that has: {others}"
+    )

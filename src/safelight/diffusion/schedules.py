@@ -115,3 +115,10 @@ def proportional(sigma_max: float = 80.0) -> Continuous:
         lambda t: -2 * (t.log() + math.log(sigma_max)),
         lambda log_snr: (-log_snr / 2).exp() / sigma_max,
     )
+
+
+def straight() -> Continuous:
+    """sigma / alpha = t / (1 - t): on the flow path x_t = (1 - t) x_0 + t eps, arXiv:2209.03003."""
+    return Continuous(
+        lambda t: 2 * (torch.log1p(-t) - t.log()), lambda log_snr: (-log_snr / 2).sigmoid()
+    )

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from safelight.config import Config, Net
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.objective import TIMES, WEIGHTS, Objective
-from safelight.diffusion.path import PATHS
-from safelight.diffusion.precond import PREDICTIONS
+from safelight.diffusion.path import make_path
+from safelight.diffusion.precond import PREDICTIONS, require_regular
 from safelight.errors import lookup
 from safelight.nets.unet import UNet
 from safelight.seeding import Noise
@@ -56,8 +56,9 @@ class DiffusionLearner(nn.Module):
 def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float) -> Denoiser:
     """An untrained denoiser, its weights drawn from the run's seed."""
     options = config.diffusion
-    path = lookup(PATHS, options.path, "path")(options.T)
+    path = make_path(options.path, T=options.T)
     prediction = lookup(PREDICTIONS, options.prediction, "prediction")
+    require_regular(path, options.prediction)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         net = UNet(
