@@ -136,6 +136,7 @@ def test_mistakes_are_answered_in_one_line(
         ("train", cache, "--out", run): "holds another run",
         ("train", f"{cache}:test", "--out", tmp_path / "q"): "is a split; give the cache",
         ("train", cache, "--diffusion.path", "linar", "--out", tmp_path / "q"): "'linear'",
+        ("train", cache, "--diffusion.T", 9, "--out", tmp_path / "q"): "leave --diffusion.T out",
         ("train", cache, "--net.widths", 8, 8, 8, 8, 8, "--out", tmp_path / "q"): "give 4 widths",
         ("sample", tmp_path): "not a run",
         ("sample", cache): "not a run",
