@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safelight.errors import TooFewImages
 from safelight.evaluation import kernel
 from safelight.evaluation.estimate import Z
-from safelight.evaluation.kernel import kernel_distance
+from safelight.evaluation.kernel import kernel_difference, kernel_distance
 from tests.evaluation.sources import rows
 
 
@@ -110,3 +110,21 @@ def test_intervals_cover_the_truth(n: int, shift: float, lowest: float) -> None:
     found = [kernel_distance(rows(n, 16, 2 * i, shift), rows(n, 16, 2 * i + 1)) for i in range(300)]
     covered = np.mean([interval.low <= truth <= interval.high for interval in found])
     assert covered >= lowest
+
+
+def test_the_difference_of_two_distances() -> None:
+    """Equals the distances' difference; its interval knows that the reference is shared."""
+    x, y, real = rows(200, 8, 1, shift=0.3), rows(150, 8, 2), rows(180, 8, 3)
+    near, far = kernel_distance(y, real), kernel_distance(x, real)
+    apart = kernel_difference(y, x, real)
+    assert apart.value == pytest.approx(far.value - near.value, rel=1e-9)
+    assert error(kernel_difference(x, x, real)) < error(far)
+
+
+def test_the_interval_of_the_difference_covers() -> None:
+    """Of differences between equally distributed sets, about 95 in 100 intervals hold zero."""
+    draws, held = 300, 0
+    for seed in range(draws):
+        found = kernel_difference(*(rows(60, 6, 3 * seed + k) for k in range(3)))
+        held += found.low <= 0 <= found.high
+    assert 0.93 * draws <= held
