@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from torch import Tensor
+from timed import Timed
 
 from safelight import Sampling
 from safelight.data.named import user_cache
@@ -33,27 +32,10 @@ from safelight.evaluation.store import features_of
 from safelight.samplers.steps import SAMPLERS, make_step
 from safelight.sources import sibling
 from safelight.training.run import Run
-from safelight.training.source import DiffusionSource
 
 REFERENCE = Sampling(sampler="ddpm", steps=1000, guidance=1)
 EVALUATIONS = (5, 10, 20, 35, 50)
 TOLERANCES = (0.3, 0.1, 0.03, 0.01)  # of samplers that choose their steps themselves
-
-
-class Timed:
-    """A source that knows how long it has drawn."""
-
-    def __init__(self, source: DiffusionSource) -> None:
-        self._source, self.seconds = source, 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
-        began = time.monotonic()
-        drawn = self._source.images(seeds, labels)
-        self.seconds += time.monotonic() - began
-        return drawn
 
 
 def samplings(evaluations: Sequence[int]) -> list[Sampling]:
