@@ -25,15 +25,16 @@ from safelight.diffusion.bound import (
     term,
 )
 from safelight.diffusion.oracle import GaussianOracle
-from safelight.diffusion.path import PATHS, BetaTable, Path, VarianceExploding, cosine_betas
+from safelight.diffusion.path import EXPLODING, PRESERVING, Path, make_path
+from safelight.diffusion.schedules import beta_table, proportional
 from safelight.errors import UserError
 from safelight.seeding import ImageNoise
 
 MEAN, STD = torch.tensor(0.1), torch.tensor(0.15)  # of pixels: the outermost levels are far away
-COARSE = BetaTable(torch.tensor([0.02, 0.05, 0.15, 0.4, 0.8], dtype=torch.float64))
+COARSE = Path(PRESERVING, beta_table(torch.tensor([0.02, 0.05, 0.15, 0.4, 0.8]).double()))
 GRIDS = {  # a path, and the times of a bound on it
     "five steps": (COARSE, 5),
-    "continuous": (VarianceExploding(sigma_max=3.0), 20),
+    "continuous": (Path(EXPLODING, proportional(sigma_max=3.0)), 20),
 }
 
 
@@ -105,7 +106,7 @@ def test_terms_sum_to_the_closed_form(name: str, variance: str) -> None:
 def test_a_finer_grid_is_a_better_bound() -> None:
     """With the variance of broad data it falls to the entropy of the pixels, never below it."""
     entropy = 0.5 * math.log(2 * math.pi * math.e * float(STD) ** 2) - math.log(2 / 255)
-    path = VarianceExploding(sigma_max=3.0)
+    path = Path(EXPLODING, proportional(sigma_max=3.0))
     bounds = [expected_terms(path, n, "large") for n in (5, 20, 80, 320)]
     assert bounds == sorted(bounds, reverse=True)
     assert entropy < bounds[-1] < entropy + 0.1
@@ -115,7 +116,7 @@ def test_a_finer_grid_is_a_better_bound() -> None:
 @pytest.mark.parametrize("name", ["linear", "cosine", "edm"])
 def test_a_term_is_the_divergence_of_two_normals(name: str, variance: str) -> None:
     """K3, B8: against torch.distributions, written out from alpha and sigma, for any t > s."""
-    path, noise = PATHS[name](1000), ImageNoise(range(8))
+    path, noise = make_path(name), ImageNoise(range(8))
     x_0, eps, wrong, v = (noise.normal(1, 4, 4).double() for _ in range(4))
     t, s = torch.linspace(0.3, 1, 8).double(), torch.linspace(0.001, 0.9, 8).double()
     a_t, s_t, a_s, s_s = (
@@ -149,7 +150,7 @@ def test_a_term_is_the_divergence_of_two_normals(name: str, variance: str) -> No
 
 def test_the_posterior_is_bayes_rule() -> None:
     """q(x_s | x_t, x_0) ~ q(x_t | x_s) q(x_s | x_0): precisions add, means weigh by them."""
-    path = PATHS["cosine"](1000)
+    path = make_path("cosine")
     t, s = torch.tensor(0.7, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
     ratio = path.alpha(t) / path.alpha(s)
     found = posterior(path, t, s)
@@ -208,7 +209,7 @@ def test_the_decoder_has_gradients_everywhere() -> None:
 
 def test_a_step_takes_times_of_one_image_or_of_each() -> None:
     """The term to s = 0 beside others in one batch, and each alone."""
-    path, noise = BetaTable(cosine_betas(50)), ImageNoise(range(3))
+    path, noise = make_path("cosine", T=50), ImageNoise(range(3))
     x_0, guess = noise.normal(1, 4, 4) / 3, noise.normal(1, 4, 4) / 3
     s = torch.tensor([0.0, 0.2, 0.98])
     v = torch.tensor(0.5)
@@ -237,4 +238,4 @@ def test_an_unknown_variance_is_refused() -> None:
     one = torch.ones(1, 1, 1, 1)
     t = torch.ones(())
     with pytest.raises(UserError, match="choose one of: small, large, learned"):
-        term(lambda x, t: x, PATHS["linear"](10), one, t, t / 2, one, "huge")
+        term(lambda x, t: x, make_path("linear", T=10), one, t, t / 2, one, "huge")
