@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from safelight import UserError, sample
 from safelight.cli import main, one_line
-from safelight.config import PRESETS, Config
+from safelight.config import PRESETS, Config, Sampling
 from safelight.training.run import Run
 
 QUICK = (
@@ -107,6 +108,47 @@ def test_unconditional_samples(desk: Path) -> None:
     assert strip.shape == (5 * 9 - 1, 5 * 9 - 1)  # five images, five states, gaps between
 
 
+def test_a_sweep_draws_the_same_seeds_with_each_guidance(desk: Path) -> None:
+    """X9: a folder of each, equal to that guidance alone, and one sheet."""
+    out, words = desk / "sweep", ["sample", str(desk / "run"), "-n", "2", "--steps", "3"]
+    main([*words, "--guidance", "1,2.5,1", "--out", str(out)])
+    assert sorted(p.name for p in out.iterdir() if p.is_dir()) == ["guidance-1", "guidance-2.5"]
+    main([*words, "--guidance", "2.5", "--out", str(desk / "alone")])
+    swept, alone = (np.load(p / "images.npz") for p in (out / "guidance-2.5", desk / "alone"))
+    assert np.array_equal(swept["images"], alone["images"])
+    assert not np.array_equal(swept["images"], np.load(out / "guidance-1/images.npz")["images"])
+    sheet = np.asarray(Image.open(out / "sweep.png"))
+    assert sheet.shape[0] == 2 + 2 * (8 * 8 + 2)  # two rows of 8x8 pictures, eight times as large
+    calls = [
+        json.loads((out / f"guidance-{weight}" / "sample.json").read_text())["evaluations"]
+        for weight in ("1", "2.5")
+    ]
+    assert calls == [5, 10]
+    main([*words, "--guidance", "1,2.5", "--out", str(out)])  # the same samples
+
+
+def test_guidance_away_from_a_weaker_checkpoint(desk: Path) -> None:
+    """X9: with and without classes; from the same run, it is as if there were no guidance."""
+    for run, other in (("run", "run-weak"), ("plain", "plain-weak")):
+        kind = [] if run == "run" else ["--data.no-conditional"]
+        weak = ["train", str(desk / "digits"), "--out", str(desk / other), *kind, *QUICK]
+        main([*weak, "--budget", "2steps", "--net.widths", "4", "8"])
+        words = ["sample", str(desk / run), "-n", "2", "--steps", "2", "--out"]
+        main([*words, str(desk / f"{run}-plain"), "--guidance", "1"])
+        main([*words, str(desk / f"{run}-same"), "--guidance", "3", "--weaker", "6"])
+        main([*words, str(desk / f"{run}-led"), "--weaker", f"{desk / other}:2"])
+        plain, same, led = (
+            np.load(desk / f"{run}-{how}" / "images.npz")["images"].astype(int)
+            for how in ("plain", "same", "led")
+        )
+        assert abs(plain - same).max() <= 1
+        assert abs(plain - led).max() > 1
+    path = [*weak, "--out", str(desk / "linear"), "--diffusion.path", "linear"]
+    main([*path, "--budget", "2steps"])
+    with pytest.raises(UserError, match="another path"):
+        sample(desk / "plain", sampling=Sampling(weaker=f"{desk / 'linear'}:2"))
+
+
 def test_evaluating_leaves_a_record(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """X1, X2: and says what it left out, where no metric was asked for."""
     words = ["--features", "classifier", "-n", "100", "--steps", "2", "--json", desk / "found.json"]
@@ -148,7 +190,15 @@ def test_mistakes_are_answered_in_one_line(
         ("sample", run, "--sampler", "ddim", "--eta", 2): "between 0 and 1",
         ("sample", run, "-n", 1, "--out", cache): "holds no samples; choose another folder",
         ("sample", desk / "plain", "--classes", "3"): "trained without classes",
-        ("sample", desk / "plain", "--guidance", 2): "leave --guidance at 1",
+        ("sample", desk / "plain", "--guidance", 2): "leave --guidance at 1, or name a --weaker",
+        ("sample", run, "--guidance", "1,x"): "'x' is no number",
+        ("sample", run, "--guidance-interval", 2): "'2' is not a low and a high noise level",
+        ("sample", run, "--guidance-interval", "2,1"): "is 2,1; give a low and a higher",
+        ("sample", run, "--guidance-rescale", 2): "--guidance-rescale: Input should be less",
+        ("sample", run, "--weaker", 7): "no checkpoint .7.; choose one of: 2, 4, 6",
+        ("sample", run, "--weaker", f"{desk / 'plain'}:6"): "has other classes",
+        ("sample", run, "--weaker", f"{cache}:6"): "not a run",
+        ("evaluate", run, "--guidance", "1,2"): "a sweep, which only .safelight sample. draws",
         ("evaluate", run, "--metrics", "fud"): "choose one of: fd, kid, accuracy",
         ("evaluate", run, "--features", "incepton"): "did you mean 'inception'",
         ("evaluate", run, "--metrics", "fd", "-n", 100): r"1,281.*--metrics kid",

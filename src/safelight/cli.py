@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import ValidationError
 from tyro.conf import Positional, arg
-from tyro.constructors import PrimitiveConstructorSpec
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from safelight import __version__, verbs
 from safelight.config import Config, Sampling, first_error, preset
@@ -39,6 +39,48 @@ Names = Annotated[
 Count = Annotated[int, arg(aliases=("-n",))]
 Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
+
+
+def _weights(word: str) -> float | tuple[float, ...]:
+    found = tuple(_number(part) for part in word.split(","))
+    return found if len(found) > 1 else found[0]
+
+
+def _interval(word: str) -> tuple[float, float]:
+    found = tuple(_number(part) for part in word.split(","))
+    if len(found) != 2:
+        raise ValueError(f"{word!r} is not a low and a high noise level, such as 0.3,5")
+    return found[0], found[1]
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise ValueError(f"{word!r} is no number") from None
+
+
+REGISTRY = ConstructorRegistry()
+# Several numbers are one word, as several names are. Field of Sampling -> its metavar and parser.
+COMMAS = {"guidance": ("W,W,...", _weights), "guidance_interval": ("LOW,HIGH", _interval)}
+
+
+def _from_word(parser: Callable[[str], Any], words: Sequence[str]) -> Any:
+    return parser(words[0])
+
+
+@REGISTRY.primitive_rule
+def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    for field, (metavar, parser) in COMMAS.items():
+        if kind.type == Sampling.model_fields[field].annotation:
+            return PrimitiveConstructorSpec(
+                nargs=1,
+                metavar=metavar,
+                instance_from_str=partial(_from_word, parser),
+                is_instance=lambda value: value is None or isinstance(value, (float, tuple)),
+                str_from_instance=lambda value: [str(value)],
+            )
+    return None
 
 
 def prepare(
@@ -264,13 +306,16 @@ def parse(words: Sequence[str], base: Config) -> Command:
     wrong = io.StringIO()
     try:
         with contextlib.redirect_stderr(wrong):
-            return app.cli(prog="safelight", description=DESCRIPTION, args=words, config=())  # type: ignore[no-any-return]
+            return app.cli(  # type: ignore[no-any-return]
+                prog="safelight", description=DESCRIPTION, args=words, config=(), registry=REGISTRY
+            )
     except SystemExit as end:
         if end.code:
             raise UserError(one_line(wrong.getvalue())) from None
         raise
     except ValidationError as error:
-        raise UserError(f"--{first_error(error)}") from None
+        field, colon, said = first_error(error).partition(":")
+        raise UserError(f"--{field.replace('_', '-')}{colon}{said}") from None
 
 
 def base_config(words: Sequence[str]) -> Config:

@@ -162,6 +162,21 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(int(found[1]), str(error)) from error
 
 
+def require_free(out: Path, record: str, identity: str, what: str) -> None:
+    """Raise UserError where `out` holds anything but the very results called `identity`.
+
+    record: the results' file that says what they are, as JSON with "identity". what: such results
+    in a word, such as samples.
+    """
+    remedy = "choose another folder with --out"
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / record).is_file():
+        raise UserError(f"{out} is not empty and holds no {what}; {remedy}")
+    if read_json(out / record, remedy).get("identity") != identity:
+        raise UserError(f"{out} holds other {what}; {remedy}")
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed processes left half-written directly in `folder`."""
     restore(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -9,11 +10,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from safelight.files import writing
 
+DISPLAY = 64  # pixels of a screen for the height of an image in a labelled sheet
 Pixels = NDArray[np.uint8]  # (..., c, h, w)
 
 
@@ -92,6 +94,29 @@ def contact_sheet(
         enlarged = image.repeat(scale, axis=1).repeat(scale, axis=2)
         sheet[:, top : top + h * scale, left : left + w * scale] = enlarged
     return to_pil(sheet)
+
+
+def labelled_sheet(
+    rows: Sequence[tuple[str, Tensor | Pixels]], scale: int = 1, gap: int = 2
+) -> Image.Image:
+    """Rows of (n, c, h, w) uint8 images, each row named at its left; rows may differ in length."""
+    font = ImageFont.load_default(size=13)
+    strips = [contact_sheet(images, len(images), gap, scale).convert("RGB") for _, images in rows]
+    margin = max(math.ceil(font.getlength(name)) for name, _ in rows) + 12
+    height = max(strips[0].height, 15) + gap
+    width = margin + max(strip.width for strip in strips) + gap
+    sheet = Image.new("RGB", (width, len(rows) * height + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, ((name, _), strip) in enumerate(zip(rows, strips, strict=True)):
+        top = gap + i * height
+        sheet.paste(strip, (margin, top))
+        draw.text((margin - 6, top + height // 2), name, "black", font, anchor="rm")
+    return sheet
+
+
+def display_scale(height: int) -> int:
+    """How many times to enlarge images of this height so that one sees something."""
+    return max(1, DISPLAY // height)
 
 
 def save_png(image: Image.Image, path: Path) -> None:

@@ -4,12 +4,13 @@ OUT/cat/000003.png     the image of seed 3; the same file whenever seed 3 is dra
 OUT/images.npz         images (n, c, h, w) uint8, seeds, labels
 OUT/grid.png           the first of them; OUT/develop.png: how eight of them came about
 OUT/sample.json        how they were drawn
+
+A sweep of guidance has all of this in OUT/guidance-1.5 and so on, and OUT/sweep.png.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,14 +21,15 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.errors import UserError, lookup
-from safelight.files import read_json, sweep, writing_folder
-from safelight.images import contact_sheet, to_pil
+from safelight.files import require_free, sweep, write_json, writing_folder
+from safelight.images import contact_sheet, display_scale, labelled_sheet, to_pil
 from safelight.training.source import DiffusionSource
 
 BATCH = 128
 RECORD = "sample.json"
 DEVELOPED = (8, 10)  # images and states of the strip
 GRID = 8  # images in a row
+SWEPT = 10  # images in a row of a sweep
 
 
 def seeds_of(source: DiffusionSource, n: int, classes: Sequence[str], seed: int) -> list[int]:
@@ -51,22 +53,29 @@ def write_samples(source: DiffusionSource, seeds: Sequence[int], out: Path) -> P
 
     Raises UserError where `out` holds anything but these very samples.
     """
-    _require_free(out, identity(source, seeds))
-    labels = source.labels(seeds)
+    require_free(out, RECORD, identity(source, seeds), "samples")
     sweep(out.parent)
     with writing_folder(out) as folder:
-        images = _draw(source, seeds, labels, folder)
-        _save_array(folder / "images.npz", images, seeds, labels)
-        _grid(images, labels).save(folder / "grid.png")
-        _strip(source, seeds, labels).save(folder / "develop.png")
-        about = {
-            **source.sampling.model_dump(),
-            "steps": source.steps,
-            "evaluations": source.evaluations,
-        }
-        drawn = {"run": source.name, "identity": identity(source, seeds), "n": len(seeds)}
-        record = {**drawn, **about}
-        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        _write(source, seeds, folder)
+    return out
+
+
+def write_sweep(sources: Sequence[DiffusionSource], seeds: Sequence[int], out: Path) -> Path:
+    """The same seeds with each guidance, in a folder each, and `sweep.png` with a row for each."""
+    these = sweep_identity(sources, seeds)
+    require_free(out, RECORD, these, "samples")
+    sweep(out.parent)
+    with writing_folder(out) as folder:
+        rows = []
+        for source in sources:
+            weight = str(source.drawing.guidance.weight).removesuffix(".0")
+            (folder / f"guidance-{weight}").mkdir()
+            images, labels = _write(source, seeds, folder / f"guidance-{weight}")
+            rows.append((f"guidance {weight}", images[_one_of_each(labels, len(seeds))]))
+        labelled_sheet(rows, display_scale(images.shape[2])).save(folder / "sweep.png")
+        record = {"run": sources[0].name, "identity": these, "n": len(seeds)}
+        weights = [source.drawing.guidance.weight for source in sources]
+        write_json(folder / RECORD, {**record, "guidance": weights})
     return out
 
 
@@ -75,15 +84,32 @@ def identity(source: DiffusionSource, seeds: Sequence[int]) -> str:
     return hashlib.sha256(f"{source.fingerprint} {list(seeds)}".encode()).hexdigest()
 
 
-def _require_free(out: Path, these: str) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / RECORD).is_file():
-        raise UserError(
-            f"{out} is not empty and holds no samples; choose another folder with --out"
-        )
-    if read_json(out / RECORD, "choose another folder with --out").get("identity") != these:
-        raise UserError(f"{out} holds other samples; choose another folder with --out")
+def sweep_identity(sources: Sequence[DiffusionSource], seeds: Sequence[int]) -> str:
+    """The same for the samples of several sources."""
+    return hashlib.sha256(" ".join(identity(s, seeds) for s in sources).encode()).hexdigest()
+
+
+def _write(
+    source: DiffusionSource, seeds: Sequence[int], folder: Path
+) -> tuple[NDArray[np.uint8], Tensor | None]:
+    """Fill `folder`; returns the images and their labels."""
+    labels = source.labels(seeds)
+    images = _draw(source, seeds, labels, folder)
+    _save_array(folder / "images.npz", images, seeds, labels)
+    _grid(images, labels).save(folder / "grid.png")
+    _strip(source, seeds, labels).save(folder / "develop.png")
+    drawn = {"run": source.name, "identity": identity(source, seeds), "n": len(seeds)}
+    write_json(folder / RECORD, {**drawn, **source.drawing.record()})
+    return images, labels
+
+
+def _one_of_each(labels: Tensor | None, n: int) -> list[int]:
+    """Positions of a row of the sweep: the classes in turn, or the first images."""
+    if labels is None:
+        return list(range(min(SWEPT, n)))
+    of_each = [np.flatnonzero(labels.numpy() == k).tolist() for k in sorted(set(labels.tolist()))]
+    turns = [found[i] for i in range(SWEPT) for found in of_each if i < len(found)]
+    return turns[:SWEPT]
 
 
 def _draw(

@@ -138,16 +138,22 @@ def sample(
         weights: ema (the average) or raw.
         out: a folder of its own in RUN/samples unless given.
     """
-    from safelight.sampling import identity, seeds_of, write_samples
+    from safelight.sampling import identity, seeds_of, sweep_identity, write_samples, write_sweep
     from safelight.training.run import Run
 
     if n < 1:
         raise UserError(f"-n {n} asks for no image; give 1 or more")
     opened = Run.open(Path(run))
-    source = opened.source(sampling, checkpoint, weights)
+    sources = opened.sources(sampling.each(), checkpoint, weights)
+    source, places = sources[0], opened.path / "samples"
     seeds = seeds_of(source, n, classes, seed)
-    name = f"{sampling.sampler}-{source.steps}-{identity(source, seeds)[:8]}"
-    folder = write_samples(source, seeds, Path(out or opened.path / "samples" / name))
+    if len(sources) > 1:
+        name = f"sweep-{sweep_identity(sources, seeds)[:8]}"
+        folder = write_sweep(sources, seeds, Path(out or places / name))
+        say(f"{len(sources)} times {len(seeds)} images in {folder}; look at {folder / 'sweep.png'}")
+        return folder
+    name = f"{sampling.sampler}-{source.drawing.steps}-{identity(source, seeds)[:8]}"
+    folder = write_samples(source, seeds, Path(out or places / name))
     say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {folder / 'grid.png'}")
     return folder
 

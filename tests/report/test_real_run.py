@@ -117,7 +117,7 @@ def test_the_command_says_where_the_reference_is_and_how_images_were_drawn(
     run: Run, against: str, said: str
 ) -> None:
     """X1: other pictures than the run's own have a place that the page must not tell."""
-    asked = Sampling(sampler="ddim", steps=20, guidance=1.5)
+    asked = Sampling(sampler="ddim", steps=20, guidance=1.5, guidance_interval=(0.3, 5.0))
     other = replace(stand_in.EVALUATION, against=against, sampling=asked.model_dump())
     data = collect(run)
     spaced = replace(data.pictures, path=data.pictures.path.with_name("my digits"))

@@ -241,17 +241,3 @@ def test_wrong_options_are_refused() -> None:
         leading(make_path("linear"), 1001)
     with pytest.raises(UserError, match="karras"):
         leading(make_path("edm"), 10)
-
-
-def test_guidance_is_the_line_through_both_guesses() -> None:
-    """Weight 0 is unconditional, 1 conditional, 2 as far again beyond."""
-    torch.manual_seed(0)
-    net = UNet((1, 8, 8), 3, widths=(16, 32), blocks=1).eval()
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    denoiser = Denoiser(net, make_path("edm"), PREDICTIONS["edm"], 0.5).requires_grad_(False)
-    x, t, y = torch.randn(2, 1, 8, 8), torch.tensor(0.01), torch.tensor([0, 2])
-    zero, one, two = (Guided(denoiser, y, w)(x, t) for w in (0.0, 1.0, 2.0))
-    torch.testing.assert_close(zero, Guided(denoiser, None)(x, t))
-    torch.testing.assert_close(two, one + (one - zero), atol=1e-5, rtol=1e-4)
-    assert (one - zero).abs().max() > 1e-4

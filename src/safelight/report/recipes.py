@@ -117,7 +117,8 @@ def _drawing(evaluation: Evaluation) -> Iterator[str]:
     for name in Sampling.model_fields:
         value = evaluation.sampling.get(name, getattr(usual, name))
         if value != getattr(usual, name):
-            yield from (f"--{name}", str(value))
+            words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            yield from (f"--{name.replace('_', '-')}", words)
 
 
 def recipes(data: ReportData) -> list[Recipe]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from PIL.Image import Image
 from safelight.config import Config, Plan, RunFile, Sampling, load_yaml, save_yaml
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
+from safelight.diffusion.path import Path as DiffusionPath
 from safelight.errors import DamagedFile, UserError, lookup
 from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
 from safelight.training.checkpoint import WEIGHTS, Checkpoint, checkpoints, load_weights
 from safelight.training.learners import build_denoiser
-from safelight.training.source import USUAL, DiffusionSource
+from safelight.training.source import USUAL, DiffusionSource, Weaker
 
 
 @dataclass(frozen=True)
@@ -192,18 +194,55 @@ class Run:
         checkpoint: str | None = None,
         weights: str = "ema",
     ) -> DiffusionSource:
-        chosen = self.checkpoint(checkpoint)
-        hashes = chosen.state().files
+        """Its images. Raises UserError where `sampling` asks for what the model has not."""
+        return self.sources((sampling,), checkpoint, weights)[0]
+
+    def sources(
+        self, samplings: Sequence[Sampling], checkpoint: str | None = None, weights: str = "ema"
+    ) -> list[DiffusionSource]:
+        """One for each way of drawing; they share the network, which is read once."""
+        denoiser = self.denoiser(checkpoint, weights)
+        weaker = {
+            name: self._weaker(name, weights, denoiser.path)
+            for name in {sampling.weaker for sampling in samplings}
+        }
+        return [
+            DiffusionSource(
+                denoiser,
+                name=f"{self.name} (step {self.checkpoint(checkpoint).step}, {weights})",
+                fingerprint=self._weights_hash(checkpoint, weights),
+                shape=self.file.shape,
+                classes=self.classes,
+                sampling=sampling,
+                weaker=weaker[sampling.weaker],
+                micro_batch=self.plan.micro_batch,
+            )
+            for sampling in samplings
+        ]
+
+    def _weights_hash(self, checkpoint: str | None, weights: str) -> str:
         starts = lookup(WEIGHTS, weights, "weights")
-        return DiffusionSource(
-            self.denoiser(checkpoint, weights),
-            name=f"{self.name} (step {chosen.step}, {weights})",
-            fingerprint=next(h for file, h in sorted(hashes.items()) if file.startswith(starts)),
-            shape=self.file.shape,
-            classes=self.classes,
-            sampling=sampling,
-            micro_batch=self.plan.micro_batch,
-        )
+        hashes = self.checkpoint(checkpoint).state().files
+        return next(h for file, h in sorted(hashes.items()) if file.startswith(starts))
+
+    def _weaker(self, name: str | None, weights: str, path: DiffusionPath) -> Weaker | None:
+        """The model called STEP, of this run, or RUN:STEP."""
+        if name is None:
+            return None
+        place, colon, step = name.rpartition(":")
+        other = Run.open(Path(place).expanduser()) if colon else self
+        denoiser = other.denoiser(step, weights)
+        for what, same in (
+            ("pictures of another shape", other.file.shape == self.file.shape),
+            ("other classes", other.classes == self.classes),
+            ("another path", _agree(denoiser.path, path)),
+        ):
+            if not same:
+                raise UserError(
+                    f"--weaker {name} has {what} than {self.path}; name a checkpoint that "
+                    "differs only in its training or its network"
+                )
+        return Weaker(denoiser, other._weights_hash(step, weights))
 
     @property
     def _log(self) -> Path:
@@ -213,6 +252,12 @@ class Run:
         if not self._log.exists():
             return []
         return [r for r in map(_parsed, self._log.read_text("utf-8").splitlines()) if r]
+
+
+def _agree(a: DiffusionPath, b: DiffusionPath) -> bool:
+    """Whether both have the same alpha and sigma at all times."""
+    t = torch.linspace(0, 1, 65, dtype=torch.float64)
+    return torch.allclose(a.alpha(t), b.alpha(t)) and torch.allclose(a.sigma(t), b.sigma(t))
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

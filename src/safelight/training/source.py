@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from safelight.config import Sampling
 from safelight.diffusion.denoiser import Denoiser
-from safelight.errors import UserError, lookup
+from safelight.errors import UserError
 from safelight.images import quantise
-from safelight.samplers.grids import GRIDS
 from safelight.samplers.guidance import Clipped, Guided
-from safelight.samplers.steps import SAMPLERS, State, make_step
+from safelight.samplers.steps import Denoise, State
 from safelight.samplers.trajectory import trajectory
 from safelight.seeding import ImageNoise, derive
 from safelight.training.batches import pieces
+from safelight.training.drawing import Drawing
 
 USUAL = Sampling()
-USUAL_GUIDANCE = 1.5
+
+
+@dataclass(frozen=True)
+class Weaker:
+    """A model that guidance leads away from, and the hash of its weights."""
+
+    denoiser: Denoiser
+    fingerprint: str
 
 
 class DiffusionSource:
@@ -44,33 +52,41 @@ class DiffusionSource:
         shape: tuple[int, int, int],
         classes: tuple[str, ...],
         sampling: Sampling = USUAL,
+        weaker: Weaker | None = None,
         micro_batch: int = 64,
     ) -> None:
         self.name, self.shape, self.classes = name, shape, classes
-        usual = USUAL_GUIDANCE if classes else 1.0
-        self.guidance = usual if sampling.guidance is None else sampling.guidance
-        if self.guidance != 1 and not classes:
-            raise UserError("this model was trained without classes; leave --guidance at 1")
-        self.sampling = sampling.model_copy(update={"guidance": self.guidance})
-        row = lookup(SAMPLERS, sampling.sampler, "sampler")
-        self._step = make_step(sampling.sampler, sampling.options)
-        path = denoiser.path
-        self._grid = sampling.grid or row.grids[0 if path.levels is not None else -1]
-        self.steps = sampling.steps or row.steps
-        self._times = lookup(GRIDS, self._grid, "grid")(path, self.steps)
+        self.drawing = Drawing.of(sampling, denoiser.path, bool(classes or weaker))
         self._denoiser, self._micro_batch = denoiser.eval(), micro_batch
-        about = {**self.sampling.model_dump(), "steps": self.steps, "weights": fingerprint}
+        self._weaker = weaker.denoiser.eval() if weaker else None
+        about = {
+            **self.sampling.model_dump(exclude={"weaker"}),
+            "steps": self.drawing.steps,
+            "weights": fingerprint,
+            "weaker": weaker.fingerprint if weaker else None,
+        }
         self.fingerprint = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()
 
     @property
+    def sampling(self) -> Sampling:
+        return self.drawing.sampling
+
+    @property
     def evaluations(self) -> int:
-        """Network calls for each image (guidance doubles them)."""
-        calls = self._step.evaluations(len(self._times) - 1)
-        return calls * (1 if self.guidance in (0, 1) else 2)
+        """Network calls for each image."""
+        return self.drawing.evaluations
 
     def describe(self) -> str:
-        extra = f", guidance {self.guidance:g}" if self.guidance != 1 else ""
-        return f"{self.sampling.sampler}, {len(self._times) - 1} steps ({self._grid} grid){extra}"
+        return self.drawing.describe()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self._denoiser.parameters()).device
+
+    def denoise(self, labels: Tensor | None) -> Denoise:
+        """The guided model of images of these classes (b,) int64; None for no class."""
+        y = None if labels is None or not self.classes else labels.to(self.device)
+        return Clipped(Guided(self._denoiser, y, self.drawing.guidance, self._weaker))
 
     def labels(self, seeds: Sequence[int]) -> Tensor | None:
         """Classes in turn: the class of seed s is s modulo their number."""
@@ -103,7 +119,7 @@ class DiffusionSource:
         the deviation of x_t, since noise of level 80 has no colours to show.
         """
         alpha, sigma = (
-            f(self._times) for f in (self._denoiser.path.alpha, self._denoiser.path.sigma)
+            f(self.drawing.times) for f in (self.drawing.path.alpha, self.drawing.path.sigma)
         )
         share = alpha / (alpha + sigma)  # from about 0 to 1, rising
         wanted = torch.linspace(float(share[0]), 1, frames, dtype=share.dtype)
@@ -127,11 +143,7 @@ class DiffusionSource:
 
     @torch.inference_mode()
     def _states(self, seeds: Sequence[int], labels: Tensor | None) -> Iterator[State]:
-        device = next(self._denoiser.parameters()).device
-        noise = ImageNoise([derive(seed, "image") for seed in seeds], device)
-        labels = self.labels(seeds) if labels is None else labels
-        y = None if labels is None or not self.classes else labels.to(device)
-        denoise = Clipped(Guided(self._denoiser, y, self.guidance))
-        eps = noise.normal(*self.shape)
-        times = self._times.to(device)
-        yield from trajectory(self._step, denoise, self._denoiser.path, times, eps, noise)
+        noise = ImageNoise([derive(seed, "image") for seed in seeds], self.device)
+        denoise = self.denoise(self.labels(seeds) if labels is None else labels)
+        how, eps = self.drawing, noise.normal(*self.shape)
+        yield from trajectory(how.step, denoise, how.path, how.times.to(self.device), eps, noise)

@@ -1,0 +1,95 @@
+"""What a `Sampling` comes to for one model: its step, its times and its guidance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from safelight.config import Sampling
+from safelight.diffusion.path import Path
+from safelight.errors import UserError, lookup
+from safelight.samplers.grids import GRIDS
+from safelight.samplers.guidance import Guidance, network_calls
+from safelight.samplers.steps import SAMPLERS, Step, make_step
+
+USUAL_GUIDANCE = 1.5
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How images are drawn; `sampling` says the same in the user's words, with nothing left open.
+
+    `times` are (n + 1,) float64, falling from noise to 0.
+    """
+
+    sampling: Sampling
+    step: Step
+    path: Path
+    grid: str
+    times: Tensor
+    guidance: Guidance
+
+    @classmethod
+    def of(cls, sampling: Sampling, path: Path, guidable: bool) -> Drawing:
+        """guidable: the model has classes, or a weaker one to be guided away from."""
+        guidance = _guidance(sampling, guidable)
+        row = lookup(SAMPLERS, sampling.sampler, "sampler")
+        grid = sampling.grid or row.grids[0 if path.levels is not None else -1]
+        steps = sampling.steps or row.steps
+        return cls(
+            sampling=sampling.model_copy(update={"guidance": guidance.weight}),
+            step=make_step(sampling.sampler, sampling.options),
+            path=path,
+            grid=grid,
+            times=lookup(GRIDS, grid, "grid")(path, steps),
+            guidance=guidance,
+        )
+
+    @property
+    def steps(self) -> int:
+        return len(self.times) - 1
+
+    @property
+    def evaluations(self) -> int:
+        """Network calls for each image."""
+        return network_calls(self.step, self.path, self.times, self.guidance)
+
+    def record(self) -> dict[str, Any]:
+        """The options, and what they came to."""
+        came_to = {"steps": self.steps, "grid": self.grid, "evaluations": self.evaluations}
+        return {**self.sampling.model_dump(), **came_to}
+
+    def describe(self) -> str:
+        return f"{self.sampling.sampler}, {self.steps} steps ({self.grid} grid){self._guided()}"
+
+    def _guided(self) -> str:
+        guidance = self.guidance
+        if guidance.weight == 1:
+            return ""
+        low, high = guidance.interval
+        between = "" if guidance.always else f" at noise levels {low:g} to {high:g}"
+        rescale = f" rescaled by {guidance.rescale:g}" if guidance.rescale else ""
+        weaker = f" away from {self.sampling.weaker}" if self.sampling.weaker else ""
+        return f", guidance {guidance.weight:g}{between}{rescale}{weaker}"
+
+
+def _guidance(sampling: Sampling, guidable: bool) -> Guidance:
+    weight = sampling.guidance
+    if isinstance(weight, tuple):
+        raise UserError(
+            "several values of --guidance are a sweep, which only `safelight sample` draws; "
+            "give one value here"
+        )
+    if weight is None:
+        weight = USUAL_GUIDANCE if guidable else 1.0
+    interval = sampling.guidance_interval or (0.0, math.inf)
+    guidance = Guidance(weight, interval, sampling.guidance_rescale)
+    if guidance != Guidance() and not guidable:
+        raise UserError(
+            "this model was trained without classes; leave --guidance at 1, or name a --weaker "
+            "checkpoint to be guided away from"
+        )
+    return guidance
