@@ -64,14 +64,27 @@ class Diffusion(Section):
     """Discrete time steps of the linear and cosine paths; 1000 unless given."""
     prediction: str = "edm"
     """What the network predicts: edm, noise, image, v, flow or score."""
+    objective: str = "denoising"
+    """What is minimised: denoising, hybrid or bound."""
     times: str = "lognormal"
-    """How noise levels are drawn: lognormal or uniform."""
+    """How times are drawn: lognormal, uniform, logit-normal or importance (where losses are)."""
     log_mean: float = -1.2
-    """Mean of ln(sigma / alpha) of lognormal times; more makes large shapes count for more."""
+    """Mean of ln(sigma / alpha) of lognormal times; more makes large shapes count for more.
+
+    Of ln(t / (1 - t)) of logit-normal times.
+    """
     log_std: Annotated[float, Field(gt=0)] = 1.2
-    """Standard deviation of ln(sigma / alpha) of lognormal times."""
+    """Standard deviation of the same."""
     weight: str = "edm"
-    """How they are weighted: edm or simple."""
+    """How the noise levels are weighted: edm, simple, v, flow, image, min-snr or p2."""
+    min_snr: Annotated[float, Field(gt=0)] = 5.0
+    """Cap of the weight min-snr."""
+    uncertainty: bool = False
+    """Learn how large the loss is at each noise level, and let all levels count alike."""
+    variance: str = "small"
+    """Variance of the steps back in the bound: small, large or learned (as in hybrid)."""
+    pairing: str = "none"
+    """Which noise meets which picture: none, or optimal (the nearest, within a micro-batch)."""
     sigma_data: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the images; measured from the training split unless given."""
     label_dropout: Share = 0.1

@@ -7,16 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from safelight.diffusion.denoiser import Denoiser
-from safelight.diffusion.objective import (
-    Objective,
-    edm_weight,
-    lognormal_times,
-    simple_weight,
-    uniform_times,
-)
+from safelight.diffusion.objective import Denoising
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import broadcast, diffuse, make_path
 from safelight.diffusion.precond import PREDICTIONS, noise_level
+from safelight.diffusion.times import lognormal_times
+from safelight.diffusion.weights import edm_weight, simple_weight
 from safelight.seeding import ImageNoise
 
 
@@ -86,7 +82,7 @@ def test_simple_loss_is_the_error_of_eps(name: str, batch: tuple[Tensor, Tensor,
     x_t = diffuse(path, x_0, t, eps)
     guess = (x_t - broadcast(path.alpha(t), x_t) * denoiser(x_t, t)) / broadcast(path.sigma(t), x_t)
     expected = (eps - guess).square().mean(dim=(1, 2, 3))
-    found = Objective(uniform_times, simple_weight).at(denoiser, x_0, t, eps, None)
+    found = Denoising(simple_weight)(denoiser, x_0, t, eps, None)
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-5)
 
 
@@ -96,22 +92,9 @@ def test_edm_loss_starts_at_one() -> None:
     noise = ImageNoise(range(16))
     x_0, eps = noise.normal(64, 64) * 0.5, noise.normal(64, 64)
     denoiser = Denoiser(Answer(torch.zeros_like(x_0)), path, PREDICTIONS["edm"], 0.5)
-    u = torch.linspace(0.02, 0.98, 16)
-    loss = Objective(lognormal_times, edm_weight)(denoiser, x_0, u, eps, None)
+    t, _ = lognormal_times(path, torch.linspace(0.02, 0.98, 16))
+    loss = Denoising(edm_weight)(denoiser, x_0, t, eps, None)
     torch.testing.assert_close(loss, torch.ones(16), atol=0.1, rtol=0)
-
-
-def test_times_are_drawn_per_image() -> None:
-    """K3: a time step for each image, over all of them alike."""
-    u = ImageNoise(range(50_000)).uniform()
-    steps = (uniform_times(make_path("linear", T=10), u) * 10).round()
-    counts = torch.bincount(steps.long(), minlength=11)
-    assert counts[0] == 0
-    assert (counts[1:] - 5_000).abs().max() < 4 * 5_000**0.5
-    path = make_path("edm")
-    log_level = path.sigma(lognormal_times(path, u)).log()
-    assert float(log_level.mean()) == pytest.approx(-1.2, abs=0.02)
-    assert float(log_level.std()) == pytest.approx(1.2, abs=0.02)
 
 
 def test_oracle_is_the_conditional_mean() -> None:

@@ -81,7 +81,9 @@ def term(
         t, s: t > s >= 0.
         variance: a row of `VARIANCES`.
     """
-    guess, v = lookup(VARIANCES, variance, "variance")(denoise, diffuse(path, x_0, t, eps), t)
+    time = t.to(x_0)  # t and s may have more digits than the network takes
+    x_t = diffuse(path, x_0, time, eps)
+    guess, v = lookup(VARIANCES, variance, "variance")(denoise, x_t, time)
     return step_nats(path, x_0, guess, v, t, s)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from safelight.diffusion.path import Path, broadcast
 from safelight.diffusion.precond import Affine, Row, noise_level
+from safelight.errors import UserError
 
 
 class Denoiser(nn.Module):
@@ -41,8 +42,7 @@ class Denoiser(nn.Module):
 
     def network(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """F of the row, in float32 whatever precision the network ran in."""
-        F = self._outputs(x_t, t, y)
-        return F.chunk(2, dim=1)[0] if self.learned_variance else F
+        return self.answers(x_t, t, y)[0]
 
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """x_t (b, c, h, w), t (b,) in (0, 1], y (b,) int64 or None -> x_0 (b, c, h, w)."""
@@ -56,15 +56,24 @@ class Denoiser(nn.Module):
         Between them the logarithm is interpolated, eq. (15) of arXiv:2102.09672. Only of a model
         with learned variance.
         """
-        F, v = self._outputs(x_t, t, y).chunk(2, dim=1)
-        return self.image(x_t, t, F), (v + 1) / 2
+        F, v = self.answers(x_t, t, y)
+        if v is None:
+            raise UserError("this model has not learned its variance; choose small or large")
+        return self.image(x_t, t, F), v
+
+    def answers(
+        self, x_t: Tensor, t: Tensor, y: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """F of the row, and v as above or None; in float32."""
+        c_noise = noise_level(self.path.log_snr(t))
+        scaled = broadcast(self.affine(t).scale, x_t) * x_t
+        outputs = self.net(scaled, c_noise, y).float()
+        if not self.learned_variance:
+            return outputs, None
+        F, v = outputs.chunk(2, dim=1)
+        return F, (v + 1) / 2
 
     def image(self, x_t: Tensor, t: Tensor, F: Tensor) -> Tensor:
         """x_0 = skip x_t + out F."""
         row = self.affine(t)
         return broadcast(row.skip, x_t) * x_t + broadcast(row.out, x_t) * F
-
-    def _outputs(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
-        c_noise = noise_level(self.path.log_snr(t))
-        scaled = broadcast(self.affine(t).scale, x_t) * x_t
-        return self.net(scaled, c_noise, y).float()  # type: ignore[no-any-return]

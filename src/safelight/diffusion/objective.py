@@ -1,80 +1,143 @@
-"""What training minimises: E over t and eps of w(t) |x_0 - D(x_t, t)|², one loss per image."""
+"""What training minimises: the loss of each image at its time, of which the mean is taken.
+
+Every objective asks the network once. Images and noise are (b, c, h, w), times (b,), losses (b,).
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
+from safelight.diffusion.bound import bits_per_dimension, prior_term, step_nats, term
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.path import Path, broadcast, diffuse
+from safelight.diffusion.weights import Weight
 
-Times = Callable[[Path, Tensor], Tensor]  # path, u (b,) uniform in [0, 1) -> t (b,) in (0, 1]
-Weight = Callable[[Tensor, float], Tensor]  # noise level sigma / alpha (b,), sigma_data -> w (b,)
-
-
-def lognormal_times(path: Path, u: Tensor, mean: float = -1.2, std: float = 1.2) -> Tensor:
-    """ln(sigma / alpha) ~ N(mean, std²), table 1 of arXiv:2206.00364."""
-    normal = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-1 + 1e-6, 1 - 1e-6))
-    level = (mean + std * normal).exp()
-    return path.time(level**-2)
+TERMS = 1000  # of the bound of a path without steps: parts of equal length in t
+HYBRID = 1e-3  # lambda of section 3.1 of arXiv:2102.09672
 
 
-def uniform_times(path: Path, u: Tensor) -> Tensor:
-    """Uniform over {1/T, ..., 1}, algorithm 1 of arXiv:2006.11239; over (0, 1] without a T."""
-    if path.levels is None:
-        return 1 - u
-    return ((u * path.levels).floor() + 1).clamp(max=path.levels) / path.levels
+class Objective(Protocol):
+    def __call__(
+        self, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
+    ) -> Tensor: ...
 
 
-# Each row makes its distribution from the mean and deviation of ln(sigma / alpha).
-TIMES: dict[str, Callable[[float, float], Times]] = {
-    "lognormal": lambda mean, std: partial(lognormal_times, mean=mean, std=std),
-    "uniform": lambda mean, std: uniform_times,
-}
+class Answer(NamedTuple):
+    """The network's answer and what it should have been, in units of F.
 
+    There |x_0 - D|² = out² |target - F|², which does not cancel at low noise as x_0 - D would.
+    """
 
-def edm_weight(level: Tensor, sigma_data: float) -> Tensor:
-    """(s² + sigma_data²) / (s sigma_data)²: every level starts with a loss of 1."""
-    return sigma_data**-2 + level**-2  # the same, and finite for pure noise
+    x_t: Tensor
+    target: Tensor
+    F: Tensor
+    v: Tensor | None  # of a learned variance
 
+    @classmethod
+    def of(
+        cls, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
+    ) -> Answer:
+        x_t = diffuse(denoiser.path, x_0, t, eps)
+        row = denoiser.affine(t)
+        target = (x_0 - broadcast(row.skip, x_0) * x_t) / broadcast(row.out, x_0)
+        return cls(x_t, target, *denoiser.answers(x_t, t, y))
 
-def simple_weight(level: Tensor, sigma_data: float) -> Tensor:
-    """1 / s²: the error of eps, L_simple, eq. (14) of arXiv:2006.11239."""
-    return level**-2
-
-
-WEIGHTS: dict[str, Weight] = {"edm": edm_weight, "simple": simple_weight}
+    def error(self, weight: Weight, denoiser: Denoiser, t: Tensor) -> Tensor:
+        """w |x_0 - D|², the mean over each image's values."""
+        squares = (self.F - self.target).square().flatten(1).mean(1)
+        level = denoiser.path.sigma(t) / denoiser.path.alpha(t)
+        return weight(level, denoiser.sigma_data) * denoiser.affine(t).out ** 2 * squares
 
 
 @dataclass(frozen=True)
-class Objective:
-    """Algorithm 1 of arXiv:2006.11239 for any path, parameterisation, times and weight."""
+class Denoising:
+    """E of w |x_0 - D(x_t, t)|², algorithm 1 of arXiv:2006.11239 for any path and weight.
 
-    times: Times
+    Rows of `WEIGHTS` make it the simple loss, EDM's, flow matching, denoising score matching.
+    """
+
     weight: Weight
 
     def __call__(
-        self, denoiser: Denoiser, x_0: Tensor, u: Tensor, eps: Tensor, y: Tensor | None
-    ) -> Tensor:
-        """x_0, eps (b, c, h, w); u (b,) uniform in [0, 1): the loss of each image, (b,).
-
-        There is one t for each image: one for a batch has the same mean and far more variance.
-        """
-        return self.at(denoiser, x_0, self.times(denoiser.path, u), eps, y)
-
-    def at(
         self, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
     ) -> Tensor:
-        """The same at given times t (b,)."""
-        x_t = diffuse(denoiser.path, x_0, t, eps)
-        row = denoiser.affine(t)
-        # In units of F, where |x_0 - D|² = out² |target - F|²: no cancellation at low noise.
-        target = (x_0 - broadcast(row.skip, x_0) * x_t) / broadcast(row.out, x_0)
-        error = (denoiser.network(x_t, t, y) - target).square().flatten(1).mean(1)
-        level = denoiser.path.sigma(t) / denoiser.path.alpha(t)
-        return self.weight(level, denoiser.sigma_data) * row.out**2 * error
+        return Answer.of(denoiser, x_0, t, eps, y).error(self.weight, denoiser, t)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The variational bound, eq. (5) of arXiv:2006.11239, in bits per dimension.
+
+    One of its terms at random, times their number, and the term of the prior: its mean is the
+    bound. A learned schedule's gradient comes through it.
+    """
+
+    variance: str
+
+    def __call__(
+        self, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
+    ) -> Tensor:
+        t, s, n = part(denoiser.path, t)
+        asked = Labelled(denoiser, y)
+        nats = n * term(asked, denoiser.path, x_0, t, s, eps, self.variance)
+        return bits_per_dimension(nats + prior_term(denoiser.path, x_0), x_0)
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """L_simple + 0.001 L_vlb, eq. (16) of arXiv:2102.09672: it learns the variance too.
+
+    The bound's gradient reaches the variance alone; the mean is learnt from the first part. As in
+    that paper's code L_vlb counts a thousandth for each of T steps: 0.001 T of a random term.
+    """
+
+    weight: Weight
+
+    def __call__(
+        self, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
+    ) -> Tensor:
+        exact, s, n = part(denoiser.path, t)
+        t = exact.to(x_0)
+        answer = Answer.of(denoiser, x_0, t, eps, y)
+        assert answer.v is not None, "a hybrid loss needs a denoiser with learned variance"
+        guess = denoiser.image(answer.x_t, t, answer.F).detach()
+        nats = n * step_nats(denoiser.path, x_0, guess, answer.v, exact, s)
+        return answer.error(self.weight, denoiser, t) + HYBRID * bits_per_dimension(nats, x_0)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A denoiser whose labels are known: what a bound asks."""
+
+    denoiser: Denoiser
+    y: Tensor | None
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return self.denoiser(x_t, t, self.y)  # type: ignore[no-any-return]
+
+    def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        return self.denoiser.with_variance(x_t, t, self.y)
+
+
+def part(path: Path, t: Tensor) -> tuple[Tensor, Tensor, int]:
+    """The part (s, t] of the time that t falls in, of n equal ones: the path's steps, or TERMS.
+
+    In float64, and s is 0 exactly in the first part.
+    """
+    n = path.levels or TERMS
+    position = t.double() * n
+    # A step's time may be rounded up, and is that step; other times belong to the step above.
+    k = (position.ceil() if path.levels is None else position.round()).clamp(1, n)
+    return k / n, (k - 1) / n, n
+
+
+# Each row makes its objective from the weight, and the variance of the steps back.
+OBJECTIVES: dict[str, Callable[[Weight, str], Objective]] = {
+    "denoising": lambda weight, variance: Denoising(weight),
+    "hybrid": lambda weight, variance: Hybrid(weight),
+    "bound": lambda weight, variance: Bound(variance),
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,10 @@ EMBEDDINGS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+def zeroed(layer: Layer) -> Layer:
     """Start at zero, so that a residual block is the identity before it has learnt anything."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

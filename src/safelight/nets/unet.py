@@ -27,6 +27,7 @@ class UNet(nn.Module):
         widths: channels at each resolution, finest first; their number is the depth.
         blocks: residual blocks at each resolution on the way down (one more on the way up).
         attention: resolutions (heights in pixels) at which self-attention follows each block.
+        answers: how many images the network gives, one after another in the channels.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class UNet(nn.Module):
         activation: str = "silu",
         dropout: float = 0.0,
         embedding: str = "fourier",
+        answers: int = 1,
     ) -> None:
         super().__init__()
         check_shape(shape, len(widths), attention)
@@ -81,11 +83,11 @@ class UNet(nn.Module):
         self.head = nn.Sequential(
             lookup(NORMS, norm, "normalisation")(width),
             act,
-            zeroed(nn.Conv2d(width, channels, 3, padding=1)),
+            zeroed(nn.Conv2d(width, answers * channels, 3, padding=1)),
         )
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, c, h, w)."""
+        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w)."""
         embedding = self.embed_level(c_noise)
         if self.embed_class is not None:
             nobody = torch.full_like(c_noise, self.classes, dtype=torch.long)

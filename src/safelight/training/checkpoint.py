@@ -3,6 +3,7 @@
 CHECKPOINT/model.safetensors       the weights
 CHECKPOINT/ema-0.050.safetensors   their average; the number is its width
 CHECKPOINT/optimiser.safetensors   the optimiser's tensors, named <parameter>.<state>
+CHECKPOINT/learner.safetensors     what is learnt or remembered besides the model, if anything
 CHECKPOINT/state.json              step, time spent, versions, and the hash of each file above
 """
 
@@ -24,6 +25,7 @@ from safelight.errors import DamagedFile, UserError, lookup
 from safelight.files import TEMPORARY, read_json, save_tensors, sha256, write_json, writing_folder
 
 FORMAT = 1
+EXTRAS = "learner.safetensors"
 DIGITS = 8  # of the step in a folder's name
 WEIGHTS = {"raw": "model", "ema": "ema-"}  # how their file's name begins
 
@@ -45,7 +47,7 @@ class State(BaseModel):
     format: int
     progress: Progress
     files: Annotated[dict[str, str], Field(min_length=3)]
-    """SHA-256 of each file: weights, average, optimiser."""
+    """SHA-256 of each file: weights, average, optimiser; and the learner's, if it has one."""
     parameters: int
     device: str
     versions: dict[str, str]
@@ -80,6 +82,11 @@ class Checkpoint:
         starts = lookup(WEIGHTS, kind, "weights")
         return _load(next(self.path.glob(f"{starts}*.safetensors")))
 
+    def extras(self) -> dict[str, Tensor]:
+        """What the learner held besides the model; nothing where it held nothing."""
+        path = self.path / EXTRAS
+        return _load(path) if path.exists() else {}
+
 
 def save(
     folder: Path,
@@ -87,15 +94,21 @@ def save(
     model: nn.Module,
     averages: dict[str, dict[str, Tensor]],
     optimiser: Optimizer,
+    extras: dict[str, Tensor],
     about: dict[str, Any],
 ) -> Checkpoint:
-    """Write FOLDER/step-00001234; `averages` maps names such as "ema-0.050" to weights."""
+    """Write FOLDER/step-00001234; `averages` maps names such as "ema-0.050" to weights.
+
+    extras: what the learner holds besides the model.
+    """
     path = folder / f"step-{progress.step:0{DIGITS}d}"
     with writing_folder(path) as temporary:
         save_tensors(dict(model.named_parameters()), temporary / "model.safetensors")
         for name, weights in averages.items():
             save_tensors(weights, temporary / f"{name}.safetensors")
         save_tensors(_flatten(optimiser), temporary / "optimiser.safetensors")
+        if extras:
+            save_tensors(extras, temporary / EXTRAS)
         files = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         state = State(format=FORMAT, progress=progress, files=files, **about)
         write_json(temporary / "state.json", state.model_dump())

@@ -75,7 +75,7 @@ class Trainer:
         # Dropout is the only draw from the global stream; it too depends on (seed, step) alone.
         torch.manual_seed(derive(self.config.seed, "dropout", self.step, self.batches.rank))
         self.learner.train()
-        loss = self._backward()
+        loss, seen = self._backward()
         norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.optimiser.clip)
         if not math.isfinite(norm):
             raise NonFiniteLoss(self._not_finite("the gradient"))
@@ -84,16 +84,21 @@ class Trainer:
             group["lr"] = lr
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
+        if self.learner.observe is not None:
+            self.learner.observe(self._of_everyone(seen))
         self.step += 1
         self.average.update(self.learner.denoiser, self.step)
         return loss
 
-    def _backward(self) -> float:
-        """Accumulate the gradient of the batch's mean loss, micro-batch by micro-batch."""
+    def _backward(self) -> tuple[float, Tensor]:
+        """Accumulate the gradient of the batch's mean loss, micro-batch by micro-batch.
+
+        Returns this process's mean loss, and what was "seen" of its images, (2, b).
+        """
         pieces = list(self.batches.at(self.step, self.plan.micro_batch))
         # Processes average their gradients: each counts for as many images as it has.
         share = self.config.optimiser.batch / self.processes
-        total = 0.0
+        total, seen = 0.0, []
         for i, (batch, noise) in enumerate(pieces):
             last = i == len(pieces) - 1
             quiet = contextlib.nullcontext() if last else self.accelerator.no_sync(self.parallel)
@@ -104,7 +109,19 @@ class Trainer:
                 loss = out["loss"].sum() / share
                 loss.backward()
             total += float(loss.detach())
-        return total
+            seen.append(out["seen"])
+        return total, torch.cat(seen, dim=1)
+
+    def _of_everyone(self, seen: Tensor) -> Tensor:
+        """What was seen of the images of all processes, (2, batch), in the order of the batch."""
+        if self.processes == 1:
+            return seen
+        batch = self.config.optimiser.batch
+        padded = seen.new_zeros(-(-batch // self.processes), len(seen))
+        padded[: seen.shape[1]] = seen.T
+        gathered: Tensor = self.accelerator.gather(padded[None])  # (processes, share, 2)
+        # Process r has the places r, r + processes, ... of the batch; padding comes last.
+        return gathered.transpose(0, 1).flatten(0, 1)[:batch].T
 
     def _check(self, out: dict[str, Tensor]) -> None:
         wrong = ~out["loss"].isfinite()
@@ -129,7 +146,8 @@ class Trainer:
         images = self.step * self.config.optimiser.batch
         done = Progress(step=self.step, images=images, seconds=self.seconds)
         model = self.learner.denoiser
-        return checkpoints.save(folder, done, model, averages, self.optimiser, about)
+        extras = self.learner.extras()
+        return checkpoints.save(folder, done, model, averages, self.optimiser, extras, about)
 
     def load(self, saved: Checkpoint) -> None:
         """Take up where `saved` was written."""
@@ -138,6 +156,7 @@ class Trainer:
         checkpoints.load_weights(self.learner.denoiser, saved.weights("raw"), saved.path)
         checkpoints.load_weights(self.average.module, saved.weights("ema"), saved.path)
         checkpoints.load_optimiser(self.optimiser, saved)
+        self.learner.load_extras(saved.extras())
 
     def validate(self, run: Run) -> None:
         if self.validation is None:

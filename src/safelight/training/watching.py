@@ -11,7 +11,8 @@ from torch import Tensor
 from safelight.config import Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
-from safelight.diffusion.objective import Objective, edm_weight, uniform_times
+from safelight.diffusion.objective import Denoising
+from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
 from safelight.images import contact_sheet, dequantise
 from safelight.seeding import ImageNoise, derive, generator
@@ -52,13 +53,13 @@ class Validation:
     @torch.inference_mode()
     def losses(self, denoiser: Denoiser, micro_batch: int) -> dict[str, Any]:
         """ "sigma": the noise levels; "loss": the mean loss at each; "mean": over all of them."""
-        objective = Objective(uniform_times, edm_weight)
+        objective = Denoising(edm_weight)
         found = []
         for level in LEVELS:
             snr = torch.full((len(self.images),), level**-2, device=self.images.device)
             t = denoiser.path.time(snr)
             losses = [
-                objective.at(
+                objective(
                     denoiser,
                     self.images[part],
                     t[part],
