@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from safelight.diffusion.path import PATHS
+from safelight.diffusion.path import make_path
 from safelight.diffusion.times import (
     TIMES,
     LossAware,
@@ -41,11 +41,11 @@ def full(losses: Tensor) -> LossAware:
 
 def test_times_are_drawn_per_image() -> None:
     """K3: a time step for each image, over all of them alike."""
-    steps = (uniform_times(PATHS["linear"](10), many()).t * 10).round()
+    steps = (uniform_times(make_path("linear", T=10), many()).t * 10).round()
     counts = torch.bincount(steps.long(), minlength=11)
     assert counts[0] == 0
     assert (counts[1:] - 5_000).abs().max() < 4 * 5_000**0.5
-    path = PATHS["edm"](0)
+    path = make_path("edm")
     log_level = path.sigma(lognormal_times(path, many()).t).log()
     assert float(log_level.mean()) == pytest.approx(-1.2, abs=0.02)
     assert float(log_level.std()) == pytest.approx(1.2, abs=0.02)
@@ -53,7 +53,7 @@ def test_times_are_drawn_per_image() -> None:
 
 def test_logit_normal_times() -> None:
     """X12: ln(t / (1 - t)) is normal."""
-    t = logit_normal_times(PATHS["edm"](0), many(), mean=0.5, std=0.8).t
+    t = logit_normal_times(make_path("edm"), many(), mean=0.5, std=0.8).t
     logit = t.logit()
     assert float(logit.mean()) == pytest.approx(0.5, abs=0.02)
     assert float(logit.std()) == pytest.approx(0.8, abs=0.02)
@@ -62,7 +62,7 @@ def test_logit_normal_times() -> None:
 @pytest.mark.parametrize("path_name", ["linear", "edm"])
 @pytest.mark.parametrize("name", ["lognormal", "uniform", "logit-normal"])
 def test_times_lie_on_the_path(name: str, path_name: str) -> None:
-    path = PATHS[path_name](1000)
+    path = make_path(path_name)
     u = torch.cat([torch.tensor([0.0, 1 - 2**-24]), many(2_000)])
     t, importance = TIMES[name](path, 0.0, 1.0)(path, u)
     assert ((t > 0) & (t <= 1)).all()
@@ -76,10 +76,12 @@ def test_loss_aware_times_are_uniform_at_first() -> None:
     for _ in range(9):
         times.observe(t, torch.arange(T) + 1.0)
     torch.testing.assert_close(times.probabilities(), torch.full((T,), 1 / T, dtype=torch.float64))
-    drawn = times(PATHS["linear"](T), many(1_000))
+    drawn = times(make_path("linear", T=T), many(1_000))
     torch.testing.assert_close(drawn.importance, torch.ones(1_000))
     times.observe(t, torch.arange(T) + 1.0)
-    assert float(times.probabilities()[-1] / times.probabilities()[0]) == pytest.approx(12, rel=0.02)
+    assert float(times.probabilities()[-1] / times.probabilities()[0]) == pytest.approx(
+        12, rel=0.02
+    )
 
 
 def test_loss_aware_times_follow_the_root_mean_square() -> None:
@@ -89,7 +91,9 @@ def test_loss_aware_times_follow_the_root_mean_square() -> None:
     expected = 0.999 * losses.double() / losses.sum() + 0.001 / T
     torch.testing.assert_close(times.probabilities(), expected, rtol=1e-6, atol=0)
     n = 50_000
-    counts = torch.bincount(steps_of(times(PATHS["linear"](T), many(n)).t), minlength=T + 1)[1:]
+    counts = torch.bincount(steps_of(times(make_path("linear", T=T), many(n)).t), minlength=T + 1)[
+        1:
+    ]
     spread = (expected * (1 - expected) / n).sqrt()
     assert ((counts / n - expected).abs() < 4 * spread).all()
 
@@ -100,7 +104,7 @@ def test_importance_leaves_the_loss_unbiased() -> None:
     times = full(losses)
     p = times.probabilities()
     inside = (p.cumsum(0) - p / 2).float()  # a u of each step
-    t, importance = times(PATHS["linear"](T), inside)
+    t, importance = times(make_path("linear", T=T), inside)
     assert steps_of(t).tolist() == list(range(1, T + 1))
     asked = torch.rand(T, generator=torch.Generator().manual_seed(0))
     assert float((p * importance * asked).sum()) == pytest.approx(float(asked.mean()), rel=1e-6)
@@ -142,4 +146,4 @@ def test_the_history_survives_a_state_dict() -> None:
 
 def test_importance_needs_steps() -> None:
     with pytest.raises(UserError, match="choose a path with steps, such as linear"):
-        TIMES["importance"](PATHS["edm"](0), 0.0, 1.0)
+        TIMES["importance"](make_path("edm"), 0.0, 1.0)

@@ -42,11 +42,10 @@ def posterior(path: Path, t: Tensor, s: Tensor) -> Posterior:
     """
     t, s = t.double(), s.double()
     alpha_t, sigma_t, alpha_s, sigma_s = path.alpha(t), path.sigma(t), path.alpha(s), path.sigma(s)
-    ratio = alpha_t / alpha_s
-    kept = (ratio * sigma_s / sigma_t) ** 2  # of x_s's noise, in x_t
-    large = sigma_t**2 * (1 - kept)
-    small = torch.where(s > 0, sigma_s**2 * (1 - kept), large / 2)
-    return Posterior(ratio * (sigma_s / sigma_t) ** 2, alpha_s * (1 - kept), small, large)
+    new = -torch.expm1(path.log_snr(t) - path.log_snr(s))  # the share of x_t's noise that x_s lacks
+    large = sigma_t**2 * new
+    small = torch.where(s > 0, sigma_s**2 * new, large / 2)
+    return Posterior(alpha_t / alpha_s * (sigma_s / sigma_t) ** 2, alpha_s * new, small, large)
 
 
 # From a denoiser to its guess of x_0, and to v: ln variance = v ln large + (1 - v) ln small,

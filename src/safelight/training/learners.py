@@ -109,6 +109,7 @@ def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float
     path = make_path(options.path, T=options.T)
     prediction = lookup(PREDICTIONS, options.prediction, "prediction")
     require_regular(path, options.prediction)
+    learned_variance = options.variance == "learned"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         net = UNet(
