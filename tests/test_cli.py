@@ -166,6 +166,7 @@ def test_mistakes_are_answered_in_one_line(
     desk: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run, cache = desk / "run", desk / "digits"
+    singular = ("--diffusion.path", "flow", "--diffusion.prediction", "noise")
     cases = {
         ("prepare", tmp_path / "nowhere"): "there is no folder or zip",
         ("prepare", tmp_path): "holds no pictures|no picture|is empty",
@@ -179,6 +180,8 @@ def test_mistakes_are_answered_in_one_line(
         ("train", f"{cache}:test", "--out", tmp_path / "q"): "is a split; give the cache",
         ("train", cache, "--diffusion.path", "linar", "--out", tmp_path / "q"): "'linear'",
         ("train", cache, "--diffusion.T", 9, "--out", tmp_path / "q"): "leave --diffusion.T out",
+        ("train", cache, "--diffusion.path", "table", "--out", tmp_path / "q"): "diffusion.betas",
+        ("train", cache, *singular, "--out", tmp_path / "q"): "alpha is 0.*prediction edm, .* flow",
         ("train", cache, "--net.widths", 8, 8, 8, 8, 8, "--out", tmp_path / "q"): "give 4 widths",
         ("sample", tmp_path): "not a run",
         ("sample", cache): "not a run",

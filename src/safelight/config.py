@@ -59,9 +59,16 @@ class Diffusion(Section):
     """The way to noise and what the network learns about it."""
 
     path: str = "edm"
-    """edm, flow, linear or cosine."""
+    """edm, flow, linear, scaled-linear, quadratic, cosine, sigmoid, table, exploding or learned;
+    linear-continuous and the like are the same without steps."""
     T: Annotated[int, Field(ge=2)] | None = None
-    """Discrete time steps of the linear and cosine paths; 1000 unless given."""
+    """Time steps of a path that counts them; the path's usual number unless given."""
+    betas: tuple[float, ...] = ()
+    """Variance of the noise that each step adds, for the path "table"."""
+    shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """More noise at every time, as larger pictures need it: 2 for those twice as wide."""
+    zero_terminal_snr: bool = False
+    """Rescale a table of betas so that it ends in pure noise."""
     prediction: str = "edm"
     """What the network predicts: edm, noise, image, v, flow or score."""
     objective: str = "denoising"

@@ -14,6 +14,7 @@ from scipy.stats import norm
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from safelight.diffusion.betas import beta_table
 from safelight.diffusion.bound import (
     VARIANCES,
     bits_per_dimension,
@@ -26,7 +27,7 @@ from safelight.diffusion.bound import (
 )
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import EXPLODING, PRESERVING, Path, make_path
-from safelight.diffusion.schedules import beta_table, proportional
+from safelight.diffusion.schedules import proportional
 from safelight.errors import UserError
 from safelight.seeding import ImageNoise
 

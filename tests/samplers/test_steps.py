@@ -10,11 +10,11 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
+from safelight.diffusion.betas import beta_table
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import PRESERVING, Path, broadcast, make_path
 from safelight.diffusion.precond import PREDICTIONS
-from safelight.diffusion.schedules import beta_table
 from safelight.errors import UserError
 from safelight.nets.unet import UNet
 from safelight.samplers.grids import GRIDS, karras, leading, trailing

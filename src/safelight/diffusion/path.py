@@ -7,18 +7,21 @@ which says what alpha and sigma are at a log-SNR.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from safelight.diffusion.betas import BETAS, beta_table, zero_terminal
+from safelight.diffusion.learned import LearnedSchedule
 from safelight.diffusion.schedules import (
+    LIMITS,
     Function,
     Schedule,
-    beta_table,
-    cosine_betas,
-    linear_betas,
+    Shifted,
+    geometric,
+    geometric_table,
     proportional,
     straight,
 )
@@ -102,6 +105,8 @@ class Choices(NamedTuple):
     """What may be chosen about a schedule; None, empty and False stand for the usual."""
 
     T: int | None = None
+    betas: tuple[float, ...] = ()
+    zero_terminal_snr: bool = False
 
 
 class PathRow(NamedTuple):
@@ -112,40 +117,85 @@ class PathRow(NamedTuple):
     heeds: tuple[str, ...] = ()
 
 
+def _table(betas: Tensor, chosen: Choices) -> Schedule:
+    table = beta_table(betas)  # checks them too
+    return beta_table(zero_terminal(betas)) if chosen.zero_terminal_snr else table
+
+
+def _own_table(chosen: Choices) -> Schedule:
+    if not chosen.betas:
+        raise UserError(
+            "the path 'table' is made of your betas and there are none; give one for each step, "
+            "as in --diffusion.betas 1e-4 3e-4 ..., or choose --diffusion.path linear"
+        )
+    return _table(torch.tensor(chosen.betas, dtype=torch.float64), chosen)
+
+
 def _discrete(betas: Callable[[int], Tensor]) -> PathRow:
-    return PathRow(PRESERVING, lambda chosen: beta_table(betas(chosen.T or USUAL_T)), ("T",))
+    return PathRow(
+        PRESERVING,
+        lambda chosen: _table(betas(chosen.T or 1000), chosen),
+        ("T", "zero_terminal_snr"),
+    )
 
 
-USUAL_T = 1000
+def _continuous(kind: Kind, make: Callable[[], Schedule]) -> PathRow:
+    return PathRow(kind, lambda chosen: make())
+
+
+# Tables of betas have their limit beside them under another name: a number of steps and "no
+# steps" are two answers to one question, and a path that counts none can then refuse a T.
 PATHS: dict[str, PathRow] = {
-    "edm": PathRow(EXPLODING, lambda chosen: proportional()),
-    "flow": PathRow(FLOW, lambda chosen: straight()),
-    "linear": _discrete(linear_betas),
-    "cosine": _discrete(cosine_betas),
+    "edm": _continuous(EXPLODING, proportional),
+    "flow": _continuous(FLOW, straight),
+    **{name: _discrete(betas) for name, betas in BETAS.items()},
+    "table": PathRow(PRESERVING, _own_table, ("betas", "zero_terminal_snr")),
+    # 232 levels: those of arXiv:2006.09011 for 32 × 32 pictures in colour, by its technique 2.
+    "exploding": PathRow(EXPLODING, lambda chosen: geometric_table(chosen.T or 232), ("T",)),
+    **{f"{name}-continuous": _continuous(PRESERVING, make) for name, make in LIMITS.items()},
+    "exploding-continuous": _continuous(EXPLODING, geometric),
+    "learned": _continuous(PRESERVING, LearnedSchedule),
 }
-REFUSALS = {"T": "has no number of steps to choose"}
+REFUSALS = {  # why a path does not heed a choice
+    "T": "has no number of steps to choose",
+    "betas": "does not take betas",
+    "zero_terminal_snr": "is no table of betas that could be rescaled to end in pure noise",
+}
 
 
-def make_path(name: str, *, T: int | None = None) -> Path:
-    """The path called `name`. Raises UserError for a choice that it could not heed.
+def make_path(
+    name: str,
+    *,
+    T: int | None = None,
+    betas: Sequence[float] = (),
+    shift: float = 1.0,
+    zero_terminal_snr: bool = False,
+) -> Path:
+    """The path called `name`.
 
     Args:
         name: a row of `PATHS`.
-        T: how many discrete steps, at least 2; 1,000 unless given.
+        T: how many discrete steps, at least 2; the path's usual number unless given.
+        betas: of the path "table", see `beta_table`.
+        shift: above 0; more is more noise at every time, see `Shifted`.
+        zero_terminal_snr: rescale a table of betas to end in pure noise, see `zero_terminal`.
+
+    Raises UserError for a choice that is wrong, or that this path could not heed.
     """
     row = lookup(PATHS, name, "path")
     if T is not None and T < 2:
         raise UserError(f"T is {T}; a path of discrete steps has at least 2")
-    chosen = Choices(T)
+    chosen = Choices(T, tuple(betas), zero_terminal_snr)
     for option, value, usual in zip(Choices._fields, chosen, Choices(), strict=True):
         if value != usual and option not in row.heeds:
             raise UserError(_refusal(name, option))
-    return Path(row.kind, row.schedule(chosen))
+    schedule = row.schedule(chosen)
+    return Path(row.kind, schedule if shift == 1 else Shifted(schedule, shift))
 
 
 def _refusal(name: str, option: str) -> str:
     others = ", ".join(other for other, row in PATHS.items() if option in row.heeds)
     return (
         f"the path {name!r} {REFUSALS[option]}; leave --diffusion.{option.replace('_', '-')} out, "
-        f"or choose one that has: {others}"
+        f"or choose one of: {others}"
     )

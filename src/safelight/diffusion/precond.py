@@ -91,7 +91,7 @@ def edm_mixture(alpha: Tensor, sigma: Tensor, sigma_data: float) -> Mixture:
 
 
 def gradient_mixture(alpha: Tensor, sigma: Tensor, sigma_data: float) -> Mixture:
-    """F = grad ln p(x_t), the true score: -eps / sigma, eq. (8) of arXiv:1907.05600.
+    """F = grad ln p(x_t), the true score: -eps / sigma, section 4.2 of arXiv:1907.05600.
 
     It grows without bound as sigma falls, so that it can be converted but is no row to train.
     """

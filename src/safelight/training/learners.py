@@ -106,7 +106,13 @@ class DiffusionLearner(nn.Module):
 def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float) -> Denoiser:
     """An untrained denoiser, its weights drawn from the run's seed."""
     options = config.diffusion
-    path = make_path(options.path, T=options.T)
+    path = make_path(
+        options.path,
+        T=options.T,
+        betas=options.betas,
+        shift=options.shift,
+        zero_terminal_snr=options.zero_terminal_snr,
+    )
     prediction = lookup(PREDICTIONS, options.prediction, "prediction")
     require_regular(path, options.prediction)
     learned_variance = options.variance == "learned"
