@@ -19,7 +19,8 @@ from safelight.errors import UserError
 from safelight.nets.unet import UNet
 from safelight.samplers.grids import GRIDS, karras, leading, trailing
 from safelight.samplers.guidance import Clipped, Guided
-from safelight.samplers.steps import DDIM, DDPM, Heun, State, Step
+from safelight.samplers.state import State, Step
+from safelight.samplers.steps import DDIM, DDPM, Heun
 from safelight.samplers.trajectory import trajectory
 from safelight.seeding import ImageNoise
 
@@ -235,7 +236,7 @@ def test_grids_fall_to_zero() -> None:
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(UserError, match="eta is 1.5"):
         DDIM(1.5)
-    with pytest.raises(UserError, match="choose small or large"):
+    with pytest.raises(UserError, match="choose one of: small, large"):
         DDPM("medium")
     with pytest.raises(UserError, match="use at most 1000"):
         leading(make_path("linear"), 1001)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from safelight.diffusion.path import Path
-from safelight.samplers.steps import Denoise, State, Step, start
+from safelight.errors import UserError
+from safelight.samplers.state import Denoise, State, Step
 from safelight.seeding import Noise
 
 
@@ -16,12 +17,34 @@ def trajectory(
 ) -> Iterator[State]:
     """Every state from pure noise on: len(times) of them, the last one the image.
 
+    Raises UserError where times do not fall.
+
     Args:
         times: (n + 1,) float64, falling, the last one 0.
         eps: (b, c, h, w), standard normal.
     """
-    state = start(path, times, eps)
+    return walk(step, denoise, path, start(path, times, eps), times[1:], noise)
+
+
+def start(path: Path, times: Tensor, eps: Tensor) -> State:
+    """The first state: noise of the first time's level (the image's share of x_t is not known)."""
+    return State(path.sigma(times[0]) * eps, times[0])
+
+
+def walk(
+    step: Step, denoise: Denoise, path: Path, state: State, times: Tensor, noise: Noise
+) -> Iterator[State]:
+    """`state` and the states at `times`, which fall from it on."""
+    ahead = [state.t, *times]
+    if any(t <= s for t, s in zip(ahead, ahead[1:], strict=False)):
+        raise UserError("the times of a trajectory have to fall; sort them from noise to image")
+    return _walk(step, denoise, path, state, times, noise)
+
+
+def _walk(
+    step: Step, denoise: Denoise, path: Path, state: State, times: Tensor, noise: Noise
+) -> Iterator[State]:
     yield state
-    for s in times[1:]:
+    for s in times:
         state = step(denoise, path, state, s, noise)
         yield state
