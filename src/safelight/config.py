@@ -154,11 +154,14 @@ class Sampling(Section):
     """How images are drawn from a model. What is not given is as the sampler usually has it."""
 
     sampler: str = "heun"
-    """heun, ddim or ddpm."""
+    """heun, euler, dpm++, unipc, adaptive, ddim, ddpm, langevin or predictor-corrector."""
     steps: Annotated[int, Field(ge=1)] | None = None
     """Solver steps; the sampler's usual number unless given."""
     grid: str | None = None
-    """Spacing of the steps: leading, trailing or karras; the sampler's usual unless given."""
+    """Spacing of the steps: leading, trailing, uniform, quadratic, karras or logsnr.
+
+    The sampler's usual unless given.
+    """
     guidance: float | tuple[float, ...] | None = None
     """Weight of the class: 1 is the model as trained, more is more typical and less varied.
 
@@ -173,9 +176,21 @@ class Sampling(Section):
     weaker: str | None = None
     """Guide away from a weaker checkpoint, such as 1000 (of this run) or RUN:1000."""
     eta: float | None = None
-    """Randomness of ddim, from 0 (none) to 1."""
+    """Randomness of ddim and dpm++, from 0 (none) to 1."""
     variance: str | None = None
-    """Variance of ddpm's steps: small or large."""
+    """Variance of ddpm's steps: small, large or, of a model that has learned it, learned."""
+    churn: float | None = None
+    """Fresh noise in each step of heun and euler, from 0 to 0.414: the share added to its level."""
+    solver_order: int | None = None
+    """Guesses that unipc's predictor is made of, 1 to 3; 2 unless given."""
+    tolerance: float | None = None
+    """Error that adaptive may make in a step; 0.001 unless given. Pixels lie in [-1, 1]."""
+    inner: int | None = None
+    """Langevin iterations in each step of langevin (usually 5) and predictor-corrector (1)."""
+    rate: float | None = None
+    """Step size of langevin, in squares of the noise level; the levels decide unless given."""
+    snr: float | None = None
+    """Step size of predictor-corrector, as its signal-to-noise ratio; 0.16 unless given."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -53,12 +53,12 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """x_0 as above, and v (b, c, h, w): 0 for the smaller, 1 for the larger of the variances.
 
-        Between them the logarithm is interpolated, eq. (15) of arXiv:2102.09672. Only of a model
-        with learned variance.
+        Between them the logarithm is interpolated, eq. (15) of arXiv:2102.09672. Raises UserError
+        where the model has learned no variance.
         """
         F, v = self.answers(x_t, t, y)
         if v is None:
-            raise UserError("this model has not learned its variance; choose small or large")
+            raise UserError("this model has learned no variance; use --variance small or large")
         return self.image(x_t, t, F), v
 
     def answers(

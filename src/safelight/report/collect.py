@@ -98,7 +98,7 @@ class ReportData:
     classes: tuple[str, ...]
     conditional: bool
     sampling: str  # the sampler, its steps and guidance, in words
-    network_calls: int  # for each picture
+    network_calls: int | None  # for each picture; None where the sampler decides
     samples: Samples
     by_class: tuple[Samples, ...]
     development: Development

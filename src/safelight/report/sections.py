@@ -55,8 +55,11 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
 
 def sampling(data: ReportData) -> str:
     """How the pictures were drawn."""
+    drawn = f"Drawn with the averaged weights by {data.sampling}"
+    if data.network_calls is None:
+        return f"{drawn}, which calls the network as often as a picture needs."
     calls = words.plural(data.network_calls, "call")
-    return f"Drawn with the averaged weights by {data.sampling}; {calls} of the network a picture."
+    return f"{drawn}; {calls} of the network a picture."
 
 
 def class_name(data: ReportData, labels: Tensor | None, i: int) -> str:

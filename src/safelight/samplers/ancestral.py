@@ -11,7 +11,16 @@ from torch import Tensor
 
 from safelight.diffusion.path import Path
 from safelight.errors import UserError, lookup
-from safelight.samplers.state import Coefficients, Denoise, State, evaluate, glide, within
+from safelight.samplers.state import (
+    Coefficients,
+    Denoise,
+    DenoiseWithVariance,
+    Evaluation,
+    State,
+    evaluate,
+    glide,
+    within,
+)
 from safelight.seeding import Noise
 
 
@@ -21,13 +30,20 @@ def posterior_std(c: Coefficients) -> float:
 
 
 def forward_std(c: Coefficients) -> float:
-    """Of x_t when x_s is known, scaled by alpha_t / alpha_s: sigma_t² (1 - fall²)."""
+    """Of x_t when x_s is known, beta of arXiv:2006.11239: sigma_t² (1 - fall²)."""
     return c.sigma_t * math.sqrt(1 - c.fall**2)
 
 
-VARIANCES: dict[str, Callable[[Coefficients], float]] = {
-    "small": posterior_std,
-    "large": forward_std,
+def learned_std(c: Coefficients, v: Tensor) -> Tensor:
+    """Between both: v interpolates the logarithm, eq. (15) of arXiv:2102.09672."""
+    return posterior_std(c) * (c.sigma_t / c.sigma_s) ** v
+
+
+# v is what the model has learned; the others do not look at it.
+VARIANCES: dict[str, Callable[[Coefficients, Tensor], float | Tensor]] = {
+    "small": lambda c, v: posterior_std(c),
+    "large": lambda c, v: forward_std(c),
+    "learned": learned_std,
 }
 
 
@@ -35,8 +51,9 @@ VARIANCES: dict[str, Callable[[Coefficients], float]] = {
 class DDPM:
     """Ancestral sampling, algorithm 2 of arXiv:2006.11239, between any two times t > s.
 
-    x_s ~ N(mu, v) with mu of eq. (7). variance "small" is beta-tilde, the posterior's; "large" is
-    beta, the forward step's (section 3.2 there).
+    x_s ~ N(mu, std²) with mu of eq. (7). The variance "small" is the posterior's, beta-tilde, and
+    right if all images are one; "large" is the forward step's, beta, and right if images are
+    white noise (section 3.2 there); "learned" lies between, where the model says.
     """
 
     variance: str = "small"
@@ -52,11 +69,20 @@ class DDPM:
         self, denoise: Denoise, path: Path, state: State, s: Tensor, noise: Noise
     ) -> State:
         c = Coefficients.of(path, state.t, s)
-        seen = evaluate(denoise, state)
+        seen, v = self._look(denoise, state)
         x_s = glide(state.x, seen.x_0, c, posterior_std(c))
         if c.sigma_s > 0:  # the last step adds no noise
-            x_s = x_s + VARIANCES[self.variance](c) * noise.normal(*x_s.shape[1:])
+            x_s = x_s + VARIANCES[self.variance](c, v) * noise.normal(*x_s.shape[1:])
         return State(x_s, s, (seen,))
+
+    def _look(self, denoise: Denoise, state: State) -> tuple[Evaluation, Tensor]:
+        if self.variance != "learned":
+            seen = evaluate(denoise, state)
+            return seen, seen.x_0
+        if not isinstance(denoise, DenoiseWithVariance):
+            raise UserError("this model has learned no variance; use --variance small or large")
+        x_0, v = denoise.with_variance(state.x, state.t)
+        return Evaluation(state.x, state.t, x_0), v
 
 
 @dataclass(frozen=True)
@@ -77,8 +103,12 @@ class DDIM:
     ) -> State:
         c = Coefficients.of(path, state.t, s)
         seen = evaluate(denoise, state)
-        std = self.eta * posterior_std(c)
-        x_s = glide(state.x, seen.x_0, c, std)
-        if std > 0:
-            x_s = x_s + std * noise.normal(*x_s.shape[1:])
+        x_s = renoised(state.x, seen.x_0, c, self.eta, noise)
         return State(x_s, s, (seen,))
+
+
+def renoised(x: Tensor, x_0: Tensor, c: Coefficients, eta: float, noise: Noise) -> Tensor:
+    """x_s of `glide` with the share eta of the posterior's noise, eq. (16) of arXiv:2010.02502."""
+    std = eta * posterior_std(c) if eta > 0 else 0.0
+    x_s = glide(x, x_0, c, std)
+    return x_s + std * noise.normal(*x_s.shape[1:]) if std > 0 else x_s

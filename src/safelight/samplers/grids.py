@@ -1,7 +1,8 @@
-"""Which times a sampler visits: from noise down to 0, float64, (n + 1,)."""
+"""Which times a sampler visits: from noise down to 0, float64, (n + 1,), all different."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,41 +12,119 @@ from safelight.diffusion.path import Path
 from safelight.errors import UserError
 
 Grid = Callable[[Path, int], Tensor]
+# Where a path's least noise is read, as in arXiv:2011.13456, appendix C: some begin with it.
+EARLIEST = 1e-5
+
+
+def uniform(path: Path, n: int) -> Tensor:
+    """1, 1 - 1/n, ...; of T steps those nearest to an even spacing from T to 1.
+
+    The latter is "linspace" of table 2 of arXiv:2305.08891.
+    """
+    T = _levels(path, n)
+    if T is None:
+        return _to_zero(_counted(n) / n)
+    if n == 1:
+        return _to_zero(torch.ones(1, dtype=torch.float64))
+    rising = torch.arange(n, dtype=torch.float64) * ((T - 1) / (n - 1))
+    return _to_zero((1 + rising.round().flip(0)) / T)
+
+
+def quadratic(path: Path, n: int) -> Tensor:
+    """1, ((n - 1) / n)², ...: finer towards the image, appendix D.2 of arXiv:2010.02502.
+
+    Of T steps those nearest to it, and none twice.
+    """
+    T = _levels(path, n)
+    count = _counted(n)
+    if T is None:
+        return _to_zero((count / n) ** 2)
+    return _to_zero(torch.maximum((T * (count / n) ** 2).round(), count) / T)
 
 
 def leading(path: Path, n: int) -> Tensor:
     """Steps 1, 1 + T//n, 1 + 2 T//n, ...: the spacing of DDPM's and DDIM's own code."""
     T = _levels(path, n)
-    steps = 1 + torch.arange(n, dtype=torch.float64) * (T // n)
-    return _to_zero(steps.flip(0) / T)
+    if T is None:
+        raise UserError(
+            "the grid leading counts a path's discrete steps and this path has none; use --grid "
+            "uniform, karras or logsnr"
+        )
+    return _to_zero((1 + (_counted(n) - 1) * (T // n)) / T)
 
 
 def trailing(path: Path, n: int) -> Tensor:
-    """Steps T, T - T/n, ...: ends at full noise, table 2 of arXiv:2305.08891."""
+    """Steps T, T - T/n, ...: starts at full noise, table 2 of arXiv:2305.08891."""
     T = _levels(path, n)
+    if T is None:
+        return uniform(path, n)
     steps = T - torch.arange(n, dtype=torch.float64) * (T / n)
     return _to_zero(steps.round() / T)
 
 
 def karras(path: Path, n: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> Tensor:
-    """Noise levels sigma/alpha from `high` to `low`, eq. (5) of arXiv:2206.00364."""
+    """Noise levels sigma/alpha from `high` to `low`, eq. (5) of arXiv:2206.00364.
+
+    Where the path has no such levels, from its own highest, or to its own lowest.
+    """
+    low, high = _reached(path, n, low, high)
     ramp = torch.linspace(0, 1, n, dtype=torch.float64)
     level = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
-    return _to_zero(torch.unique_consecutive(path.time(level**-2)))
+    return _to_zero(path.time(level**-2))
 
 
-def _levels(path: Path, n: int) -> int:
-    if path.levels is None:
+def logsnr(path: Path, n: int, low: float = 0.002, high: float = 80.0) -> Tensor:
+    """The same, but evenly spaced in log-SNR: each level is the last times one factor."""
+    low, high = _reached(path, n, low, high)
+    ramp = torch.linspace(math.log(high), math.log(low), n, dtype=torch.float64)
+    return _to_zero(path.time((-2 * ramp).exp()))
+
+
+def _reached(path: Path, n: int, low: float, high: float) -> tuple[float, float]:
+    """The ends, drawn in to the levels that the path has. Between its T steps there are more."""
+    _at_least_one(n)
+    ends = torch.tensor([EARLIEST, 1.0], dtype=torch.float64)
+    lowest, highest = (path.sigma(ends) / path.alpha(ends)).tolist()
+    return max(low, lowest), min(high, highest)
+
+
+def _levels(path: Path, n: int) -> int | None:
+    """T, or None. Raises UserError where n steps are none, or more than there are."""
+    _at_least_one(n)
+    if path.levels is not None and n > path.levels:
         raise UserError(
-            "this grid counts the path's discrete steps and the path has none; use --grid karras"
+            f"{n} steps asked of a path of {path.levels}; use at most {path.levels}, or --grid "
+            "karras or logsnr"
         )
-    if not 1 <= n <= path.levels:
-        raise UserError(f"{n} steps asked of a path of {path.levels}; use at most {path.levels}")
     return path.levels
 
 
+def _at_least_one(n: int) -> None:
+    if n < 1:
+        raise UserError(f"{n} steps asked of a sampler; use at least 1")
+
+
+def _counted(n: int) -> Tensor:
+    """n, ..., 2, 1."""
+    return torch.arange(n, 0, -1, dtype=torch.float64)
+
+
 def _to_zero(times: Tensor) -> Tensor:
-    return torch.cat([times, times.new_zeros(1)])
+    """With the image at the end. Raises UserError where times are not all different."""
+    times = torch.cat([times, times.new_zeros(1)])
+    if (times.diff() >= 0).any():
+        raise UserError(
+            f"this path has no {len(times) - 1} different noise levels for this grid; use fewer "
+            "--steps"
+        )
+    return times
 
 
-GRIDS: dict[str, Grid] = {"leading": leading, "trailing": trailing, "karras": karras}
+GRIDS: dict[str, Grid] = {
+    "leading": leading,
+    "trailing": trailing,
+    "uniform": uniform,
+    "quadratic": quadratic,
+    "karras": karras,
+    "logsnr": logsnr,
+}

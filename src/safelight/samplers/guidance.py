@@ -157,10 +157,16 @@ class _Tally:
         return self(x_t, t), torch.zeros_like(x_t)
 
 
-def network_calls(step: Step, path: Path, times: Tensor, guidance: Guidance) -> int:
-    """Network calls for each image of a whole trajectory; times as in `trajectory`."""
+def network_calls(step: Step, path: Path, times: Tensor, guidance: Guidance) -> int | None:
+    """Network calls for each image of a whole trajectory; times as in `trajectory`.
+
+    None where the step calls as often as an image needs.
+    """
+    evaluations = step.evaluations(len(times) - 1)
+    if evaluations is None:
+        return None
     if guidance.always or guidance.weight in (0, 1):
-        return step.evaluations(len(times) - 1) * guidance.calls(path, times[0])
+        return evaluations * guidance.calls(path, times[0])
     # Only the step knows at which times it asks: it walks once, with one pixel and no network.
     tally = _Tally(guidance, path)
     for _ in trajectory(step, tally, path, times, torch.zeros(1, 1, 1, 1), ImageNoise([0])):

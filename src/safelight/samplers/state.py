@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,19 @@ from safelight.errors import UserError
 from safelight.seeding import Noise
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # x_t (b, c, h, w), t () -> x_0 (b, c, h, w)
+
+# A noise level sigma/alpha beyond which x_t is as good as pure noise: the image's share of it is
+# less than a quarter of one of 256 grey levels.
+PURE = 1e3
+
+
+@runtime_checkable
+class DenoiseWithVariance(Protocol):
+    """A model with learned variance also says how uncertain each step back is."""
+
+    def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """x_0, and v in [0, 1] of eq. (15) of arXiv:2102.09672, both (b, c, h, w)."""
+        ...
 
 
 class Evaluation(NamedTuple):
@@ -43,10 +56,13 @@ class State(NamedTuple):
 class Step(Protocol):
     """A frozen dataclass whose fields are the sampler's options."""
 
-    order: ClassVar[int]  # the error of a whole trajectory falls with this power of the step size
+    @property
+    def order(self) -> int:
+        """The error of a whole trajectory falls with this power of the step size."""
+        ...
 
-    def evaluations(self, steps: int) -> int:
-        """Calls of `denoise` in a trajectory of so many steps."""
+    def evaluations(self, steps: int) -> int | None:
+        """Calls of `denoise` in a trajectory of so many steps to 0; None where that depends."""
         ...
 
     def __call__(
@@ -82,9 +98,21 @@ class Coefficients(NamedTuple):
         """
         return self.alpha_t * self.sigma_s / (self.alpha_s * self.sigma_t)
 
+    @property
+    def h(self) -> float:
+        """The step size in ln(alpha/sigma), which the exponential integrators count in."""
+        return -math.log(self.fall) if self.fall > 0 else math.inf
+
 
 def evaluate(denoise: Denoise, state: State) -> Evaluation:
     return Evaluation(state.x, state.t, denoise(state.x, state.t))
+
+
+def guessed(denoise: Denoise, state: State) -> tuple[Evaluation, ...]:
+    """The evaluations of `state`, one at its own time first: made now unless the last step did."""
+    if state.past and state.past[0].t == state.t:
+        return state.past
+    return (evaluate(denoise, state), *state.past)
 
 
 def glide(x: Tensor, x_0: Tensor, c: Coefficients, std: float = 0.0) -> Tensor:

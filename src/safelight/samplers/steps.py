@@ -7,8 +7,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from safelight.errors import UserError, lookup
+from safelight.samplers.adaptive import Adaptive
 from safelight.samplers.ancestral import DDIM, DDPM
-from safelight.samplers.edm import Heun
+from safelight.samplers.edm import Euler, Heun
+from safelight.samplers.langevin import AnnealedLangevin, PredictorCorrector
+from safelight.samplers.multistep import DPMSolver, UniPC
 from safelight.samplers.state import Denoise, Evaluation, State, Step
 
 __all__ = [
@@ -36,8 +39,14 @@ class SamplerRow:
 
 SAMPLERS: dict[str, SamplerRow] = {
     "heun": SamplerRow(Heun, ("karras",), 18),
+    "euler": SamplerRow(Euler, ("karras",), 50),
+    "dpm++": SamplerRow(DPMSolver, ("karras",), 20),
+    "unipc": SamplerRow(UniPC, ("karras",), 20),
+    "adaptive": SamplerRow(Adaptive, ("logsnr",), 2),
     "ddim": SamplerRow(DDIM, ("leading", "karras"), 50),
     "ddpm": SamplerRow(DDPM, ("leading", "karras"), 1000),
+    "langevin": SamplerRow(AnnealedLangevin, ("logsnr",), 232),
+    "predictor-corrector": SamplerRow(PredictorCorrector, ("leading", "logsnr"), 1000),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from safelight.diffusion.path import Path
@@ -35,8 +36,7 @@ def walk(
     step: Step, denoise: Denoise, path: Path, state: State, times: Tensor, noise: Noise
 ) -> Iterator[State]:
     """`state` and the states at `times`, which fall from it on."""
-    ahead = [state.t, *times]
-    if any(t <= s for t, s in zip(ahead, ahead[1:], strict=False)):
+    if (torch.cat([state.t[None], times]).diff() >= 0).any():
         raise UserError("the times of a trajectory have to fall; sort them from noise to image")
     return _walk(step, denoise, path, state, times, noise)
 

@@ -22,7 +22,8 @@ USUAL_GUIDANCE = 1.5
 class Drawing:
     """How images are drawn; `sampling` says the same in the user's words, with nothing left open.
 
-    `times` are (n + 1,) float64, falling from noise to 0.
+    `times` are (n + 1,) float64, falling from noise to 0. They stay on the CPU: a step reads the
+    path's coefficients as numbers.
     """
 
     sampling: Sampling
@@ -38,7 +39,7 @@ class Drawing:
         guidance = _guidance(sampling, guidable)
         row = lookup(SAMPLERS, sampling.sampler, "sampler")
         grid = sampling.grid or row.grids[0 if path.levels is not None else -1]
-        steps = sampling.steps or row.steps
+        steps = sampling.steps or min(row.steps, path.levels or row.steps)
         return cls(
             sampling=sampling.model_copy(update={"guidance": guidance.weight}),
             step=make_step(sampling.sampler, sampling.options),
@@ -53,8 +54,8 @@ class Drawing:
         return len(self.times) - 1
 
     @property
-    def evaluations(self) -> int:
-        """Network calls for each image."""
+    def evaluations(self) -> int | None:
+        """Network calls for each image; None where the sampler decides."""
         return network_calls(self.step, self.path, self.times, self.guidance)
 
     def record(self) -> dict[str, Any]:

@@ -72,8 +72,8 @@ class DiffusionSource:
         return self.drawing.sampling
 
     @property
-    def evaluations(self) -> int:
-        """Network calls for each image."""
+    def evaluations(self) -> int | None:
+        """Network calls for each image; None where the sampler decides."""
         return self.drawing.evaluations
 
     def describe(self) -> str:
@@ -146,4 +146,4 @@ class DiffusionSource:
         noise = ImageNoise([derive(seed, "image") for seed in seeds], self.device)
         denoise = self.denoise(self.labels(seeds) if labels is None else labels)
         how, eps = self.drawing, noise.normal(*self.shape)
-        yield from trajectory(how.step, denoise, how.path, how.times.to(self.device), eps, noise)
+        yield from trajectory(how.step, denoise, how.path, how.times, eps, noise)
