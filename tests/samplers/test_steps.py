@@ -1,244 +1,205 @@
-"""Samplers against closed forms and against diffusers."""
+"""What all samplers have in common: calls, paths, options, times."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
 
-import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from safelight.diffusion.betas import beta_table
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.oracle import GaussianOracle
-from safelight.diffusion.path import PRESERVING, Path, broadcast, make_path
+from safelight.diffusion.path import make_path
 from safelight.diffusion.precond import PREDICTIONS
 from safelight.errors import UserError
 from safelight.nets.unet import UNet
-from safelight.samplers.grids import GRIDS, karras, leading, trailing
+from safelight.samplers.adaptive import Adaptive
+from safelight.samplers.ancestral import DDIM, DDPM
+from safelight.samplers.edm import Euler, Heun
+from safelight.samplers.grids import GRIDS, karras, logsnr, uniform
 from safelight.samplers.guidance import Clipped, Guided
+from safelight.samplers.langevin import AnnealedLangevin, PredictorCorrector
+from safelight.samplers.multistep import DPMSolver, UniPC
 from safelight.samplers.state import State, Step
-from safelight.samplers.steps import DDIM, DDPM, Heun
-from safelight.samplers.trajectory import trajectory
+from safelight.samplers.steps import SAMPLERS, make_step
+from safelight.samplers.trajectory import trajectory, walk
 from safelight.seeding import ImageNoise
+from tests.samplers.worlds import PATHS, Draws, arrive, mixture, path_of, times_at
 
-STEPS: dict[str, Step] = {
-    "ddpm": DDPM(),
-    "ddpm-large": DDPM("large"),
-    "ddim": DDIM(),
-    "heun": Heun(),
-}
+DETERMINISTIC = [DDIM(), Euler(), Heun(), DPMSolver(), UniPC(), UniPC(3), Adaptive(1e-5)]
+STOCHASTIC = [
+    DDPM("large"),
+    DDIM(0.5),
+    Euler(0.3),
+    Heun(0.3),
+    DPMSolver(1.0),
+    AnnealedLangevin(3),
+    PredictorCorrector(),
+]
 
 
-class Plausible(nn.Module):
-    """Predicts the noise of Gaussian data exactly, and a random U-Net's opinion on top.
+def images(step: Step, kind: str) -> Tensor:
+    """Two images of a mixture in float32, whose noise levels are the same on every path."""
+    path = path_of(kind)
+    times = karras(path, 20, low=0.02, high=20)
+    eps = ImageNoise([3, 4]).normal(1, 2, 2)
+    *_, last = trajectory(step, mixture(path), path, times, eps, ImageNoise([5, 6]))
+    return last.x
 
-    A U-Net of random weights alone amplifies rounding errors a thousandfold over a trajectory, as
-    no denoiser does.
+
+@pytest.mark.parametrize("step", [*DETERMINISTIC, *STOCHASTIC[1:]], ids=str)
+def test_paths_agree_on_the_image(step: Step) -> None:
+    """X8, X12: the same denoiser on each kind of path gives the same image from the same seed.
+
+    All but DDPM's large variance, which is another one on each path.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.unet = UNet((1, 8, 8), widths=(16, 32), blocks=1)
-        for parameter in self.unet.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
-
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        level = broadcast((4 * c_noise).exp(), x)
-        alpha = (1 + level**2).rsqrt()
-        sigma = level * alpha
-        eps = sigma * x / (0.25 * alpha**2 + sigma**2)  # of x_0 ~ N(0, 1/4)
-        return eps + 0.1 * self.unet(x, c_noise).tanh()
+    preserving, exploding, flow = (images(step, kind) for kind in PATHS)
+    assert preserving.dtype == torch.float32
+    torch.testing.assert_close(exploding, preserving, atol=1e-4, rtol=0)
+    torch.testing.assert_close(flow, preserving, atol=1e-4, rtol=0)
 
 
-@pytest.fixture(scope="module")
-def network() -> Plausible:
-    return Plausible().eval().requires_grad_(False)
+@pytest.mark.parametrize("step", [*DETERMINISTIC[:-1], *STOCHASTIC], ids=str)
+def test_an_image_depends_on_its_own_seed(step: Step) -> None:
+    path = path_of("flow")
+    times = karras(path, 8)
+
+    def drawn(seeds: list[int]) -> Tensor:
+        noise = ImageNoise(seeds)
+        *_, last = trajectory(step, mixture(path), path, times, noise.normal(1, 2, 2), noise)
+        return last.x
+
+    torch.testing.assert_close(drawn([1, 2, 3])[1:2], drawn([2]), atol=1e-6, rtol=0)
 
 
-def in_double(scheduler: DDPMScheduler | DDIMScheduler) -> Path:
-    """Our path of the scheduler's betas; its own table made anew in float64.
-
-    Its float32 product of 1,000 factors alone moves the images by 2e-5.
-    """
-    scheduler.alphas_cumprod = torch.cumprod(1 - scheduler.betas.double(), dim=0)
-    return Path(PRESERVING, beta_table(scheduler.betas))
-
-
-def predicted_noise(network: Plausible, path: Path, x: Tensor, step: int) -> Tensor:
-    t = torch.full((len(x),), (step + 1) / path.levels)
-    return Denoiser(network, path, PREDICTIONS["noise"], 1.0).network(x, t)
-
-
-def difference(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).abs().max())
-
-
-@pytest.mark.parametrize("variance", ["small", "large"])
-@pytest.mark.parametrize("clip", [True, False])
-def test_ddpm_equals_diffusers(network: Plausible, variance: str, clip: bool) -> None:
-    """K3, B2: 1,000 ancestral steps with the same network, noise and schedule, to 1e-5."""
-    reference = DDPMScheduler(variance_type=f"fixed_{variance}", clip_sample=clip)
-    path = in_double(reference)
-    reference.set_timesteps(1000)
-    eps, draws = ImageNoise([0, 1]), ImageNoise([2, 3])
-    x = x_T = path.sigma(torch.tensor(1.0)) * eps.normal(1, 8, 8)
-    recorded = [draws.normal(1, 8, 8) for _ in range(999)]
-    for i, step in enumerate(reference.timesteps.tolist()):
-        noise = recorded[i] if step else torch.zeros_like(x)
-        x = _reference_step(reference, predicted_noise(network, path, x, step), step, x, noise)
-    denoise = Guided(Denoiser(network, path, PREDICTIONS["noise"], 1.0), None)
-    found = run(
-        DDPM(variance),
-        Clipped(denoise) if clip else denoise,
-        path,
-        leading(path, 1000),
-        x_T,
-        ImageNoise([2, 3]),
-    )
-    assert difference(found, x) < 1e-5
-
-
-def _reference_step(
-    scheduler: DDPMScheduler, eps: Tensor, step: int, x: Tensor, noise: Tensor
-) -> Tensor:
-    """scheduler.step with the noise given, not drawn."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("diffusers.schedulers.scheduling_ddpm.randn_tensor", lambda *a, **k: noise)
-        return scheduler.step(eps, step, x).prev_sample
-
-
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_ddim_equals_diffusers(network: Plausible, eta: float) -> None:
-    """F4: 50 DDIM steps with the same network, noise and schedule, to 1e-5."""
-    reference = DDIMScheduler()
-    path = in_double(reference)
-    reference.set_timesteps(50)
-    eps, draws = ImageNoise([0, 1]), ImageNoise([2, 3])
-    x = x_T = path.sigma(torch.tensor(0.981)) * eps.normal(1, 8, 8)
-    for step in reference.timesteps.tolist():
-        predicted = predicted_noise(network, path, x, step)
-        noise = draws.normal(1, 8, 8)
-        x = (
-            reference.step(
-                predicted, step, x, eta=eta, use_clipped_model_output=True, variance_noise=noise
-            ).prev_sample
-            if eta
-            else reference.step(predicted, step, x, use_clipped_model_output=True).prev_sample
-        )
-    denoise = Clipped(Guided(Denoiser(network, path, PREDICTIONS["noise"], 1.0), None))
-    found = run(DDIM(eta), denoise, path, leading(path, 50), x_T, ImageNoise([2, 3]))
-    assert difference(found, x) < 1e-5
-
-
-def run(
-    step: Step,
-    denoise: Callable[[Tensor, Tensor], Tensor],
-    path: Path,
-    times: Tensor,
-    x: Tensor,
-    noise: ImageNoise,
-) -> Tensor:
-    state = State(x, times[0])
-    for s in times[1:]:
-        state = step(denoise, path, state, s, noise)
-    return state.x
-
-
-@pytest.mark.parametrize("path_name", ["edm", "linear", "cosine", "flow"])
-@pytest.mark.parametrize(("name", "order"), [("ddim", 1), ("heun", 2)])
-def test_order_of_convergence(name: str, order: int, path_name: str) -> None:
-    """The error of a deterministic trajectory falls with the declared power of the step size."""
-    step = STEPS[name]
-    assert step.order == order
-    path = make_path(path_name)
-    oracle = GaussianOracle(path, torch.tensor(0.2).double(), torch.tensor(0.5).double())
-    x = torch.linspace(-2, 2, 9, dtype=torch.float64).reshape(9, 1, 1, 1)
-    t, s = (path.time(torch.tensor(v, dtype=torch.float64) ** -2) for v in (4.0, 0.05))
-    x_t = path.alpha(t) * 0.2 + (path.alpha(t) ** 2 * 0.25 + path.sigma(t) ** 2).sqrt() * x
-    exact = path.alpha(s) * 0.2 + (path.alpha(s) ** 2 * 0.25 + path.sigma(s) ** 2).sqrt() * x
-    counts = np.array([16, 32, 64, 128])
-    errors = []
-    for n in counts:
-        level = torch.logspace(np.log10(4.0), np.log10(0.05), int(n) + 1, dtype=torch.float64)
-        times = path.time(level**-2)
-        times[0], times[-1] = t, s
-        errors.append(
-            float((run(step, oracle, path, times, x_t, ImageNoise([0] * 9)) - exact).abs().max())
-        )
-    slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
-    assert abs(slope - order) < 0.2
-
-
-@pytest.mark.parametrize("path_name", ["linear", "cosine"])
-@pytest.mark.parametrize("step", [DDPM(), DDIM(1.0), DDIM(0.0), Heun()], ids=str)
-def test_gaussian_data_comes_back(step: Step, path_name: str) -> None:
-    """With the exact denoiser the samples have the data's mean and deviation."""
-    path = make_path(path_name)
-    n = 20_000
-    oracle = GaussianOracle(path, torch.tensor(0.3), torch.tensor(0.4))
-    times = karras(path, 64) if isinstance(step, Heun) else leading(path, 1000)
-    noise = ImageNoise([7])
-    eps = noise.normal(1, 1, n)
-    *_, last = trajectory(step, oracle, path, times, eps, noise)
-    assert float(last.x.mean()) == pytest.approx(0.3, abs=4 * 0.4 / n**0.5 + 1e-3)
-    assert float(last.x.std()) == pytest.approx(0.4, abs=4 * 0.4 / (2 * n) ** 0.5 + 2e-3)
-
-
-def test_paths_agree_on_the_image() -> None:
-    """The same denoiser on two paths, at the same noise levels, gives the same image."""
-    found = []
-    for name in ("edm", "cosine"):
-        path = make_path(name)
-        oracle = GaussianOracle(path, torch.tensor(0.1), torch.tensor(0.5))
-        times = karras(path, 20, low=0.02, high=20)
-        level = path.sigma(times[0]) / path.alpha(times[0])
-        eps = ImageNoise([3]).normal(1, 4, 4) * (20 / level).to(torch.float32)
-        *_, last = trajectory(Heun(), oracle, path, times, eps, ImageNoise([0]))
-        found.append(last.x)
-    torch.testing.assert_close(*found, atol=1e-4, rtol=0)
-
-
-def test_evaluations_are_counted() -> None:
-    path = make_path("edm")
-    oracle = GaussianOracle(path, torch.tensor(0.0), torch.tensor(0.5))
-    for step in STEPS.values():
+@pytest.mark.parametrize("grid", ["uniform", "trailing", "karras", "logsnr"])
+@pytest.mark.parametrize("kind", [*PATHS, "cosine"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_evaluations_are_counted(sampler: str, kind: str, grid: str) -> None:
+    """X8: on every path and grid, from pure noise too, which brings images of ordinary size."""
+    path = make_path(kind) if kind == "cosine" else path_of(kind)
+    oracle = GaussianOracle(path, torch.tensor(0.1), torch.tensor(0.5))
+    step = make_step(sampler, {})
+    for n in (1, 2, 7):
         calls = []
 
         def counted(x: Tensor, t: Tensor, calls: list[int] = calls) -> Tensor:
             calls.append(1)
             return oracle(x, t)
 
-        list(
-            trajectory(
-                step, counted, path, karras(path, 7), torch.randn(1, 1, 2, 2), ImageNoise([0])
-            )
+        eps = ImageNoise([0]).normal(1, 8, 8)
+        *_, last = trajectory(step, counted, path, GRIDS[grid](path, n), eps, ImageNoise([1]))
+        assert step.evaluations(n) in (len(calls), None)
+        # Two steps, from one end of the levels to the other, are too few for some.
+        assert n < 7 or sampler == "langevin" or last.x.abs().max() < 3
+
+
+def test_churn_is_algorithm_2() -> None:
+    """Written out in EDM's own terms, where sigma = l: arXiv:2206.00364, algorithm 2."""
+    path, gamma = path_of("exploding"), 0.3
+    oracle = mixture(path)
+    levels = torch.tensor([40.0, 9.0, 2.0, 0.5, 0.1, 0.0]).double()
+    x = 40 * Draws(3, 1).normal(1, 2, 2).double()
+    for step, second_order in ((Euler(gamma), False), (Heun(gamma), True)):
+        noise, z = Draws(3, 2), x
+        for now, then in itertools.pairwise(levels):
+            hat = now + gamma * now
+            z = z + (hat**2 - now**2).sqrt() * noise.normal(1, 2, 2)
+            d = (z - oracle(z, hat / 80)) / hat
+            euler = z + (then - hat) * d
+            if second_order and then > 0:
+                z = z + (then - hat) * (d + (euler - oracle(euler, then / 80)) / then) / 2
+            else:
+                z = euler
+        torch.testing.assert_close(arrive(step, oracle, path, levels / 80, x, 2), z)
+
+
+def test_churn_stops_at_the_end_of_the_path() -> None:
+    """From the noisiest level there is nowhere to go, and pure noise stays as it is."""
+    for kind in PATHS:
+        path = path_of(kind)
+        x = Draws(2).normal(1, 2, 2) * path.sigma(torch.tensor(1.0))
+        times = torch.tensor([1.0, 0.5]).double()
+        still = arrive(Heun(), mixture(path), path, times, x)
+        torch.testing.assert_close(arrive(Heun(0.4), mixture(path), path, times, x), still)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_states_know_what_was_guessed(sampler: str) -> None:
+    """The newest guess is at hand after each step, and the last state is at time 0."""
+    path = path_of("flow")
+    times = logsnr(path, 4)
+    states = list(
+        trajectory(
+            make_step(sampler, {}),
+            mixture(path),
+            path,
+            times,
+            Draws(2).normal(1, 2, 2),
+            Draws(2),
         )
-        assert len(calls) == step.evaluations(7)
+    )
+    assert [float(state.t) for state in states] == times.tolist()
+    assert all(state.past and state.x_0.shape == (2, 1, 2, 2) for state in states[1:])
+    torch.testing.assert_close(states[-1].x, states[-1].x_0)
 
 
-def test_grids_fall_to_zero() -> None:
-    path = make_path("linear")
-    for make in GRIDS.values():
-        for n in (1, 2, 18, 50):
-            times = make(path, n)
-            # A path of discrete steps has no room for many levels below its smallest.
-            assert len(times) == n + 1 or make is karras
-            assert (times.diff() < 0).all()
-            assert times[-1] == 0
-    assert (leading(path, 50)[:2] * 1000).round().tolist() == [981, 961]
-    assert (trailing(path, 50)[:2] * 1000).round().tolist() == [1000, 980]
+def test_multistep_needs_its_past() -> None:
+    """Without it the first order is left: DDIM's step."""
+    path = path_of("flow")
+    times = times_at(path, torch.tensor([1.0, 0.5, 0.2]))
+    x = Draws(2).normal(1, 2, 2).double()
+    for step in (DPMSolver(), UniPC()):
+        _, middle, _ = walk(step, mixture(path), path, State(x, times[0]), times[1:], Draws(2))
+        with_past = step(mixture(path), path, middle, times[2], Draws(2)).x
+        without = step(mixture(path), path, middle._replace(past=()), times[2], Draws(2)).x
+        assert (with_past - without).abs().max() > 1e-3
+    alone = DPMSolver()(mixture(path), path, middle._replace(past=()), times[2], Draws(2)).x
+    torch.testing.assert_close(alone, DDIM()(mixture(path), path, middle, times[2], Draws(2)).x)
 
 
-def test_wrong_options_are_refused() -> None:
-    with pytest.raises(UserError, match="eta is 1.5"):
-        DDIM(1.5)
-    with pytest.raises(UserError, match="choose one of: small, large"):
-        DDPM("medium")
-    with pytest.raises(UserError, match="use at most 1000"):
-        leading(make_path("linear"), 1001)
-    with pytest.raises(UserError, match="karras"):
-        leading(make_path("edm"), 10)
+WRONG = [
+    (DDIM, {"eta": 1.5}, "eta is 1.5; it has to lie between 0 and 1"),
+    (DPMSolver, {"eta": -0.1}, "eta is -0.1"),
+    (DDPM, {"variance": "medium"}, "choose one of: small, large, learned"),
+    (Heun, {"churn": 0.5}, "churn is 0.5; it has to lie between 0 and 0.414"),
+    (Euler, {"churn": math.nan}, "churn is nan"),
+    (UniPC, {"solver_order": 4}, "solver order is 4; it has to lie between 1 and 3"),
+    (Adaptive, {"tolerance": 0.0}, "tolerance is 0.0"),
+    (AnnealedLangevin, {"inner": 0}, "inner is 0"),
+    (AnnealedLangevin, {"rate": 1.5}, "rate is 1.5"),
+    (PredictorCorrector, {"snr": 2.0}, "snr is 2.0"),
+    (PredictorCorrector, {"inner": -1}, "inner is -1"),
+]
+
+
+@pytest.mark.parametrize(("make", "options", "message"), WRONG)
+def test_wrong_options_are_refused(make: type, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make(**options)
+
+
+def test_options_of_other_samplers_are_refused() -> None:
+    with pytest.raises(UserError, match="heun has no eta; leave --eta out"):
+        make_step("heun", {"eta": 0.5})
+    with pytest.raises(UserError, match="choose one of: heun, euler, dpm"):
+        make_step("dpm", {})
+
+
+@pytest.mark.parametrize("times", [[0.9, 0.9, 0.0], [0.1, 0.5, 0.0], [0.5, math.nan]])
+def test_times_that_do_not_fall_are_refused(times: list[float]) -> None:
+    path = path_of("flow")
+    with pytest.raises(UserError, match="have to fall"):
+        trajectory(DDIM(), mixture(path), path, torch.tensor(times), torch.ones(1), Draws(1))
+
+
+def test_learned_variance_has_to_be_learned() -> None:
+    """B8: of a bare denoiser, and of a model without it."""
+    path = path_of("preserving")
+    model = Denoiser(UNet((1, 8, 8), widths=(8, 16), blocks=1), path, PREDICTIONS["noise"], 0.5)
+    for denoise in (mixture(path), Clipped(Guided(model))):
+        with pytest.raises(UserError, match="has learned no variance; use --variance small"):
+            arrive(DDPM("learned"), denoise, path, uniform(path, 2), torch.zeros(1, 1, 8, 8))

@@ -58,10 +58,10 @@ class DPMSolver:
         c = Coefficients.of(path, state.t, s)
         seen = evaluate(denoise, state)
         guess = seen.x_0
-        if state.past and math.isfinite(c.h):
+        if state.past and c.sigma_s > 0:
             last = state.past[0]
-            ratio = c.h / Coefficients.of(path, last.t, state.t).h
-            guess = guess + ratio / 2 * (guess - last.x_0)
+            before, now, then = _lambdas(path, (last.t, state.t, s))
+            guess = guess + (then - now) / (now - before) / 2 * (guess - last.x_0)
         return State(renoised(state.x, guess, c, self.eta, noise), s, (seen,))
 
 
@@ -101,12 +101,16 @@ class UniPC:
         return State(x_s, s, (seen, *past))
 
 
+def _lambdas(path: Path, times: Sequence[Tensor]) -> list[float]:
+    """ln(alpha / sigma) at each of these times ()."""
+    return (path.log_snr(torch.stack(list(times))) / 2).tolist()
+
+
 def _nodes(path: Path, past: Sequence[Evaluation], h: float) -> list[tuple[float, Tensor]]:
     """Each guess with its place u / h: 0 at t, 1 at s. Pure noise has no place, nor a finite h."""
     if math.isinf(h):
         return [(0.0, past[0].x_0)]
-    times = torch.stack([seen.t for seen in past])
-    places = (path.alpha(times) / path.sigma(times)).log().tolist()
+    places = _lambdas(path, [seen.t for seen in past])
     return [
         ((place - places[0]) / h, seen.x_0)
         for place, seen in zip(places, past, strict=True)
@@ -141,4 +145,5 @@ def quadrature(nodes: Sequence[float], h: float) -> list[float]:
     powers = torch.tensor(
         [[node**k for node in nodes] for k in range(len(nodes))], dtype=torch.float64
     )
-    return torch.linalg.solve(powers, torch.tensor(moments, dtype=torch.float64)).tolist()  # type: ignore[no-any-return]
+    weights = torch.linalg.solve(powers, torch.tensor(moments, dtype=torch.float64))
+    return list(weights.tolist())

@@ -36,7 +36,7 @@ def walk(
     step: Step, denoise: Denoise, path: Path, state: State, times: Tensor, noise: Noise
 ) -> Iterator[State]:
     """`state` and the states at `times`, which fall from it on."""
-    if (torch.cat([state.t[None], times]).diff() >= 0).any():
+    if not (torch.cat([state.t[None], times]).diff() < 0).all():
         raise UserError("the times of a trajectory have to fall; sort them from noise to image")
     return _walk(step, denoise, path, state, times, noise)
 

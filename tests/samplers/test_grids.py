@@ -1,0 +1,86 @@
+"""Grids: what they promise on every path, and the spacings of the papers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from safelight.diffusion.path import Path, make_path
+from safelight.errors import UserError
+from safelight.samplers.grids import GRIDS, karras, leading, logsnr, quadratic, trailing, uniform
+from tests.samplers.worlds import PATHS, path_of
+
+
+def steps(times: Tensor) -> list[int]:
+    return (times[:-1] * 1000).round().int().tolist()
+
+
+def levels(path: Path, times: Tensor) -> Tensor:
+    return path.sigma(times[:-1]) / path.alpha(times[:-1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    grid=st.sampled_from(sorted(GRIDS)),
+    name=st.sampled_from(["linear", "cosine", "flow", "edm"]),
+    n=st.integers(1, 1000),
+)
+def test_a_grid_gives_as_many_times_as_asked(grid: str, name: str, n: int) -> None:
+    """X8: falling, all different, within the path, the last one 0."""
+    path = make_path(name)
+    if grid == "leading" and path.levels is None:
+        with pytest.raises(UserError, match="use --grid uniform, karras or logsnr"):
+            leading(path, n)
+        return
+    times = GRIDS[grid](path, n)
+    assert times.dtype == torch.float64
+    assert len(times) == n + 1
+    assert (times.diff() < 0).all()
+    assert times[0] <= 1
+    assert times[-1] == 0
+    if path.levels is not None and grid not in ("karras", "logsnr"):
+        torch.testing.assert_close(times * 1000, (times * 1000).round(), atol=1e-9, rtol=0)
+
+
+def test_spacings_of_a_thousand_steps() -> None:
+    """Table 2 of arXiv:2305.08891; beside diffusers' in test_diffusers."""
+    path = path_of("preserving")
+    assert steps(leading(path, 10)) == [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]
+    assert steps(trailing(path, 10)) == [1000, 900, 800, 700, 600, 500, 400, 300, 200, 100]
+    assert steps(uniform(path, 10)) == [1000, 889, 778, 667, 556, 445, 334, 223, 112, 1]
+    assert steps(quadratic(path, 10)) == [1000, 810, 640, 490, 360, 250, 160, 90, 40, 10]
+    assert steps(quadratic(path, 1000)) == list(range(1000, 0, -1))
+    assert steps(quadratic(path, 100))[-4:] == [4, 3, 2, 1]
+
+
+def test_spacings_of_a_continuous_path() -> None:
+    path = path_of("flow")
+    for grid in (uniform, trailing):
+        assert grid(path, 4).tolist() == [1, 0.75, 0.5, 0.25, 0]
+    assert quadratic(path, 4).tolist() == [1, 0.5625, 0.25, 0.0625, 0]
+
+
+@pytest.mark.parametrize("kind", PATHS)
+def test_levels_are_the_papers(kind: str) -> None:
+    """X12: eq. (5) of arXiv:2206.00364, from 80 to 0.002, or to the path's own lowest level."""
+    path = path_of(kind)
+    lowest = 0.01 if kind == "preserving" else 0.002  # sqrt(beta / (1 - beta)) of the first step
+    found = levels(path, karras(path, 18)) ** (1 / 7)
+    torch.testing.assert_close(found.diff(), found.diff().mean().expand(17), rtol=1e-6, atol=0)
+    even = levels(path, logsnr(path, 18)).log()
+    torch.testing.assert_close(even.diff(), even.diff().mean().expand(17), rtol=1e-6, atol=0)
+    for each in (found**7, even.exp()):
+        assert each[[0, -1]].tolist() == pytest.approx([80, lowest], rel=1e-4)
+
+
+def test_wrong_lengths_are_refused() -> None:
+    with pytest.raises(UserError, match="1001 steps asked of a path of 1000; use at most 1000"):
+        uniform(path_of("preserving"), 1001)
+    for grid in GRIDS.values():
+        with pytest.raises(UserError, match="0 steps asked of a sampler; use at least 1"):
+            grid(path_of("preserving"), 0)
+    with pytest.raises(UserError, match="no 3 different noise levels"):
+        karras(path_of("preserving"), 3, low=0.0, high=0.001)

@@ -1,0 +1,51 @@
+"""What the tests of samplers share: paths, noise that is quick to draw, and known worlds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from safelight.diffusion.oracle import MixtureOracle
+from safelight.diffusion.path import Path, make_path
+from safelight.samplers.state import Denoise, State, Step
+from safelight.samplers.trajectory import walk
+from safelight.seeding import generator
+
+PATHS = {"preserving": "linear", "exploding": "edm", "flow": "flow"}
+
+
+class Draws:
+    """Noise for b images from one stream: an image's own stream is slow for thousands of them."""
+
+    def __init__(self, b: int, seed: int = 0) -> None:
+        self._b, self._stream = b, generator(seed)
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(self._b, *shape, generator=self._stream)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.rand(self._b, *shape, generator=self._stream)
+
+
+def path_of(kind: str) -> Path:
+    return make_path(PATHS[kind])
+
+
+def times_at(path: Path, log_levels: Tensor) -> Tensor:
+    """The times at which ln(sigma / alpha) has these values."""
+    return path.time((-2 * log_levels.double()).exp())
+
+
+def mixture(path: Path) -> MixtureOracle:
+    """Three components of four pixels."""
+    means = torch.randn(3, 1, 2, 2, generator=generator(5), dtype=torch.float64)
+    std, weights = torch.tensor([0.3, 0.4, 0.35]), torch.tensor([1.0, 2.0, 3.0])
+    return MixtureOracle(path, means, std, weights)
+
+
+def arrive(
+    step: Step, denoise: Denoise, path: Path, times: Tensor, x: Tensor, seed: int = 0
+) -> Tensor:
+    """x at the last of the times, come from x at the first."""
+    *_, last = walk(step, denoise, path, State(x, times[0]), times[1:], Draws(len(x), seed))
+    return last.x
