@@ -52,7 +52,7 @@ class Plausible(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.unet = UNet((1, 8, 8), widths=(8, 16), blocks=1)
+        self.unet = UNet((1, 8, 8), widths=(8,), blocks=1)
         for parameter in self.unet.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
 

@@ -143,7 +143,8 @@ def test_calls_are_counted_as_they_are_made(
         guided = Guided(denoiser, Y, guidance)
         for _ in trajectory(step, guided, PATH, times, x, ImageNoise([0, 1])):
             pass
-        assert network_calls(step, PATH, times, guidance) == denoiser.net.calls
+        known = None if step.evaluations(steps) is None else denoiser.net.calls
+        assert network_calls(step, PATH, times, guidance) == known
 
 
 def test_paths_that_end_without_an_image_have_infinite_noise() -> None:

@@ -56,5 +56,6 @@ def make_step(sampler: str, options: Mapping[str, Any]) -> Step:
     known = [field.name for field in fields(row.make)]  # type: ignore[arg-type]
     for option in options:
         if option not in known:
-            raise UserError(f"{sampler} has no {option}; leave --{option} out")
+            name = option.replace("_", "-")
+            raise UserError(f"{sampler} has no {name}; leave --{name} out")
     return row.make(**options)
