@@ -24,10 +24,10 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
+from safelight.diffusion.betas import beta_table
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.path import PRESERVING, Path, broadcast, make_path
 from safelight.diffusion.precond import PREDICTIONS
-from safelight.diffusion.schedules import beta_table
 from safelight.nets.unet import UNet
 from safelight.samplers.ancestral import DDIM, DDPM
 from safelight.samplers.edm import Euler, Heun
@@ -135,7 +135,8 @@ def draws() -> Callable[[], Tensor]:
 
 def raw(model: Denoiser, x: Tensor, t: Tensor) -> Tensor:
     """All channels of the network's output."""
-    return model._outputs(x, t.to(x).expand(len(x)), None)
+    F, v = model.answers(x, t.to(x).expand(len(x)))
+    return F if v is None else torch.cat([F, 2 * v - 1], dim=1)
 
 
 def ddpm_reference(scheduler: DDPMScheduler, model: Denoiser, times: Tensor) -> Tensor:

@@ -9,10 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from safelight.diffusion.betas import beta_table
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.oracle import GaussianOracle
-from safelight.diffusion.path import make_path
 from safelight.diffusion.precond import PREDICTIONS
 from safelight.errors import UserError
 from safelight.nets.unet import UNet
@@ -27,8 +25,9 @@ from safelight.samplers.state import State, Step
 from safelight.samplers.steps import SAMPLERS, make_step
 from safelight.samplers.trajectory import trajectory, walk
 from safelight.seeding import ImageNoise
-from tests.samplers.worlds import PATHS, Draws, arrive, mixture, path_of, times_at
+from tests.samplers.worlds import PATHS, Draws, arrive, every_path, mixture, path_of, times_at
 
+EVERY = every_path()
 DETERMINISTIC = [DDIM(), Euler(), Heun(), DPMSolver(), UniPC(), UniPC(3), Adaptive(1e-5)]
 STOCHASTIC = [
     DDPM("large"),
@@ -76,11 +75,11 @@ def test_an_image_depends_on_its_own_seed(step: Step) -> None:
 
 
 @pytest.mark.parametrize("grid", ["uniform", "trailing", "karras", "logsnr"])
-@pytest.mark.parametrize("kind", [*PATHS, "cosine"])
+@pytest.mark.parametrize("kind", ["linear", "cosine", "zero terminal", "exploding", "flow"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_evaluations_are_counted(sampler: str, kind: str, grid: str) -> None:
     """X8: on every path and grid, from pure noise too, which brings images of ordinary size."""
-    path = make_path(kind) if kind == "cosine" else path_of(kind)
+    path = EVERY[kind]
     oracle = GaussianOracle(path, torch.tensor(0.1), torch.tensor(0.5))
     step = make_step(sampler, {})
     for n in (1, 2, 7):

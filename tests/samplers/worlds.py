@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from safelight.diffusion.oracle import MixtureOracle
+from safelight.diffusion.path import PATHS as NAMES
 from safelight.diffusion.path import Path, make_path
 from safelight.samplers.state import Denoise, State, Step
 from safelight.samplers.trajectory import walk
@@ -29,6 +30,17 @@ class Draws:
 
 def path_of(kind: str) -> Path:
     return make_path(PATHS[kind])
+
+
+def every_path() -> dict[str, Path]:
+    """One of each name, and those that end in pure noise."""
+    plain = {name: make_path(name) for name in NAMES if name != "table"}
+    return {
+        **plain,
+        "zero terminal": make_path("scaled-linear", zero_terminal_snr=True),
+        "shifted": make_path("flow", shift=3.0),
+        "short": make_path("cosine", T=20),
+    }
 
 
 def times_at(path: Path, log_levels: Tensor) -> Tensor:
