@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,72 +14,21 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import ValidationError
 from tyro.conf import Positional, arg
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from safelight import __version__, verbs
-from safelight.config import Config, Sampling, first_error, preset
+from safelight.config import Config, Sampling, preset
 from safelight.console import results, status
+from safelight.editing.tasks import EDITS, Edit
 from safelight.errors import UserError
+from safelight.options import REGISTRY, Names, first_wrong, one_line
 
 USAGE_ERROR, STOPPED = 2, 130
 AUTO = "auto"
 DESCRIPTION = "Train, sample and judge image generators on your own pictures."
 
-Names = Annotated[
-    tuple[str, ...],
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="A,B,...",
-        instance_from_str=lambda words: tuple(filter(None, words[0].split(","))),
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda names: [",".join(names)],
-    ),
-]
 Count = Annotated[int, arg(aliases=("-n",))]
 Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
-
-
-def _weights(word: str) -> float | tuple[float, ...]:
-    found = tuple(_number(part) for part in word.split(","))
-    return found if len(found) > 1 else found[0]
-
-
-def _interval(word: str) -> tuple[float, float]:
-    found = tuple(_number(part) for part in word.split(","))
-    if len(found) != 2:
-        raise ValueError(f"{word!r} is not a low and a high noise level, such as 0.3,5")
-    return found[0], found[1]
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        raise ValueError(f"{word!r} is no number") from None
-
-
-REGISTRY = ConstructorRegistry()
-# Several numbers are one word, as several names are. Field of Sampling -> its metavar and parser.
-COMMAS = {"guidance": ("W,W,...", _weights), "guidance_interval": ("LOW,HIGH", _interval)}
-
-
-def _from_word(parser: Callable[[str], Any], words: Sequence[str]) -> Any:
-    return parser(words[0])
-
-
-@REGISTRY.primitive_rule
-def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    for field, (metavar, parser) in COMMAS.items():
-        if kind.type == Sampling.model_fields[field].annotation:
-            return PrimitiveConstructorSpec(
-                nargs=1,
-                metavar=metavar,
-                instance_from_str=partial(_from_word, parser),
-                is_instance=lambda value: value is None or isinstance(value, (float, tuple)),
-                str_from_instance=lambda value: [str(value)],
-            )
-    return None
 
 
 def prepare(
@@ -194,6 +142,57 @@ def sample(
     )
 
 
+def edit_command(kind: type[Edit]) -> Callable[..., Command]:
+    """The command of one edit, whose own options are the fields of `kind`."""
+
+    def edit(
+        run: Positional[str],
+        pictures: Positional[tuple[str, ...]] = (),
+        /,
+        *,
+        task: Any,
+        number: Annotated[int | None, arg(aliases=("-n",))] = None,
+        class_name: Annotated[str | None, arg(name="class")] = None,
+        sampling: Drawing = Sampling(),  # noqa: B008 - frozen
+        seed: int | None = None,
+        checkpoint: str | None = None,
+        weights: Literal["ema", "raw"] = "ema",
+        out: Path | None = None,
+    ) -> Command:
+        return partial(
+            verbs.edit,
+            run,
+            pictures,
+            task,
+            n=number,
+            class_name=class_name,
+            sampling=sampling,
+            seed=seed,
+            checkpoint=checkpoint,
+            weights=weights,
+            out=out,
+        )
+
+    edit.__annotations__["task"] = Annotated[kind, arg(name="")]
+    edit.__doc__ = f"{kind.__doc__}\n{EDIT_HELP}"
+    return edit
+
+
+EDIT_HELP = """
+    Args:
+        run: folder of the run.
+        pictures: files, folders of them, a cache or CACHE:SPLIT.
+        task: what is done.
+        number: the first so many pictures; 16 of a cache and all of a folder unless given.
+        class_name: what the pictures are to be of; else their folder's or the cache's name for it.
+        sampling: how they are drawn.
+        seed: of the first picture's noise; 0 unless given.
+        checkpoint: a step, such as 1000; the newest unless given.
+        weights: ema is the average over training, raw the last weights.
+        out: a folder of its own in RUN/edits unless given.
+"""
+
+
 def evaluate(
     source: Positional[str],
     /,
@@ -300,8 +299,13 @@ def run(words: Sequence[str]) -> None:
 
 def parse(words: Sequence[str], base: Config) -> Command:
     """What the words ask for, ready to be called; raises UserError in one line."""
-    app = tyro.extras.SubcommandApp()
-    for command in (prepare, train_command(base), sample, evaluate, compare, report, presets, demo):
+    app, edits = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
+    for name, kind in EDITS.items():
+        edits.command(name=name)(edit_command(kind))
+    for command in (prepare, train_command(base), sample):
+        app.command(command)
+    app.command(edits, name="edit", help="Make other pictures of pictures, with a run.")
+    for command in (evaluate, compare, report, presets, demo):
         app.command(command)
     wrong = io.StringIO()
     try:
@@ -314,8 +318,7 @@ def parse(words: Sequence[str], base: Config) -> Command:
             raise UserError(one_line(wrong.getvalue())) from None
         raise
     except ValidationError as error:
-        field, colon, said = first_error(error).partition(":")
-        raise UserError(f"--{field.replace('_', '-')}{colon}{said}") from None
+        raise UserError(first_wrong(error)) from None
 
 
 def base_config(words: Sequence[str]) -> Config:
@@ -335,36 +338,3 @@ def asks_for_auto(command: Command) -> bool:
 def resumes(command: Command) -> bool:
     options = command.keywords
     return command.func is verbs.train and options["resume"] and options["out"] is not None
-
-
-def one_line(boxed: str) -> str:
-    """The parser's framed message as one line: what is wrong, what may have been meant.
-
-    Frames are drawn with box characters, or with spaces and dashes where these can't be printed.
-    """
-    lines = [line.strip("│ ") for line in boxed.splitlines()]
-    rules = [i for i, line in enumerate(lines) if not line.strip("─-╭╮╰╯")]
-    title = [0] if rules[:1] == [1] else []
-    framed = [i for i, line in enumerate(lines) if line[:1] in "╭╰"]
-    kept = [line for i, line in enumerate(lines) if i not in {*rules, *title, *framed}]
-    text = re.sub(r"\s+", " ", " ".join(kept)).strip()
-    what, *rest = re.split(
-        r" (?=Perhaps you meant|Argument helptext|For full help|Available sub)", text
-    )
-    meant = dict.fromkeys(re.findall(r"--[\w.-]+", " ".join(r for r in rest if "meant" in r)))
-    meant.pop("--help", None)
-    commands = [r.rstrip(".") for r in rest if r.startswith("Available")]
-    hints = [f"did you mean {' or '.join(list(meant)[:2])}?"] if meant else commands
-    return "; ".join([_plain(what), *hints, "--help after the command lists its options"])
-
-
-def _plain(what: str) -> str:
-    """Without the parser's and the validator's own names for things."""
-    section = re.match(
-        r"Error parsing \S*\.config\.?(\S*?): \d+ validation errors? for \w+ (.*)", what
-    )
-    if section is None:
-        return what
-    option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
-    reason = re.sub(r"^\S+ | \[type=.*", "", section[2])
-    return f"--{option}: {reason}"

@@ -99,7 +99,8 @@ def _write(
     _grid(images, labels).save(folder / "grid.png")
     _strip(source, seeds, labels).save(folder / "develop.png")
     drawn = {"run": source.name, "identity": identity(source, seeds), "n": len(seeds)}
-    write_json(folder / RECORD, {**drawn, **source.drawing.record()})
+    how = {**source.drawing.record(), "evaluations": source.evaluations}
+    write_json(folder / RECORD, {**drawn, **how})
     return images, labels
 
 

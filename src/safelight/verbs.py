@@ -15,6 +15,7 @@ from rich.table import Table
 from safelight import config as configuration
 from safelight.config import Config, Sampling
 from safelight.console import results, say
+from safelight.editing.tasks import Edit
 from safelight.errors import UserError
 from safelight.files import write_json
 
@@ -156,6 +157,50 @@ def sample(
     folder = write_samples(source, seeds, Path(out or places / name))
     say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {folder / 'grid.png'}")
     return folder
+
+
+def edit(
+    run: str | Path,
+    pictures: str | Path | Sequence[str | Path],
+    task: Edit,
+    *,
+    n: int | None = None,
+    class_name: str | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    seed: int | None = None,
+    checkpoint: str | None = None,
+    weights: str = "ema",
+    out: Path | str | None = None,
+) -> Path:
+    """Make other pictures of pictures, in a folder; returns the folder.
+
+    Args:
+        pictures: files, folders of them, caches or cache:split; none with `Interpolate(seeds=...)`.
+        task: what is done: Inpaint, ImageToImage, SuperResolution, Invert or Interpolate.
+        n: the first so many pictures; 16 of a cache and all of a folder unless given.
+        class_name: what the pictures are to be of; the names of their folders, or the cache, tell
+            it otherwise, and where they don't it is left open.
+        sampling: sampler, steps, guidance and the like.
+        seed: of the first picture's noise, 0 unless given; each further picture has the next.
+        checkpoint: a step, such as 1000; the newest unless given.
+        weights: ema (the average) or raw.
+        out: a folder of its own in RUN/edits unless given.
+    """
+    from safelight.editing.edit import edit as carry_out
+    from safelight.training.run import Run
+
+    return carry_out(
+        Run.open(Path(run)),
+        [pictures] if isinstance(pictures, str | Path) else pictures,
+        task,
+        n=n,
+        class_name=class_name,
+        sampling=sampling,
+        seed=seed,
+        checkpoint=checkpoint,
+        weights=weights,
+        out=None if out is None else Path(out),
+    )
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 from safelight.diffusion.path import Path
 from safelight.samplers.edm import Heun
 from safelight.samplers.state import Denoise, State, Step
-from safelight.samplers.trajectory import start, walk
+from safelight.samplers.trajectory import last, start, walk
 from safelight.seeding import ImageNoise, Noise
 
 STRETCHES = 10  # of a trajectory, each of which is walked several times
@@ -173,7 +173,7 @@ def redraw(
     times = times_from(path, times, level)
     eps = noise.normal(*picture.shape[1:])
     x_t = path.alpha(times[0]) * picture + path.sigma(times[0]) * eps
-    return _last(walk(step, denoise, path, State(x_t, times[0]), times[1:], noise))
+    return last(walk(step, denoise, path, State(x_t, times[0]), times[1:], noise))
 
 
 def invert(denoise: Denoise, path: Path, times: Tensor, picture: Tensor) -> State:
@@ -191,17 +191,10 @@ def invert(denoise: Denoise, path: Path, times: Tensor, picture: Tensor) -> Stat
 
 def develop(denoise: Denoise, path: Path, times: Tensor, state: State) -> Tensor:
     """The image that the ODE leads to from `state`, which `invert` found; the same `times`."""
-    return _last(walk(Heun(), denoise, path, state, times[times < state.t], _NONE))
+    return last(walk(Heun(), denoise, path, state, times[times < state.t], _NONE))
 
 
 _NONE = ImageNoise([])  # what solves an ODE draws no noise
-
-
-def _last(states: Iterator[State]) -> Tensor:
-    state = next(states)
-    for state in states:  # noqa: B007 - keeping one state, not the whole way
-        pass
-    return state.x
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:

@@ -48,3 +48,11 @@ def _walk(
     for s in times:
         state = step(denoise, path, state, s, noise)
         yield state
+
+
+def last(states: Iterator[State]) -> Tensor:
+    """The image at the end of a trajectory."""
+    state = next(states)
+    for state in states:  # noqa: B007 - keeping one state, not the whole way
+        pass
+    return state.x

@@ -60,8 +60,7 @@ class Drawing:
 
     def record(self) -> dict[str, Any]:
         """The options, and what they came to."""
-        came_to = {"steps": self.steps, "grid": self.grid, "evaluations": self.evaluations}
-        return {**self.sampling.model_dump(), **came_to}
+        return {**self.sampling.model_dump(), "steps": self.steps, "grid": self.grid}
 
     def describe(self) -> str:
         return f"{self.sampling.sampler}, {self.steps} steps ({self.grid} grid){self._guided()}"

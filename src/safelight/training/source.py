@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from safelight.errors import UserError
 from safelight.images import quantise
 from safelight.samplers.guidance import Clipped, Guided
 from safelight.samplers.steps import Denoise, State
-from safelight.samplers.trajectory import trajectory
+from safelight.samplers.trajectory import last, trajectory
 from safelight.seeding import ImageNoise, derive
 from safelight.training.batches import pieces
 from safelight.training.drawing import Drawing
@@ -57,7 +58,7 @@ class DiffusionSource:
     ) -> None:
         self.name, self.shape, self.classes = name, shape, classes
         self.drawing = Drawing.of(sampling, denoiser.path, bool(classes or weaker))
-        self._denoiser, self._micro_batch = denoiser.eval(), micro_batch
+        self._denoiser, self.micro_batch = denoiser.eval(), micro_batch
         self._weaker = weaker.denoiser.eval() if weaker else None
         about = {
             **self.sampling.model_dump(exclude={"weaker"}),
@@ -88,6 +89,22 @@ class DiffusionSource:
         y = None if labels is None or not self.classes else labels.to(self.device)
         return Clipped(Guided(self._denoiser, y, self.drawing.guidance, self._weaker))
 
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[list[int]]:
+        """A list that gets the number of images of each call of the network in the block."""
+        seen: list[int] = []
+        models = [model for model in (self._denoiser, self._weaker) if model is not None]
+        hooks = [m.net.register_forward_hook(lambda *a: seen.append(len(a[2]))) for m in models]
+        try:
+            yield seen
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def noise(self, seeds: Sequence[int]) -> ImageNoise:
+        """What the images of these seeds are made from."""
+        return ImageNoise([derive(seed, "image") for seed in seeds], self.device)
+
     def labels(self, seeds: Sequence[int]) -> Tensor | None:
         """Classes in turn: the class of seed s is s modulo their number."""
         return torch.tensor([s % len(self.classes) for s in seeds]) if self.classes else None
@@ -97,17 +114,12 @@ class DiffusionSource:
         labels = self.labels(seeds) if labels is None else labels
         return torch.cat(
             [
-                self._last(seeds[piece], None if labels is None else labels[piece])
-                for piece in pieces(len(seeds), self._micro_batch)
+                self.pixels(
+                    last(self._states(seeds[piece], None if labels is None else labels[piece]))
+                )
+                for piece in pieces(len(seeds), self.micro_batch)
             ]
         )
-
-    def _last(self, seeds: Sequence[int], labels: Tensor | None) -> Tensor:
-        states = self._states(seeds, labels)
-        state = next(states)
-        for state in states:  # noqa: B007 - keeping one state, not the whole way
-            pass
-        return self._quantised(state.x)
 
     def develop(
         self, seeds: Sequence[int], labels: Tensor | None, frames: int
@@ -131,9 +143,10 @@ class DiffusionSource:
         shown = [x / float(deviation[i]) for i, (x, _) in zip(picks, chosen, strict=True)]
         levels = [float(sigma[i] / alpha[i]) for i in picks]
         guesses = torch.stack([x_0 for _, x_0 in chosen])
-        return levels, self._quantised(torch.stack(shown)), self._quantised(guesses)
+        return levels, self.pixels(torch.stack(shown)), self.pixels(guesses)
 
-    def _quantised(self, x: Tensor) -> Tensor:
+    def pixels(self, x: Tensor) -> Tensor:
+        """[-1, 1] -> uint8, on the CPU. Raises UserError where there is a number that is none."""
         if not x.isfinite().all():
             raise UserError(
                 f"{self.name} gives images that are no finite numbers; take an earlier "
@@ -143,7 +156,7 @@ class DiffusionSource:
 
     @torch.inference_mode()
     def _states(self, seeds: Sequence[int], labels: Tensor | None) -> Iterator[State]:
-        noise = ImageNoise([derive(seed, "image") for seed in seeds], self.device)
+        noise = self.noise(seeds)
         denoise = self.denoise(self.labels(seeds) if labels is None else labels)
         how, eps = self.drawing, noise.normal(*self.shape)
         yield from trajectory(how.step, denoise, how.path, how.times, eps, noise)

@@ -1,0 +1,272 @@
+"""What is edited: pictures of the size and channels that the model has, and what is known of them.
+
+Nothing is scaled, cropped or turned grey on the way: a picture that does not fit is refused, with
+the command that prepares it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safelight.data.cache import Cache, open_data
+from safelight.data.decode import SUFFIXES, Channels, RejectedPicture, decode, own_size, pixels_of
+from safelight.data.sources import natural
+from safelight.data.stored import is_cache
+from safelight.data.walk import walk_folder
+from safelight.editing.tasks import Edit, Inpaint, Interpolate
+from safelight.errors import UserError, lookup
+from safelight.images import Pixels
+from safelight.sources import is_run
+from safelight.training.run import Run
+
+FROM_A_CACHE = 16  # pictures, unless told otherwise
+WHITE = 128  # levels of a mask from here on count as white
+COLOURS = {1: "grey", 3: "colour"}
+CHANNELS = {1: "grey", 3: "rgb"}  # --channels of prepare
+Shape = tuple[int, int, int]
+
+
+class Picture(NamedTuple):
+    """One picture, (c, h, w) uint8; `kind` is the class that its folder or its cache gives."""
+
+    name: str
+    image: Pixels
+    kind: str | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that an edit begins with.
+
+    names: of n pictures (or seeds). images: (n, c, h, w) uint8; none where seeds take their place.
+    labels: the model's class of each, int64 (n,), or None where it is not known. seeds: of the
+    noise, one for each. mask: bool (1, 1, h, w), true where the picture stays.
+    """
+
+    names: tuple[str, ...]
+    images: Tensor
+    labels: Tensor | None
+    seeds: tuple[int, ...]
+    mask: Tensor | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all of it but the names."""
+        digest = hashlib.sha256(repr((self.images.shape, self.seeds)).encode())
+        for tensor in (self.images, self.labels, self.mask):
+            digest.update(b"none" if tensor is None else tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def classes(self, part: slice) -> Tensor | None:
+        return None if self.labels is None else self.labels[part]
+
+
+class Wanted(NamedTuple):
+    """What the caller asks for."""
+
+    run: Run
+    places: Sequence[str | Path]
+    n: int | None
+    class_name: str | None
+    seed: int
+
+
+Fits = Callable[[str, Shape], None]  # raises UserError where a picture of this shape does not fit
+
+
+def read_pictures(task: Edit, wanted: Wanted) -> Material:
+    """Pictures of the model's own size."""
+    return _material(wanted, _same_shape(wanted.run))
+
+
+def read_masked(task: Inpaint, wanted: Wanted) -> Material:
+    return replace(read_pictures(task, wanted), mask=_known(task.mask, wanted.run))
+
+
+def read_small(task: Edit, wanted: Wanted) -> Material:
+    """Pictures whose side divides the model's."""
+    return _material(wanted, _divisor(wanted.run))
+
+
+def read_ends(task: Interpolate, wanted: Wanted) -> Material:
+    """The two pictures, or the two seeds."""
+    if task.seeds is None:
+        found = _material(wanted, _same_shape(wanted.run)) if wanted.places else None
+        if found is None or len(found.names) != 2:
+            raise UserError(
+                f"interpolate goes between two pictures, not {len(found.names) if found else 0}; "
+                "name two files, or give --seeds 3,17 and no picture"
+            )
+        return found
+    if wanted.places:
+        raise UserError("give two pictures or --seeds, not both")
+    classes = wanted.run.classes
+    chosen = _chosen_class(wanted)
+    turns = [s % len(classes) if chosen is None else chosen for s in task.seeds] if classes else []
+    return Material(
+        names=tuple(f"seed {seed}" for seed in task.seeds),
+        images=torch.empty(0, *wanted.run.file.shape, dtype=torch.uint8),
+        labels=torch.tensor(turns) if turns else None,
+        seeds=task.seeds,
+    )
+
+
+def _material(wanted: Wanted, fits: Fits) -> Material:
+    if not wanted.places:
+        raise UserError("name a picture, a folder of pictures, or CACHE:SPLIT to edit")
+    if wanted.n is not None and wanted.n < 1:
+        raise UserError(f"-n {wanted.n} asks for no picture; give 1 or more")
+    found = [one for place in wanted.places for one in _found(place, wanted.n, fits)][: wanted.n]
+    shapes = {one.image.shape for one in found}
+    if len(shapes) > 1:
+        raise UserError("the small pictures differ in size; edit those of each size by themselves")
+    return Material(
+        names=tuple(one.name for one in found),
+        images=torch.from_numpy(np.stack([one.image for one in found])),
+        labels=_labels(found, wanted),
+        seeds=tuple(range(wanted.seed, wanted.seed + len(found))),
+    )
+
+
+def _labels(found: Sequence[Picture], wanted: Wanted) -> Tensor | None:
+    """The class that is asked for; else those of the pictures, if the model knows them all."""
+    known = {name: k for k, name in enumerate(wanted.run.classes)}
+    chosen = _chosen_class(wanted)
+    if chosen is not None:
+        return torch.full((len(found),), chosen)
+    if all(one.kind in known for one in found):
+        return torch.tensor([known[str(one.kind)] for one in found])
+    if known and wanted.run.config.diffusion.label_dropout == 0:
+        raise UserError(
+            f"{wanted.run.path} draws nothing without a class, and that of {found[0].name} is not "
+            "known; name it with --class"
+        )
+    return None
+
+
+def _chosen_class(wanted: Wanted) -> int | None:
+    if wanted.class_name is None:
+        return None
+    classes = wanted.run.classes
+    if not classes:
+        raise UserError(f"{wanted.run.path} was trained without classes; leave --class out")
+    return lookup({name: k for k, name in enumerate(classes)}, wanted.class_name, "class")
+
+
+# Finding them
+
+
+def _found(place: str | Path, n: int | None, fits: Fits) -> list[Picture]:
+    path = Path(place).expanduser()
+    if is_run(path):
+        raise UserError(f"{place} is a run; name pictures, such as a folder in its samples/")
+    if path.is_dir() and not is_cache(path):
+        return _of_folder(path, n, fits)
+    if path.suffix.lower() in SUFFIXES:
+        return [_of_file(path, Path(path.name), fits)]
+    if path.is_file():
+        raise UserError(
+            f"{place} is no picture; name a picture, a folder of them, or a cache (safelight "
+            "prepare makes one of a zip)"
+        )
+    return _of_cache(open_data(place), n, fits)
+
+
+def _of_folder(path: Path, n: int | None, fits: Fits) -> list[Picture]:
+    entries = sorted(walk_folder(path).entries, key=lambda entry: natural(entry.parts))
+    if not entries:
+        raise UserError(f"there are no pictures in {path}; name a folder that holds some")
+    return [_of_file(path / entry.key, Path(entry.key), fits) for entry in entries[:n]]
+
+
+def _of_file(path: Path, name: Path, fits: Fits) -> Picture:
+    """The picture's class is the name of its folder, which may be none of the model's."""
+    return Picture(str(name), _decoded(path, "auto", fits), path.resolve().parent.name)
+
+
+def _of_cache(cache: Cache, n: int | None, fits: Fits) -> list[Picture]:
+    fits(cache.name, cache.shape)
+    positions = np.arange(min(cache.count, n or FROM_A_CACHE))
+    labels = cache.class_labels()
+    kinds = [None if labels is None else cache.classes[k] for k in _first(labels, len(positions))]
+    images = cache.read(positions)
+    return [
+        Picture(f"{cache.name} {i:06d}", image, kind)
+        for i, (image, kind) in enumerate(zip(images, kinds, strict=True))
+    ]
+
+
+def _first(labels: np.ndarray | None, n: int) -> Sequence[int]:
+    return [0] * n if labels is None else labels[:n].tolist()
+
+
+def _decoded(path: Path, channels: Channels, fits: Fits) -> Pixels:
+    """(c, h, w) uint8, at the picture's own size."""
+    if not path.is_file():
+        raise UserError(f"there is no picture {path}; name one that exists")
+    own = own_size(lambda _: path.read_bytes(), "")
+    try:
+        image, _ = decode(path.read_bytes(), own[1] if own else 1, channels)
+    except RejectedPicture as reason:
+        raise UserError(f"{path} gives no picture: {reason}") from None
+    assert own is not None  # or `decode` would have rejected it
+    fits(str(path), (len(image.getbands()), own[1], own[0]))
+    return np.array(pixels_of([image], own[0])[0])
+
+
+# What fits
+
+
+def _same_shape(run: Run) -> Fits:
+    def fits(name: str, found: Shape) -> None:
+        if found != run.file.shape:
+            _refuse(name, found, run, run.file.shape[1])
+
+    return fits
+
+
+def _divisor(run: Run) -> Fits:
+    c, side, _ = run.file.shape
+
+    def fits(name: str, found: Shape) -> None:
+        if found[0] != c or found[1] != found[2] or found[1] >= side or side % found[1]:
+            divisor = next(k for k in range(2, side + 1) if side % k == 0)
+            _refuse(
+                name, found, run, side // divisor, f" from pictures of a side that divides {side}"
+            )
+
+    return fits
+
+
+def _refuse(name: str, found: Shape, run: Run, side: int, more: str = "") -> None:
+    c, h, w = run.file.shape
+    raise UserError(
+        f"{name} is {found[2]}x{found[1]} {COLOURS[found[0]]} and {run.path} draws {w}x{h} "
+        f"{COLOURS[c]}{more}; put it into a folder and edit the cache that this makes: safelight "
+        f"prepare FOLDER --size {side} --channels {CHANNELS[c]} --out CACHE"
+    )
+
+
+def _known(mask: Path, run: Run) -> Tensor:
+    """Bool (1, 1, h, w), true where the mask is black."""
+    _, h, w = run.file.shape
+
+    def fits(name: str, found: Shape) -> None:
+        if found[1:] != (h, w):
+            raise UserError(
+                f"the mask {name} is {found[2]}x{found[1]} and the pictures are {w}x{h}; make it "
+                "as large, white where the picture is to be drawn anew and black where it stays"
+            )
+
+    known = torch.from_numpy(_decoded(mask.expanduser(), "grey", fits))[None] < WHITE
+    if known.all():
+        raise UserError(f"the mask {mask} is black: paint white what is to be drawn anew")
+    return known

@@ -1,0 +1,184 @@
+"""The edits themselves: material and a model -> pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from safelight.console import progress
+from safelight.editing.material import Material
+from safelight.editing.tasks import ImageToImage, Inpaint, Interpolate, Invert, SuperResolution
+from safelight.errors import UserError
+from safelight.images import dequantise
+from safelight.samplers import edit
+from safelight.samplers.edit import Arc, Between, Known, Pooled
+from safelight.samplers.steps import Denoise, State
+from safelight.samplers.trajectory import last, trajectory
+from safelight.training.batches import pieces
+from safelight.training.source import DiffusionSource
+
+HOLE = 128  # the level in which the sheet shows what is to be drawn anew
+USUAL_STRENGTH = 0.5
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What came of it.
+
+    images: (n, c, h, w) uint8. rows: of the sheet, before and after. figures: what was measured.
+    arrays: further results, to be kept as numbers.
+    """
+
+    images: Tensor
+    rows: Sequence[tuple[str, Tensor]]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def inpaint(task: Inpaint, source: DiffusionSource, given: Material) -> Edited:
+    assert given.mask is not None
+    x, keep = dequantise(given.images).to(source.device), given.mask.to(source.device)
+
+    def draw(part: slice) -> Tensor:
+        return _restored(source, given, part, Known(x[part], keep), task.repeats)
+
+    drawn = source.pixels(_in_pieces(source, len(x), draw))
+    images = torch.where(given.mask, given.images, drawn)
+    holes = torch.where(given.mask, given.images, torch.tensor(HOLE, dtype=torch.uint8))
+    return Edited(images, [("given", holes), ("drawn", images)])
+
+
+def super_resolution(task: SuperResolution, source: DiffusionSource, given: Material) -> Edited:
+    y = dequantise(given.images).to(source.device)
+
+    def draw(part: slice) -> Tensor:
+        return edit.fitted(_restored(source, given, part, Pooled(y[part]), 1), y[part])
+
+    images = source.pixels(_in_pieces(source, len(y), draw))
+    large = edit.repeated(given.images, images.shape[-1] // y.shape[-1])
+    return Edited(images, [("given", large), ("drawn", images)])
+
+
+def _restored(
+    source: DiffusionSource,
+    given: Material,
+    part: slice,
+    onto: Callable[[Tensor], Tensor],
+    repeats: int,
+) -> Tensor:
+    how, noise = source.drawing, source.noise(given.seeds[part])
+    denoise, eps = source.denoise(given.classes(part)), noise.normal(*source.shape)
+    times = how.times.to(source.device)
+    return edit.restore(how.step, denoise, how.path, times, onto, eps, noise, repeats)
+
+
+def image_to_image(task: ImageToImage, source: DiffusionSource, given: Material) -> Edited:
+    level = noise_level(task)
+    x, how = dequantise(given.images).to(source.device), source.drawing
+    times = how.times.to(source.device)
+
+    def draw(part: slice) -> Tensor:
+        denoise, noise = source.denoise(given.classes(part)), source.noise(given.seeds[part])
+        return edit.redraw(how.step, denoise, how.path, times, x[part], level, noise)
+
+    images = source.pixels(_in_pieces(source, len(x), draw))
+    strength = level / (1 + level) if level < math.inf else 1.0
+    rows = [("given", given.images), ("drawn", images)]
+    return Edited(images, rows, {"strength": round(strength, 4)})
+
+
+def noise_level(task: ImageToImage) -> float:
+    """sigma / alpha = strength / (1 - strength)."""
+    if task.level is not None:
+        if task.strength is not None:
+            raise UserError("--strength and --level say the same; give one of them")
+        return task.level
+    strength = USUAL_STRENGTH if task.strength is None else task.strength
+    return strength / (1 - strength) if strength < 1 else math.inf
+
+
+def invert(task: Invert, source: DiffusionSource, given: Material) -> Edited:
+    x, how = dequantise(given.images).to(source.device), source.drawing
+    times = how.times.to(source.device)
+    noise: list[State] = []
+
+    def draw(part: slice) -> Tensor:
+        denoise = source.denoise(given.classes(part))
+        found = edit.invert(denoise, how.path, times, x[part])
+        noise.append(found)
+        return edit.develop(denoise, how.path, times, found)
+
+    back = _in_pieces(source, len(x), draw)
+    images = source.pixels(back)
+    mse = (back.clamp(-1, 1) - x).square().flatten(1).mean(1)
+    psnr = (10 * (4 / mse.clamp(min=torch.finfo(mse.dtype).eps)).log10()).tolist()
+    top, t = torch.cat([state.x for state in noise]), noise[0].t
+    eps = top / (how.path.alpha(t) ** 2 + how.path.sigma(t) ** 2).sqrt().to(top)
+    rows = [("given", given.images), ("its noise", source.pixels(eps / 3)), ("back", images)]
+    figures = {"psnr": [round(value, 2) for value in psnr], "lowest_psnr": round(min(psnr), 2)}
+    return Edited(images, rows, figures, {"x_t": top.cpu(), "t": t.cpu()})
+
+
+def interpolate(task: Interpolate, source: DiffusionSource, given: Material) -> Edited:
+    share = torch.linspace(0, 1, task.frames, device=source.device)
+    draw = _between_seeds if task.seeds else _between_pictures
+    images = source.pixels(_in_pieces(source, len(share), draw(source, given, share)))
+    steps = (images[1:].double() - images[:-1].double()).square().flatten(1).mean(1).sqrt()
+    figures = {"steps": [round(step, 2) for step in steps.tolist()]}
+    figures["largest_step"] = max(figures["steps"])
+    return Edited(images, [(f"{given.names[0]} to {given.names[1]}", images)], figures)
+
+
+def _between_seeds(
+    source: DiffusionSource, given: Material, share: Tensor
+) -> Callable[[slice], Tensor]:
+    how = source.drawing
+
+    def draw(part: slice) -> Tensor:
+        n = len(share[part])
+        a, b = (source.noise([seed] * n) for seed in given.seeds)
+        noise = Arc(a, b, share[part])
+        eps, denoise = noise.normal(*source.shape), _mixed(source, given, share[part])
+        times = how.times.to(source.device)
+        return last(trajectory(how.step, denoise, how.path, times, eps, noise))
+
+    return draw
+
+
+def _between_pictures(
+    source: DiffusionSource, given: Material, share: Tensor
+) -> Callable[[slice], Tensor]:
+    how, times = source.drawing, source.drawing.times.to(source.device)
+    x = dequantise(given.images).to(source.device)
+    ends = edit.invert(source.denoise(given.labels), how.path, times, x)
+
+    def draw(part: slice) -> Tensor:
+        a, b = (end.expand(len(share[part]), *end.shape) for end in ends.x)
+        begun = State(edit.slerp(a, b, share[part]), ends.t)
+        return edit.develop(_mixed(source, given, share[part]), how.path, times, begun)
+
+    return draw
+
+
+def _mixed(source: DiffusionSource, given: Material, share: Tensor) -> Denoise:
+    """The model of the ends' class; between two classes, of what each says in the share's parts."""
+    if given.labels is None:
+        return source.denoise(None)
+    one, other = (source.denoise(label.expand(len(share))) for label in given.labels)
+    same = given.labels[0] == given.labels[1]
+    return one if same else Between(one, other, share.view(-1, 1, 1, 1))
+
+
+def _in_pieces(source: DiffusionSource, count: int, draw: Callable[[slice], Tensor]) -> Tensor:
+    """Draw at most `micro_batch` images at a time."""
+    parts = []
+    with progress("editing", count) as advance:
+        for part in pieces(count, source.micro_batch):
+            parts.append(draw(part))
+            advance(len(parts[-1]))
+    return torch.cat(parts)

@@ -1,0 +1,125 @@
+"""How words of the command line become values, and how a mistake in them is said in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import ValidationError
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from safelight.config import Sampling, first_error
+from safelight.editing.tasks import Interpolate
+
+Names = Annotated[
+    tuple[str, ...],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="A,B,...",
+        instance_from_str=lambda words: tuple(filter(None, words[0].split(","))),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda names: [",".join(names)],
+    ),
+]
+
+
+def weights(word: str) -> float | tuple[float, ...]:
+    found = tuple(_number(float, part) for part in word.split(","))
+    return found if len(found) > 1 else found[0]
+
+
+def interval(word: str) -> tuple[float, float]:
+    found = tuple(_number(float, part) for part in word.split(","))
+    if len(found) != 2:
+        raise ValueError(f"{word!r} is not a low and a high noise level, such as 0.3,5")
+    return found[0], found[1]
+
+
+def two_seeds(word: str) -> tuple[int, int]:
+    found = tuple(_number(int, part) for part in word.split(","))
+    if len(found) != 2:
+        raise ValueError(f"{word!r} is not two seeds, such as 3,17")
+    return found[0], found[1]
+
+
+def _number(kind: Callable[[str], Any], word: str) -> Any:
+    try:
+        return kind(word)
+    except ValueError:
+        what = "whole number" if kind is int else "number"
+        raise ValueError(f"{word!r} is no {what}") from None
+
+
+class Commas(NamedTuple):
+    """A type whose several numbers are one word, as several names are."""
+
+    type: Any
+    metavar: str
+    parser: Callable[[str], Any]
+
+
+COMMAS = (
+    Commas(Sampling.model_fields["guidance"].annotation, "W,W,...", weights),
+    Commas(Sampling.model_fields["guidance_interval"].annotation, "LOW,HIGH", interval),
+    Commas(Interpolate.model_fields["seeds"].annotation, "SEED,SEED", two_seeds),
+)
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    for row in COMMAS:
+        if kind.type == row.type:
+            return PrimitiveConstructorSpec(
+                nargs=1,
+                metavar=row.metavar,
+                instance_from_str=partial(_from_word, row.parser),
+                is_instance=lambda value: value is None or isinstance(value, (float, tuple)),
+                str_from_instance=lambda value: [str(value)],
+            )
+    return None
+
+
+def _from_word(parser: Callable[[str], Any], words: Sequence[str]) -> Any:
+    return parser(words[0])
+
+
+def first_wrong(error: ValidationError) -> str:
+    """The first field that a value does not suit, as its option."""
+    field, colon, said = first_error(error).partition(":")
+    return f"--{field.replace('_', '-')}{colon}{said}"
+
+
+def one_line(boxed: str) -> str:
+    """The parser's framed message as one line: what is wrong, what may have been meant.
+
+    Frames are drawn with box characters, or with spaces and dashes where these can't be printed.
+    """
+    lines = [line.strip("│ ") for line in boxed.splitlines()]
+    rules = [i for i, line in enumerate(lines) if not line.strip("─-╭╮╰╯")]
+    title = [0] if rules[:1] == [1] else []
+    framed = [i for i, line in enumerate(lines) if line[:1] in "╭╰"]
+    kept = [line for i, line in enumerate(lines) if i not in {*rules, *title, *framed}]
+    text = re.sub(r"\s+", " ", " ".join(kept)).strip()
+    what, *rest = re.split(
+        r" (?=Perhaps you meant|Argument helptext|For full help|Available sub)", text
+    )
+    meant = dict.fromkeys(re.findall(r"--[\w.-]+", " ".join(r for r in rest if "meant" in r)))
+    meant.pop("--help", None)
+    commands = [r.rstrip(".") for r in rest if r.startswith("Available")]
+    hints = [f"did you mean {' or '.join(list(meant)[:2])}?"] if meant else commands
+    return "; ".join([_plain(what), *hints, "--help after the command lists its options"])
+
+
+def _plain(what: str) -> str:
+    """Without the parser's and the validator's own names for things."""
+    section = re.match(
+        r"Error parsing \S*\.config\.?(\S*?): \d+ validation errors? for \w+ (.*)", what
+    )
+    if section is None:
+        return what
+    option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
+    reason = re.sub(r"^\S+ | \[type=.*", "", section[2])
+    return f"--{option}: {reason}"
