@@ -121,26 +121,11 @@ def test_dataset_names_the_image_under_little_noise() -> None:
     torch.testing.assert_close(found, images, atol=1e-6, rtol=0)
 
 
-class Noise:
-    """A path whose end is noise alone, as a flow's is."""
-
-    levels = None
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return 1 - t
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return t
-
-    def time(self, snr: Tensor) -> Tensor:
-        return 1 / (1 + snr.sqrt())
-
-
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_pure_noise_tells_nothing(name: str, dtype: torch.dtype) -> None:
     """At alpha = 0 the guess is the mean of all images, whatever x_t is."""
-    oracle = ORACLES[name](Noise())
+    oracle = ORACLES[name](make_path("flow"))
     x_t = normal(4, *SHAPE).to(dtype)
     found = oracle(x_t, torch.tensor(1.0))
     assert found.dtype == oracle.log_density(x_t, torch.tensor(1.0)).dtype == dtype
