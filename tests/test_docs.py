@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = ("docs/guide.md", "docs/files.md", "README.md")
+PAGES = ("docs/guide.md", "docs/files.md", "docs/mathematics.md", "README.md")
 
 
 @pytest.fixture(scope="module")

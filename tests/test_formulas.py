@@ -1,0 +1,109 @@
+"""The page of the mathematics: its formulas, its pictures, and the names that it mentions."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from functools import reduce
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+from safelight.diffusion.path import PATHS
+from safelight.diffusion.precond import MIXTURES
+from safelight.diffusion.weights import WEIGHTS
+from safelight.samplers.grids import GRIDS
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8")
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
+NAME = re.compile(r"`((?:diffusion|samplers|nets|training|evaluation)\.[\w.]+)`")
+PICTURE = re.compile(r"!\[.+?\]\(images/(\w+)\.png\)")
+
+
+def load(name: str) -> ModuleType:
+    """A module of the folder docs, which is no package."""
+    found = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def formulas() -> list[tuple[str, bool]]:
+    return [
+        (found[1] or found[2], bool(found[1])) for found in FORMULA.finditer(CODE.sub("", PAGE))
+    ]
+
+
+def test_formulas_convert() -> None:
+    hooks = load("hooks")
+    assert len(formulas()) > 200
+    for latex, block in formulas():
+        tree = ElementTree.fromstring(hooks.mathml(latex, block))
+        assert tree.tag.endswith("math")
+        assert not any("\\" in text for text in tree.itertext()), latex
+        assert "merror" not in {element.tag.rpartition("}")[2] for element in tree.iter()}
+
+
+def test_unknown_commands_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"foo"):
+        load("hooks").mathml(r"\foo x", block=False)
+
+
+def test_names_and_signs_are_spaced() -> None:
+    mathml = load("hooks").mathml
+    assert '<mo form="prefix" lspace="0" rspace="0.167em">log</mo>' in mathml(r"\log x", False)
+    assert '<mo form="prefix" lspace="0.167em" rspace="0">log</mo>' in mathml(r"a\log(x)", False)
+    assert '<mo form="prefix">&#x02212;</mo><mi>&#x003BB;</mi>' in mathml(r"S(-\lambda)", False)
+    assert "<mo>&#x02212;</mo>" in mathml("(a)-b", False)
+
+
+def test_site_builds_without_scripts_for_formulas(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "mathematics" / "index.html").read_text(encoding="utf-8")
+    assert html.count("<math") == len(formulas())
+    assert "arithmatex" not in html
+    assert not re.search(r"mathjax|katex", html, re.IGNORECASE)
+    assert not list(tmp_path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", sorted(set(NAME.findall(PAGE))))
+def test_names_exist(name: str) -> None:
+    """What the page says where it stands, stands there."""
+    folder, file, *members = name.split(".")
+    module = importlib.import_module(f"safelight.{folder}.{file}")
+    reduce(getattr, members, module)
+
+
+def test_rows_are_derived() -> None:
+    """Each path, parameterisation, weight and grid has its line."""
+    for table in (PATHS, MIXTURES, WEIGHTS, GRIDS):
+        assert all(f"`{name.removesuffix('-continuous')}`" in PAGE for name in table)
+
+
+def test_pictures_are_drawn_by_the_script() -> None:
+    assert set(PICTURE.findall(PAGE)) == set(load("draw").FIGURES)
+    for name in PICTURE.findall(PAGE):
+        path = ROOT / "docs" / "images" / f"{name}.png"
+        assert path.stat().st_size < 150_000
+        with Image.open(path) as image:
+            assert image.width > 1000
+
+
+@pytest.mark.slow
+def test_pictures_can_be_drawn_again(tmp_path: Path) -> None:
+    draw = load("draw")
+    for path in draw.draw(list(draw.FIGURES), tmp_path):
+        with Image.open(path) as new, Image.open(ROOT / "docs" / "images" / path.name) as old:
+            assert new.size == old.size
