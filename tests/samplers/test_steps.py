@@ -126,6 +126,7 @@ def test_churn_stops_at_the_end_of_the_path() -> None:
         torch.testing.assert_close(arrive(Heun(0.4), mixture(path), path, times, x), still)
 
 
+@torch.inference_mode()
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_states_know_what_was_guessed(sampler: str) -> None:
     """The newest guess is at hand after each step, and the last state is at time 0."""

@@ -64,7 +64,7 @@ class Adaptive:
         return State(x_s, s, (Evaluation(x_s, s, flow.x_0),))
 
     def _solve(self, flow: Flow, y: Tensor, c: Coefficients) -> Tensor:
-        """From t to s, for differences per pixel that are at most the tolerance a step."""
+        """y at s, from y at t."""
         span = torch.tensor(
             [math.log(c.alpha_t / c.sigma_t), math.log(c.alpha_s / c.sigma_s)],
             dtype=torch.float64,

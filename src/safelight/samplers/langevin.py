@@ -11,7 +11,6 @@ In z = x / alpha it is the same on every path.
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,12 +34,16 @@ MOST_ITERATIONS = 1000
 
 @dataclass(frozen=True)
 class AnnealedLangevin:
-    """Algorithm 1 of arXiv:1907.05600, with techniques 4 and 5's final denoising of 2006.09011.
+    """Algorithm 1 of arXiv:1907.05600, with technique 4 and the last denoising of 2006.09011.
 
     A step from t to s takes z = x / alpha as it is and runs `inner` iterations at the level of s.
-    The step to 0 is the denoiser's guess. `rate` is epsilon / sigma_L² of the papers; unless given
-    it is `best_rate`. A step from pure noise, where z is infinite, begins with noise of the level
-    of s, as the papers do at their first level, and has the rate of a step that halves the level.
+    The step to 0 is the denoiser's guess. `rate` is epsilon / sigma_L² of the second paper, half
+    of that of the first; unless given it is `best_rate`. A step from pure noise, where z is
+    infinite, begins with noise of the level of s, as the papers do at their first level, and has
+    the rate of a step that halves the level.
+
+    An iteration moves what is much wider than the noise by little. So what the data vary in keeps
+    some of the variance of higher levels, the more the fewer iterations there are.
     """
 
     inner: int = 5
@@ -73,9 +76,8 @@ class AnnealedLangevin:
 
 
 def stirred(seen: Evaluation, c: Coefficients, rate: float | Tensor, n: Tensor) -> Tensor:
-    """One iteration at s. rate () or (b, 1, 1, 1)."""
-    spread = math.sqrt(2 * rate) if isinstance(rate, float) else (2 * rate).sqrt()
-    return seen.x + rate * (c.alpha_s * seen.x_0 - seen.x) + spread * c.sigma_s * n
+    """One iteration at s. rate: a number, or (b, 1, 1, 1)."""
+    return seen.x + rate * (c.alpha_s * seen.x_0 - seen.x) + (2 * rate) ** 0.5 * c.sigma_s * n
 
 
 @functools.lru_cache(maxsize=4096)

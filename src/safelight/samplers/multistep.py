@@ -1,7 +1,7 @@
 """Exponential integrators that remember: one network call a step, and a higher order.
 
-In lambda = ln(alpha / sigma) the probability-flow ODE from t to s = t + (a step h in lambda) has
-the solution, eq. (8) of arXiv:2211.01095,
+With lambda = ln(alpha / sigma) and h = lambda_s - lambda_t the probability-flow ODE has the
+solution, eq. (8) of arXiv:2211.01095,
 
     x_s = sigma_s / sigma_t x_t + alpha_s int_0^h e^(u - h) D(lambda_t + u) du,
 
@@ -98,7 +98,7 @@ class UniPC:
             return State(x_s, s, past)
         seen = Evaluation(x_s, s, denoise(x_s, s))
         x_s = glide(state.x, _mean([*known, (1.0, seen.x_0)], c.h), c)
-        return State(x_s, s, (seen, *past))
+        return State(x_s, s, (seen, *past)[: self.solver_order])
 
 
 def _lambdas(path: Path, times: Sequence[Tensor]) -> list[float]:
