@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from safelight import UserError, sample
-from safelight.cli import main, one_line
-from safelight.config import PRESETS, Config, Sampling
+from safelight.cli import base_config, main, one_line, parse
+from safelight.config import PRESETS, RECIPES, Config, Sampling
 from safelight.training.run import Run
 
 QUICK = (
@@ -52,6 +52,30 @@ def test_options_reach_the_run(desk: Path) -> None:
     assert config.optimiser.lr == PRESETS["tiny"].optimiser.lr  # auto: these pictures are 8x8
     assert Run.open(desk / "run").classes == tuple("0123456789")
     assert Run.open(desk / "plain").classes == ()
+
+
+def test_a_recipe_is_where_options_start(desk: Path) -> None:
+    """K3, B3, B8, X12: --recipe names the mathematics, on any preset, and options change it."""
+    words = ["train", "digits", "--recipe", "smld", "--preset=tiny", "--diffusion.T", "100"]
+    options = parse(words, base_config(words)).keywords
+    assert options["config"] == PRESETS["tiny"].model_copy(
+        update={"diffusion": RECIPES["smld"].model_copy(update={"T": 100})}
+    )
+    assert options["recipe"] == "smld"
+    assert RECIPES["edm"] == Config().diffusion
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_trains_and_samples(recipe: str, desk: Path, tmp_path: Path) -> None:
+    """K3, B2, B3, B8, X12"""
+    run = tmp_path / "run"
+    words = ["train", str(desk / "digits"), "--recipe", recipe, "--out", str(run)]
+    main([*words, *QUICK, "--net.widths", "8", "16", "--net.blocks", "1"])
+    main(["sample", str(run), "-n", "1", "--steps", "3"])
+    config = Run.open(run).config
+    assert config.diffusion == RECIPES[recipe]
+    (images,) = run.glob("samples/*/images.npz")
+    assert np.load(images)["images"].shape == (10, 1, 8, 8)
 
 
 def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from tyro.conf import Positional, arg
 
 from safelight import __version__, verbs
-from safelight.config import Config, Sampling, preset
+from safelight.config import Config, Sampling, preset, with_recipe
 from safelight.console import results, status
 from safelight.editing.tasks import EDITS, Edit
 from safelight.errors import UserError
@@ -83,6 +83,7 @@ def train_command(base: Config) -> Callable[..., Command]:
         /,
         *,
         preset: str = AUTO,
+        recipe: str | None = None,
         out: Path | None = None,
         size: int | None = None,
         resume: bool = False,
@@ -93,13 +94,22 @@ def train_command(base: Config) -> Callable[..., Command]:
         Args:
             data: a cache, a folder, a zip or a named set.
             preset: a row of `safelight presets`; auto chooses by the size of the pictures.
-            out: folder of the run; runs/DATA-PRESET unless given.
+            recipe: the mathematics, as the literature names it: edm (unless given), ddpm,
+                improved-ddpm, v, flow, smld, ve or vp; the options of --diffusion change it.
+            out: folder of the run; runs/DATA-PRESET-RECIPE unless given.
             size: prepare the pictures at this size, if they are no cache yet.
             resume: go on with the run in --out, with all its options.
             config: all that decides the run.
         """
         return partial(
-            verbs.train, data, out=out, preset=preset, config=config, size=size, resume=resume
+            verbs.train,
+            data,
+            out=out,
+            preset=preset,
+            recipe=recipe,
+            config=config,
+            size=size,
+            resume=resume,
         )
 
     return train
@@ -250,7 +260,7 @@ def compare(runs: Positional[tuple[str, ...]], /) -> Command:
 
 
 def presets() -> Command:
-    """List the named configurations of train."""
+    """List the presets and recipes of train."""
     return partial(verbs.presets)
 
 
@@ -288,7 +298,7 @@ def run(words: Sequence[str]) -> None:
     if asks_for_auto(command):
         # The preset depends on the pictures, and the other options change that preset.
         cache = verbs.opened(command.args[0], command.keywords["size"])
-        name, base = verbs.auto_config(cache)
+        name, base = verbs.auto_config(cache, command.keywords["recipe"])
         chosen = parse([*words, "--preset", name], base)
         command = partial(chosen.func, cache, **chosen.keywords)
     elif resumes(command):
@@ -322,12 +332,20 @@ def parse(words: Sequence[str], base: Config) -> Command:
 
 
 def base_config(words: Sequence[str]) -> Config:
-    """The configuration that a `--preset NAME` among the words names."""
-    for word, following in zip(words, [*words, AUTO][1:], strict=True):
-        name = following if word == "--preset" else word.removeprefix("--preset=")
-        if name != word and name != AUTO:
-            return preset(name)
-    return Config()
+    """The configuration that `--preset NAME` and `--recipe NAME` among the words name."""
+    name, recipe = named(words, "--preset"), named(words, "--recipe")
+    return with_recipe(Config(), recipe) if name in (None, AUTO) else preset(name, recipe)
+
+
+def named(words: Sequence[str], option: str) -> str | None:
+    """What follows the last `option` among the words."""
+    found = None
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        if word == option:
+            found = following
+        elif word.startswith(f"{option}="):
+            found = word.removeprefix(f"{option}=")
+    return found
 
 
 def asks_for_auto(command: Command) -> bool:

@@ -258,11 +258,41 @@ PRESETS: dict[str, Config] = {
     "medium": Config(net=Net(widths=(32, 64, 128, 128), blocks=1)),
     "large": Config(net=Net(widths=(32, 64, 128, 128, 256), blocks=1)),
 }
+# What the literature means by a name: a path, what is predicted, and what is minimised.
+RECIPES: dict[str, Diffusion] = {
+    "edm": Diffusion(),  # arXiv:2206.00364
+    "ddpm": Diffusion(path="linear", prediction="noise", times="uniform", weight="simple"),
+    "improved-ddpm": Diffusion(  # arXiv:2102.09672
+        path="cosine",
+        prediction="noise",
+        times="uniform",
+        weight="simple",
+        objective="hybrid",
+        variance="learned",
+    ),
+    "v": Diffusion(path="cosine-continuous", prediction="v", times="uniform", weight="v"),
+    "flow": Diffusion(  # arXiv:2209.03003, with the times of arXiv:2403.03206
+        path="flow", prediction="flow", times="logit-normal", log_mean=0, log_std=1, weight="flow"
+    ),
+    # arXiv:2006.09011, and its continuous form and the variance-preserving one of arXiv:2011.13456.
+    "smld": Diffusion(path="exploding", prediction="score", times="uniform", weight="simple"),
+    "ve": Diffusion(
+        path="exploding-continuous", prediction="score", times="uniform", weight="simple"
+    ),
+    "vp": Diffusion(path="linear-continuous", prediction="noise", times="uniform", weight="simple"),
+}
 Model = TypeVar("Model", bound=Section)
 
 
-def preset(name: str) -> Config:
-    return lookup(PRESETS, name, "preset")
+def preset(name: str, recipe: str | None = None) -> Config:
+    """The configuration called `name`, with the mathematics of `recipe` if one is given."""
+    return with_recipe(lookup(PRESETS, name, "preset"), recipe)
+
+
+def with_recipe(config: Config, recipe: str | None) -> Config:
+    if recipe is None:
+        return config
+    return config.model_copy(update={"diffusion": lookup(RECIPES, recipe, "recipe")})
 
 
 def parse(model: type[Model], values: Any, where: str) -> Model:

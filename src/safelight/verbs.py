@@ -63,6 +63,7 @@ def train(
     *,
     out: Path | str | None = None,
     preset: str = "auto",
+    recipe: str | None = None,
     budget: str | None = None,
     config: Config | None = None,
     size: int | None = None,
@@ -71,10 +72,11 @@ def train(
     """Train on a cache, a folder, a zip or a named set; goes on where `out` holds this run.
 
     Args:
-        out: folder of the run; runs/<data>-<preset> unless given.
+        out: folder of the run; runs/<data>-<preset>-<recipe> unless given.
         preset: a row of `PRESETS`; "auto" chooses by the size of the pictures.
+        recipe: a row of `RECIPES`; the preset's unless given, which is edm.
         budget: 90s, 10m, 5000steps, 20epochs, 500kimg; replaces the configuration's.
-        config: the whole configuration, in place of a preset.
+        config: the whole configuration, in place of a preset and a recipe.
         size: prepare the pictures at this size, if they are no cache yet.
         resume: take everything from the run in `out`.
     """
@@ -83,10 +85,10 @@ def train(
     cache = opened(data, size)
     if cache.split is not None:
         raise UserError(f"{cache.name} is a split; give the cache, whose training split is used")
-    name, fitting = auto_config(cache) if preset == "auto" else (preset, None)
-    out = Path(out or Path("runs") / f"{cache.name}-{name}")
+    name, fitting = auto_config(cache, recipe) if preset == "auto" else (preset, None)
+    out = Path(out or Path("runs") / "-".join(filter(None, (cache.name, name, recipe))))
     if config is None:
-        config = run_config(out) if resume else fitting or configuration.preset(name)
+        config = run_config(out) if resume else fitting or configuration.preset(name, recipe)
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
     return training.train(cache, config, out)
@@ -106,11 +108,11 @@ def run_config(out: Path) -> Config:
     return Run.open(out).config
 
 
-def auto_config(cache: Cache) -> tuple[str, Config]:
+def auto_config(cache: Cache, recipe: str | None = None) -> tuple[str, Config]:
     """The preset meant for pictures of this size, with no more resolutions than they can halve."""
     _, height, width = cache.shape
     name = next((name for largest, name in PRESET_SIZES if height <= largest), "large")
-    config = configuration.preset(name)
+    config = configuration.preset(name, recipe)
     depth = len(config.net.widths)
     while height % 2 ** (depth - 1) or width % 2 ** (depth - 1):
         depth -= 1
@@ -282,7 +284,7 @@ def compare(*runs: str | Path) -> list[Comparison]:
 
 
 def presets() -> dict[str, Config]:
-    """Print and return the named configurations of `train`."""
+    """Print the presets and recipes of `train`, and return the presets."""
     from safelight.training.learners import build_denoiser
 
     table = Table("preset", "widths", "attention at", "batch", "learning rate", "parameters")
@@ -295,6 +297,12 @@ def presets() -> dict[str, Config]:
         row = (name, widths, attention, str(optimiser.batch), f"{optimiser.lr:g}")
         table.add_row(*row, f"{parameters / 1e6:.1f} M")
     results.print(table)
+    recipes = Table("recipe", "path", "prediction", "objective", "times", "weight")
+    for name, recipe in configuration.RECIPES.items():
+        recipes.add_row(
+            name, recipe.path, recipe.prediction, recipe.objective, recipe.times, recipe.weight
+        )
+    results.print(recipes)
     return dict(configuration.PRESETS)
 
 

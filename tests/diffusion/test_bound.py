@@ -200,12 +200,25 @@ def test_the_decoder_has_gradients_everywhere() -> None:
     """In float32, also at the outermost levels and for guesses that are far off."""
     x = (torch.arange(256) / 127.5 - 1).repeat(3)
     mean = torch.tensor([-1.0, 0.2, 4.0]).repeat_interleave(256).requires_grad_()
-    for log_variance in (-14.0, -6.0, 1.0):
+    for log_variance in (-14.0, -10.0, -6.0, 1.0):
         spread = torch.full_like(x, log_variance, requires_grad=True)
         nats = decoder_nats(x, mean, spread)
         assert nats.isfinite().all()
         for slope in torch.autograd.grad(nats.sum(), (mean, spread)):
             assert slope.isfinite().all()
+
+
+def test_a_guess_that_is_far_off_has_a_gradient() -> None:
+    """From nearly pure noise an untrained network's guess of x_0 is thousands away."""
+    path = make_path("cosine")
+    x_0 = ImageNoise([0, 1]).uniform(1, 2, 2) * 2 - 1
+    guess, v = (x_0 + 1e4).requires_grad_(), torch.full_like(x_0, 0.5).requires_grad_()
+    t = torch.tensor([1.0, 0.5], dtype=torch.float64)
+    step_nats(path, x_0, guess, v, t, t - 1e-3).sum().backward()
+    assert guess.grad is not None
+    assert v.grad is not None
+    assert guess.grad.isfinite().all()
+    assert v.grad.isfinite().all()
 
 
 def test_a_step_takes_times_of_one_image_or_of_each() -> None:

@@ -21,7 +21,7 @@ from safelight.diffusion.path import Path, broadcast, diffuse
 from safelight.errors import lookup
 
 HALF = 1 / 255  # half of the distance between two levels
-BEYOND = 1e4  # where the outermost levels end: far outside, and its gradient is a number
+BEYOND = 40.0  # the outermost levels' width in standard deviations: all that float64 can tell
 
 
 class Posterior(NamedTuple):
@@ -93,8 +93,10 @@ def step_nats(path: Path, x_0: Tensor, guess: Tensor, v: Tensor, t: Tensor, s: T
     log_variance = torch.lerp(low, high, v)
     gap = back.of_x_0.to(x_0) * (x_0 - guess)
     kl = normal_kl(gap, low, log_variance)
-    last = decoder_nats(x_0, guess, log_variance)
-    return torch.where(broadcast(s, x_0) > 0, kl, last).flatten(1).sum(1)
+    decoded = broadcast(s, x_0) == 0
+    # Elsewhere a guess may be so far off that its decoder has no gradient, and 0 times that is NaN.
+    last = decoder_nats(x_0, torch.where(decoded, guess, x_0), log_variance)
+    return torch.where(decoded, last, kl).flatten(1).sum(1)
 
 
 def normal_kl(gap: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -106,16 +108,20 @@ def normal_kl(gap: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
 def decoder_nats(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """-ln of N(mean, variance) over the level of x_0, eq. (13) of arXiv:2006.11239, elementwise.
 
-    A level reaches half of the way to its neighbours; the outermost reach to infinity.
+    A level reaches half of the way to its neighbours; the outermost reach to infinity. In float64:
+    the gradient of ln Phi is exp(-x² / 2 - ln Phi), which in float32 has no digit left at x = -1e4.
     """
-    inverse = (-log_variance / 2).exp()
-    below = torch.where(x_0 < -1 + HALF, -BEYOND, x_0 - HALF - mean) * inverse
-    above = torch.where(x_0 > 1 - HALF, BEYOND, x_0 + HALF - mean) * inverse
+    inverse = (-log_variance.double() / 2).exp()
+    away = x_0.double() - mean.double()
+    below, above = (away - HALF) * inverse, (away + HALF) * inverse
+    below = torch.where(x_0 < -1 + HALF, above - BEYOND, below)
+    above = torch.where(x_0 > 1 - HALF, below + BEYOND, above)
     # Mirrored into the left tail, where ln Phi has digits: Phi(b) - Phi(a) = Phi(-a) - Phi(-b).
     right = below + above > 0
     a, b = torch.where(right, -above, below), torch.where(right, -below, above)
     log_b: Tensor = torch.special.log_ndtr(b)
-    return -(log_b + (-torch.expm1(torch.special.log_ndtr(a) - log_b)).log())
+    nats = -(log_b + (-torch.expm1(torch.special.log_ndtr(a) - log_b)).log())
+    return nats.to(x_0)
 
 
 def bits_per_dimension(nats: Tensor, x_0: Tensor) -> Tensor:

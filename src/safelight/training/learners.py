@@ -163,6 +163,11 @@ VARIATIONAL = ("bound", "hybrid")
 # What does not go together, and what to do about it.
 CONFLICTS: tuple[tuple[Callable[[Diffusion], bool], str], ...] = (
     (
+        lambda o: o.path == "learned" and o.objective != "bound",
+        "a learned path would make other objectives small by leaving the hard noise levels out; "
+        "add --diffusion.objective bound --diffusion.times uniform, or choose another path",
+    ),
+    (
         lambda o: o.objective == "hybrid" and o.variance != "learned",
         "the hybrid objective learns the variance; add --diffusion.variance learned",
     ),
