@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench docs
+.PHONY: demo test test-slow check bench bench-samplers bench-recipes docs
 
 demo: $(VENV)/.installed-offline
 	$(BIN)/safelight demo
@@ -36,6 +36,14 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/recognised.py digits --split 70/5/25 --budget 150s --n 500 \
 	    --features classifier --out $(OUT)/digits
 	$(BIN)/python benchmarks/recognised.py $(DATA)/mnist --budget 15m --n 2000 --out $(OUT)/mnist
+
+# KID against evaluations of the network, every sampler on one model of RUN.
+RUN ?= runs/mnist-small
+bench-samplers: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/samplers.py $(RUN) --out $(OUT)/samplers-$(notdir $(RUN))
+
+bench-recipes: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/recipes.py $(DATA)/mnist --budget 10m --out $(OUT)/recipes
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

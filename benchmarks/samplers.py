@@ -21,7 +21,6 @@ import matplotlib.pyplot as plt
 from timed import Timed
 
 from safelight import Sampling
-from safelight.data.named import user_cache
 from safelight.evaluation.estimate import Estimate
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
@@ -53,36 +52,38 @@ def samplings(evaluations: Sequence[int]) -> list[Sampling]:
     return list(dict.fromkeys(found))
 
 
-def measure(run: Run, sampling: Sampling, n: int) -> dict[str, Any]:
+def measure(run: Run, sampling: Sampling, n: int, store: Path) -> dict[str, Any]:
     source = Timed(run.source(sampling))
     real = run.cache().subset("test")
-    found = evaluate(source, real, pool=sibling(real, "train"), metrics=("kid",), n=n)  # type: ignore[arg-type]
+    pool = sibling(real, "train")
+    found = evaluate(source, real, pool=pool, metrics=("kid",), n=n, store=store)  # type: ignore[arg-type]
     return {
         "sampling": sampling.changes(),
         "drawn": found.drawn,
-        "evaluations": source.evaluations,
+        "evaluations": source.calls,
         "seconds": round(source.seconds, 1),
         "kid": found.estimates[0].to_json(),
     }
 
 
-def features(run: Run, sampling: Sampling, n: int) -> tuple[Features, Features]:
+def features(run: Run, sampling: Sampling, n: int, store: Path) -> tuple[Features, Features]:
     """Of n images drawn so, and of as many real ones; kept since `measure`."""
     real = run.cache().subset("test")
     sides = plan(run.source(sampling), real, sibling(real, "train"), n, seed=0)
-    network = FEATURES["efficientnet-lite0"](None, user_cache())
+    network = FEATURES["efficientnet-lite0"](None, store)
     of = [(side.source, side.seeds) for side in (sides.generated, sides.reference)]
-    drawn, held_out = (features_of(*side, [network], user_cache(), 256)[0] for side in of)
+    drawn, held_out = (features_of(*side, [network], store, 256)[0] for side in of)
     return drawn, held_out
 
 
-def judged(run: Run, rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+def judged(run: Run, rows: list[dict[str, Any]], n: int, store: Path) -> list[dict[str, Any]]:
     """Each row beside the first, which is the reference."""
-    reference, real = features(run, Sampling(**rows[0]["sampling"]), n)
+    reference, real = features(run, Sampling(**rows[0]["sampling"]), n, store)
     found = []
     for row in rows:
         kid = Estimate.from_json(row["kid"])
-        apart = kernel_difference(reference, features(run, Sampling(**row["sampling"]), n)[0], real)
+        drawn, _ = features(run, Sampling(**row["sampling"]), n, store)
+        apart = kernel_difference(reference, drawn, real)
         found.append(
             {
                 "sampler": row["drawn"],
@@ -103,7 +104,7 @@ def draw(rows: list[dict[str, Any]], name: str, file: Path) -> None:
     axes.axhspan(reference.low, reference.high, color="0.85", lw=0, label="ddpm, 1,000 steps")
     if reference.floor:
         axes.axhline(reference.floor.value, color="0.4", lw=1, ls=":", label="real images")
-    by_sampler: dict[str, list[tuple[int, Estimate]]] = {}
+    by_sampler: dict[str, list[tuple[float, Estimate]]] = {}
     for row in rows[1:]:
         held = by_sampler.setdefault(row["sampling"].get("sampler", Sampling().sampler), [])
         held.append((row["evaluations"], Estimate.from_json(row["kid"])))
@@ -118,8 +119,7 @@ def draw(rows: list[dict[str, Any]], name: str, file: Path) -> None:
         )
     axes.set(xscale="log", yscale="log", xlabel="evaluations of the network", ylabel=reference.name)
     axes.set_title(name, loc="left", fontsize=10)
-    ticks = sorted({point[0] for points in by_sampler.values() for point in points})
-    axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+    axes.set_xticks(EVALUATIONS, [str(tick) for tick in EVALUATIONS])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -136,15 +136,15 @@ def main() -> None:
     options = parser.parse_args()
     run = Run.open(options.run)
     options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "samplers.json"
+    file, store = options.out / "samplers.json", options.out / "features"
     kept = json.loads(file.read_text()) if file.exists() else []
     rows = []
     for sampling in samplings(options.evaluations):
         done = [row for row in kept if row["sampling"] == sampling.changes()]
-        rows += done[:1] or [measure(run, sampling, options.n)]
+        rows += done[:1] or [measure(run, sampling, options.n, store)]
         file.write_text(json.dumps([*rows, *(row for row in kept if row not in rows)], indent=1))
         draw(rows, f"{run.name}: {options.n:,} images at each point", options.out / "samplers.png")
-    print(json.dumps(judged(run, rows, options.n), indent=2))
+    print(json.dumps(judged(run, rows, options.n, store), indent=2))
 
 
 if __name__ == "__main__":

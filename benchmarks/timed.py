@@ -1,4 +1,4 @@
-"""A source of images that knows how long it has drawn."""
+"""A source of images that knows how long it has drawn, and how often it asked the network."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from safelight.training.source import DiffusionSource
 
 class Timed:
     def __init__(self, source: DiffusionSource) -> None:
-        self._source, self.seconds = source, 0.0
+        self._source = source
+        self.seconds, self._drawn, self._asked = 0.0, 0, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
         began = time.monotonic()
-        drawn = self._source.images(seeds, labels)
+        with self._source.counting() as asked:
+            drawn = self._source.images(seeds, labels)
         self.seconds += time.monotonic() - began
+        self._drawn, self._asked = self._drawn + len(drawn), self._asked + sum(asked)
         return drawn
+
+    @property
+    def calls(self) -> float:
+        """Of the network, for each image drawn."""
+        return round(self._asked / self._drawn, 1)
