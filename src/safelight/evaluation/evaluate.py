@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from safelight.errors import UserError, lookup
 from safelight.evaluation.accuracy import require_classes, require_judgeable, verdict
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.estimate import Estimate, Evaluation, now
-from safelight.evaluation.features import FEATURES
+from safelight.evaluation.features import FEATURES, Loader
 from safelight.evaluation.metrics import METRICS, Distance, Share
 from safelight.evaluation.moments import Features, SideFeatures
 from safelight.evaluation.network import Network
@@ -66,70 +66,93 @@ def evaluate(
     """
     rows = [lookup(METRICS, name, "metric") for name in dict.fromkeys(metrics or USUAL)]
     load = lookup(FEATURES, features, "feature network")
-    store = store or user_cache()
     sides = plan(source, against, pool, n, seed)
-    strict = bool(metrics)
+    bench = _Bench(sides, train, store or user_cache(), batch, strict=bool(metrics))
     if features == "classifier":
         require_judgeable(source, against, train)
-
-    def judgeable() -> None:
-        require_judgeable(source, against, train)
-        require_classes(source, train)
-        labelled(train)
-
-    shares = [row for row in rows if isinstance(row, Share) and _allowed(judgeable, strict)]
-    distances = [row for row in rows if isinstance(row, Distance)]
-    network = load(train, store) if distances else None
-    if network:
-        check = partial(Distance.check, plan=sides, network=network)
-        distances = [row for row in distances if _allowed(partial(check, row), strict)]
-        network = network if distances else None
+    shares = bench.shares([row for row in rows if isinstance(row, Share)])
+    distances, network = bench.distances([row for row in rows if isinstance(row, Distance)], load)
     if not shares and not distances:
         raise UserError(
             f"no metric can be had of {source.name} with these images, for the reasons above; "
             "give more images, or a larger -n"
         )
-    judge = classifier(train, store) if shares else None
-    looked = _look(sides, network, judge, store, batch)
-    estimates: list[Estimate] = []
-    if network:
-        estimates += [row.estimate(sides, network, looked(network)) for row in distances]
-    if judge:
-        said = verdict(judge, sides, looked(judge.network))
-        estimates += [held for row in shares for held in row.estimates(sides, said)]
+    estimates = bench.estimates(distances, network, shares)
     found = Evaluation(source.name, against.name, now(), tuple(estimates), source.fingerprint)
     if isinstance(source, Drawn):
         return replace(found, drawn=source.describe(), sampling=source.sampling.model_dump())
     return found
 
 
-def _allowed(check: Callable[[], None], strict: bool) -> bool:
-    """Whether a metric can be had of these images; if it was asked for by name, it must be."""
-    try:
-        check()
-    except UserError as refusal:
-        if strict:
-            raise
-        inform(f"left out: {refusal}")
-        return False
-    return True
+@dataclass(frozen=True)
+class _Bench:
+    """What there is to measure with. strict: what was asked for must be had, or it is an error."""
 
+    sides: Plan
+    train: ImageSource | None
+    store: Path
+    batch: int
+    strict: bool
 
-def _look(
-    sides: Plan, network: Network | None, judge: Classifier | None, store: Path, batch: int
-) -> Callable[[Network], SideFeatures]:
-    """Look at every image once with every network; the result gives a network's features."""
-    # Both networks may be the classifier: one entry then.
-    wanted = {held.key: held for held in (network, judge.network if judge else None) if held}
+    def shares(self, rows: Sequence[Share]) -> list[Share]:
+        """Those of the rows that these images allow."""
+        return [row for row in rows if self._allows(self._require_judgeable)]
 
-    def of(side: Side, networks: Sequence[Network]) -> dict[Key, Features]:
-        kept = features_of(side.source, side.seeds, networks, store, batch)
+    def distances(
+        self, rows: Sequence[Distance], load: Loader
+    ) -> tuple[list[Distance], Network | None]:
+        """Those of the rows that these images allow, and the network that they need."""
+        if not rows:
+            return [], None
+        network = load(self.train, self.store)
+        allowed = [r for r in rows if self._allows(partial(r.check, self.sides, network))]
+        return allowed, network if allowed else None
+
+    def estimates(
+        self, distances: Sequence[Distance], network: Network | None, shares: Sequence[Share]
+    ) -> list[Estimate]:
+        judge = classifier(self.train, self.store) if shares else None
+        looked = self._look(network, judge)
+        found: list[Estimate] = []
+        if network:
+            found += [row.estimate(self.sides, network, looked(network)) for row in distances]
+        if judge:
+            said = verdict(judge, self.sides, looked(judge.network))
+            found += [held for row in shares for held in row.estimates(self.sides, said)]
+        return found
+
+    def _require_judgeable(self) -> None:
+        source = self.sides.generated.source
+        require_judgeable(source, self.sides.reference.source, self.train)
+        require_classes(source, self.train)
+        labelled(self.train)
+
+    def _allows(self, check: Callable[[], None]) -> bool:
+        """Whether a metric can be had of these images."""
+        try:
+            check()
+        except UserError as refusal:
+            if self.strict:
+                raise
+            inform(f"left out: {refusal}")
+            return False
+        return True
+
+    def _look(
+        self, network: Network | None, judge: Classifier | None
+    ) -> Callable[[Network], SideFeatures]:
+        """Look at every image once with every network; the result gives a network's features."""
+        # Both networks may be the classifier: one entry then.
+        wanted = {held.key: held for held in (network, judge.network if judge else None) if held}
+        generated = self._features(self.sides.generated, list(wanted.values()))
+        reference = self._features(self.sides.reference, list(wanted.values()))
+        # Only distances have their floor from the stand-in; the classifier's is on the reference.
+        pool = self.sides.stand_in
+        stand_in = self._features(pool, [network]) if network and pool else {}
+        return lambda held: SideFeatures(
+            generated[held.key], reference[held.key], stand_in.get(held.key)
+        )
+
+    def _features(self, side: Side, networks: Sequence[Network]) -> dict[Key, Features]:
+        kept = features_of(side.source, side.seeds, networks, self.store, self.batch)
         return {held.key: features for held, features in zip(networks, kept, strict=True)}
-
-    generated = of(sides.generated, list(wanted.values()))
-    reference = of(sides.reference, list(wanted.values()))
-    # Only distances have their floor from the stand-in; the classifier's is on the reference.
-    stand_in = of(sides.stand_in, [network]) if network and sides.stand_in else {}
-    return lambda held: SideFeatures(
-        generated[held.key], reference[held.key], stand_in.get(held.key)
-    )
