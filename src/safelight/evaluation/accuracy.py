@@ -13,7 +13,7 @@ from safelight.errors import UserError
 from safelight.evaluation.classifier import Classifier
 from safelight.evaluation.estimate import Interval, Z
 from safelight.evaluation.moments import SideFeatures
-from safelight.evaluation.plan import Plan, Side, spelled
+from safelight.evaluation.plan import Plan, spelled
 from safelight.images import ImageSource
 
 METHOD = "Wilson score interval; covers the sampling of images, not retraining"
@@ -74,7 +74,7 @@ class Verdict:
 
 def verdict(judge: Classifier, plan: Plan, features: SideFeatures) -> Verdict:
     """What the classifier, whose own features these are, says of both sides' images."""
-    asked, real = _asked(plan.generated, judge.classes), _asked(plan.reference, judge.classes)
+    asked, real = plan.generated.labels(judge.classes), plan.reference.labels(judge.classes)
     if asked is None:  # a fault of ours: require_judgeable comes first
         raise ValueError(f"{plan.generated.source.name} has no classes that the classifier knows")
     count = len(judge.classes)
@@ -131,13 +131,3 @@ def require_classes(source: ImageSource, train: ImageSource | None) -> None:
             f"{source.name} has classes that the classifier's training images lack: "
             f"{', '.join(unknown)}; take a set that has them, or use --metrics fd,kid"
         )
-
-
-def _asked(side: Side, classes: tuple[str, ...]) -> NDArray[np.int64] | None:
-    """The class of each image as the classifier numbers it (n,); None where there are none."""
-    labels = side.source.labels(side.seeds)
-    if labels is None or not set(side.source.classes) <= set(classes):
-        return None
-    numbers = np.array([classes.index(name) for name in side.source.classes], dtype=np.int64)
-    asked: NDArray[np.int64] = numbers[labels.numpy()]
-    return asked

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from safelight.errors import TooFewImages, UserError
 from safelight.images import ImageSource
@@ -24,6 +26,15 @@ class Side:
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    def labels(self, classes: Sequence[str]) -> NDArray[np.int64] | None:
+        """The class of each image as `classes` numbers them, (n,); None where one is not there."""
+        labels = self.source.labels(self.seeds)
+        if labels is None or not set(self.source.classes) <= set(classes):
+            return None
+        numbers = np.array([classes.index(name) for name in self.source.classes], dtype=np.int64)
+        asked: NDArray[np.int64] = numbers[labels.numpy()]
+        return asked
 
 
 @dataclass(frozen=True)
