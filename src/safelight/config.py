@@ -209,6 +209,19 @@ class Sampling(Section):
         return self.model_dump(exclude_defaults=True)
 
 
+class Likelihood(Section):
+    """How bits per dimension are measured."""
+
+    terms: Positive = 50
+    """Terms of the variational bound that each image draws; the network is asked for each."""
+    tolerance: Annotated[float, Field(ge=1e-5, le=0.1)] = 1e-3
+    """Largest error of a step of the probability-flow ODE, in nats per dimension."""
+    probes: Positive = 1
+    """Random directions in which each image's Jacobian is looked at."""
+    dequantisation: str = "normal"
+    """What the ODE adds to the 256 levels: normal (the path's own noise) or uniform."""
+
+
 class Plan(Section):
     """What was settled before the first step; with the configuration it decides every weight."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
@@ -18,3 +20,11 @@ def has_bf16(device: torch.device) -> bool:
         capable = torch.cpu.get_capabilities()
         return any(bool(capable.get(name)) for name in BF16_INSTRUCTIONS)
     return False
+
+
+def full_precision() -> AbstractContextManager[None]:
+    """Convolutions without TF32, whose ten bits of mantissa make numbers depend on the device."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, deterministic=True, allow_tf32=False
+    )
+    return flags

@@ -139,9 +139,11 @@ def test_a_model_that_is_not_finite_has_no_likelihood() -> None:
     def broken(x_t: Tensor, t: Tensor) -> Tensor:
         return x_t * torch.where(t < 0.5, 1.0, math.nan).reshape(-1, 1, 1, 1)
 
-    start = Start(EPS, torch.zeros(6))
-    with pytest.raises(UserError, match=r"no finite numbers at noise level .* take another run"):
-        flow_nats(broken, path_of("edm"), WHITE, start, every_sign(6), 1e-3)
+    start, path = Start(EPS, torch.zeros(6)), path_of("edm")
+    with pytest.raises(UserError, match="no finite numbers, so it has no likelihood; take another"):
+        flow_nats(broken, path, WHITE, start, every_sign(6), 1e-3)
+    with pytest.raises(UserError, match="no finite numbers"):
+        bound_nats(broken, path, WHITE, bound_times(path), torch.zeros(6, 9), lambda: EPS)
 
 
 # Hermite's nodes for x_0 and eps of one pixel: exact expectations, of which noise draws the second.

@@ -36,6 +36,10 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 LOWEST = HALF
 HIGHEST = 80.0  # where samplers start on such a path
 STEPS = 10_000  # of the bound on a continuous path: 0.1 bits are lost with 1,000
+NOT_FINITE = (
+    "the model gives no finite numbers, so it has no likelihood; take another run, trained with a "
+    "smaller --optimiser.lr"
+)
 
 
 def ends(path: Path) -> Tensor:
@@ -141,10 +145,7 @@ class _Flow:
         x_t = alpha * (self.x_0 + level * state[:, :-1].reshape(self.x_0.shape))
         guess, trace = with_trace(self.denoise, x_t.to(self.x_0), t.to(self.x_0), self.probes)
         if not guess.isfinite().all():
-            raise UserError(
-                f"the model gives no finite numbers at noise level {float(level):.3g} and has no "
-                "likelihood; train with a smaller --optimiser.lr, or take another run"
-            )
+            raise UserError(NOT_FINITE)
         slope = ((self.x_0 - guess) / level).flatten(1)
         return torch.cat([slope, (alpha * trace / slope.shape[1])[:, None]], dim=1)
 
@@ -196,6 +197,8 @@ def bound_nats(
         u: (b, strata) uniform in [0, 1); with as many strata as there are terms, none is left out.
         draw: standard normal noise (b, c, h, w), new at each call.
         variance: a row of `bound.VARIANCES`.
+
+    Raises UserError where the denoiser gives a number that is not finite.
     """
     times = times.to(x_0.device)
 
@@ -206,4 +209,6 @@ def bound_nats(
     edges = torch.linspace(2, len(times), u.shape[1] + 1, dtype=torch.float64).round().long()
     for low, high, place in zip(edges[:-1], edges[1:], u.T.cpu(), strict=True):
         total = total + (high - low) * at(low + (place * (high - low)).long())
+    if not total.isfinite().all():
+        raise UserError(NOT_FINITE)
     return total

@@ -49,16 +49,20 @@ def _percent(value: float) -> str:
 
 
 # How the values of a metric are shown to people; all others as numbers of three digits.
-SHOWN: Mapping[str, Callable[[float], str]] = {"accuracy": _percent, "accuracy-per-class": _percent}
+SHOWN: Mapping[str, Callable[[float], str]] = {
+    "accuracy": _percent,
+    "accuracy-per-class": _percent,
+    "bpd": lambda value: f"{value:.3f}",
+}
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A number that can be stood behind.
 
-    n: generated images behind it. interval: the method behind low and high, in words.
-    floor: the same number for real images against real images at the same counts; None where
-    there were too few real images, and protocol.floor_images says so.
+    n: images behind it, generated ones or, of a likelihood, real ones. interval: the method behind
+    low and high, in words. floor: the same number for real images against real images at the same
+    counts; None where there were too few, or it has no meaning: protocol.floor_images says which.
     """
 
     name: str
@@ -79,7 +83,7 @@ class Estimate:
             f"real images: {self.show(self.floor.value)} "
             f"[{self.show(self.floor.low)}, {self.show(self.floor.high)}]"
             if self.floor
-            else "real images: not known"
+            else f"real images: {self.protocol.floor_images or 'not known'}"
         )
         return (
             f"{self.name} {self.show(self.value)} [{self.show(self.low)}, {self.show(self.high)}]; "
@@ -114,7 +118,8 @@ class Evaluation:
     """All that one `evaluate` found. source, against: names; created: ISO 8601, UTC.
 
     fingerprint: of the source. drawn: how its images were drawn, in words, and sampling: the
-    options that say so; both empty for stored pictures, all three in records of older versions.
+    options that say so; both empty where none were. likelihood: the options of bits per dimension,
+    empty where they were not measured. Records of older versions may have none of these.
     """
 
     source: str
@@ -124,6 +129,7 @@ class Evaluation:
     fingerprint: str = ""
     drawn: str = ""
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    likelihood: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -133,6 +139,7 @@ class Evaluation:
             "fingerprint": self.fingerprint,
             "drawn": self.drawn,
             "sampling": dict(self.sampling),
+            "likelihood": dict(self.likelihood),
             "estimates": [estimate.to_json() for estimate in self.estimates],
         }
 
@@ -149,6 +156,7 @@ class Evaluation:
                 value.get("fingerprint", ""),
                 value.get("drawn", ""),
                 value.get("sampling", {}),
+                value.get("likelihood", {}),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedFile(

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from safelight.config import Sampling
+from safelight.config import Likelihood, Sampling
 from safelight.console import inform
 from safelight.data.named import user_cache
 from safelight.errors import UserError, lookup
@@ -16,10 +16,10 @@ from safelight.evaluation.accuracy import require_classes, require_judgeable, ve
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.features import FEATURES, Loader
-from safelight.evaluation.metrics import METRICS, Distance, Share
+from safelight.evaluation.metrics import METRICS, BitsPerDimension, Distance, Share
 from safelight.evaluation.moments import Features, SideFeatures
 from safelight.evaluation.network import Network
-from safelight.evaluation.plan import Plan, Side, plan
+from safelight.evaluation.plan import Plan, Side, held_out, plan
 from safelight.evaluation.store import features_of
 from safelight.images import ImageSource
 
@@ -51,66 +51,67 @@ def evaluate(
     metrics: Sequence[str] = (),
     n: int | None = None,
     seed: int = 0,
+    likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
     batch: int = 256,
     store: Path | None = None,
 ) -> Evaluation:
     """Judge `source` against the real images `against`. Raises UserError.
 
-    pool: further real images, none of them in `against`, that play the generated set for the
-    floor; without it, `against` is divided at random where it is large enough. train: labelled
-    real images for the classifier. metrics: rows of METRICS; none named, all of USUAL that these
-    images allow, and what is left out is said. n: images of `source` (default: all that are
-    stored, 2,000 of a model); the reference has as many, or all of `against` if that is fewer.
-    batch: images made at once. store: where features and classifiers are kept (default: the
-    user's cache folder).
+    Args:
+        pool: further real images, none of them in `against`, that play the generated set for the
+            floor; without it, `against` is divided at random where it is large enough.
+        train: labelled real images for the classifier.
+        features: a row of FEATURES.
+        metrics: rows of METRICS; none named, all of USUAL that these images allow, and what is
+            left out is said.
+        n: images of `source` (default: all that are stored, 2,000 of a model); the reference has
+            as many, or all of `against` if that is fewer. For a likelihood, the real images that
+            are judged (default: 200).
+        likelihood: how that is measured.
+        batch: images made at once.
+        store: where features and classifiers are kept (default: the user's cache folder).
     """
     rows = [lookup(METRICS, name, "metric") for name in dict.fromkeys(metrics or USUAL)]
     load = lookup(FEATURES, features, "feature network")
-    sides = plan(source, against, pool, n, seed)
-    bench = _Bench(sides, train, store or user_cache(), batch, strict=bool(metrics))
-    if features == "classifier":
+    sides, judged = plan(source, against, pool, n, seed), held_out(against, n, seed)
+    densities = [row for row in rows if isinstance(row, BitsPerDimension)]
+    for row in densities:
+        row.check(source, judged)
+    looking = [row for row in rows if not isinstance(row, BitsPerDimension)]
+    if looking and features == "classifier":
         require_judgeable(source, against, train)
-    shares = bench.shares([row for row in rows if isinstance(row, Share)])
-    distances, network = bench.distances([row for row in rows if isinstance(row, Distance)], load)
-    if not shares and not distances:
-        raise UserError(
-            f"no metric can be had of {source.name} with these images, for the reasons above; "
-            "give more images, or a larger -n"
-        )
-    estimates = bench.estimates(distances, network, shares)
+    bench = _Bench(sides, train, load, store or user_cache(), batch, strict=bool(metrics))
+    estimates = bench.estimates(looking) if looking else []
+    for row in densities:
+        estimates += row.estimates(source, judged, likelihood, seed)
     found = Evaluation(source.name, against.name, now(), tuple(estimates), source.fingerprint)
-    if isinstance(source, Drawn):
+    if densities:
+        found = replace(found, likelihood=likelihood.model_dump())
+    if looking and isinstance(source, Drawn):
         return replace(found, drawn=source.describe(), sampling=source.sampling.model_dump())
     return found
 
 
 @dataclass(frozen=True)
 class _Bench:
-    """What there is to measure with. strict: what was asked for must be had, or it is an error."""
+    """What images are looked at with. strict: what is asked for must be had, or it is an error."""
 
     sides: Plan
     train: ImageSource | None
+    load: Loader
     store: Path
     batch: int
     strict: bool
 
-    def shares(self, rows: Sequence[Share]) -> list[Share]:
-        """Those of the rows that these images allow."""
-        return [row for row in rows if self._allows(self._require_judgeable)]
-
-    def distances(
-        self, rows: Sequence[Distance], load: Loader
-    ) -> tuple[list[Distance], Network | None]:
-        """Those of the rows that these images allow, and the network that they need."""
-        if not rows:
-            return [], None
-        network = load(self.train, self.store)
-        allowed = [r for r in rows if self._allows(partial(r.check, self.sides, network))]
-        return allowed, network if allowed else None
-
-    def estimates(
-        self, distances: Sequence[Distance], network: Network | None, shares: Sequence[Share]
-    ) -> list[Estimate]:
+    def estimates(self, rows: Sequence[Distance | Share]) -> list[Estimate]:
+        """Those that these images allow; raises UserError where that is none."""
+        shares = [r for r in rows if isinstance(r, Share) and self._allows(self._require_judgeable)]
+        distances, network = self._distances([row for row in rows if isinstance(row, Distance)])
+        if not shares and not distances:
+            raise UserError(
+                f"no metric can be had of {self.sides.generated.source.name} with these images, "
+                "for the reasons above; give more images, or a larger -n"
+            )
         judge = classifier(self.train, self.store) if shares else None
         looked = self._look(network, judge)
         found: list[Estimate] = []
@@ -120,6 +121,14 @@ class _Bench:
             said = verdict(judge, self.sides, looked(judge.network))
             found += [held for row in shares for held in row.estimates(self.sides, said)]
         return found
+
+    def _distances(self, rows: Sequence[Distance]) -> tuple[list[Distance], Network | None]:
+        """Those that these images allow, and the network that they need."""
+        if not rows:
+            return [], None
+        network = self.load(self.train, self.store)
+        allowed = [r for r in rows if self._allows(partial(r.check, self.sides, network))]
+        return allowed, network if allowed else None
 
     def _require_judgeable(self) -> None:
         source = self.sides.generated.source

@@ -1,8 +1,9 @@
-"""The table of metrics: distances between two feature sets, and shares of right answers."""
+"""The table of metrics: distances of two feature sets, shares of right answers, likelihoods."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from safelight.evaluation import accuracy, frechet, kernel
+from safelight.config import Likelihood
+from safelight.evaluation import accuracy, frechet, kernel, likelihood
 from safelight.evaluation.accuracy import Verdict
 from safelight.evaluation.estimate import Estimate, Interval
+from safelight.evaluation.likelihood import labels_for, mean_interval, require_likelihood
 from safelight.evaluation.moments import Features, SideFeatures
 from safelight.evaluation.network import Network
-from safelight.evaluation.plan import Plan, spelled
+from safelight.evaluation.plan import Plan, Side, spelled
 from safelight.evaluation.protocol import Protocol
+from safelight.images import ImageSource
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,58 @@ class Share:
         ]
 
 
+@dataclass(frozen=True)
+class BitsPerDimension:
+    """The row for a model's likelihood of real images, by every method that it has."""
+
+    metric: str = "bpd"
+
+    def check(self, source: ImageSource, side: Side) -> None:
+        """Raises UserError, before anything is computed."""
+        require_likelihood(source)
+        labels_for(source, side)
+
+    def estimates(
+        self, source: ImageSource, side: Side, options: Likelihood, seed: int
+    ) -> list[Estimate]:
+        measures = require_likelihood(source).likelihoods(options)
+        found = likelihood.bits(measures, side, labels_for(source, side), seed)
+        return [
+            self._estimate(name, measures[name].parameters, mean_interval(values), side, seed)
+            for name, values in found.items()
+        ]
+
+    def _estimate(
+        self, name: str, parameters: str, mean: Interval, side: Side, seed: int
+    ) -> Estimate:
+        how = Protocol(
+            metric=self.metric,
+            parameters=parameters,
+            network="the model's own density",
+            dimension=math.prod(side.source.shape),
+            weights="",
+            resize="none",
+            image=spelled(side.source.shape),
+            generated=0,
+            reference=len(side),
+            reference_fingerprint=side.source.fingerprint,
+            seed=seed,
+            reference_name=side.source.name,
+            floor_images="none: real images are what is judged",
+            software=_software(),
+        )
+        ends = mean.low, mean.high
+        return Estimate(
+            f"bits per dimension ({name})",
+            mean.value,
+            *ends,
+            n=len(side),
+            interval=likelihood.METHOD,
+            floor=None,
+            protocol=how,
+        )
+
+
 DISTANCES: dict[str, Distance] = {
     "fd": Distance(
         metric="fd",
@@ -101,7 +157,11 @@ SHARES: dict[str, Share] = {
     "accuracy": Share("accuracy", accuracy.overall),
     "accuracy-per-class": Share("accuracy-per-class", accuracy.per_class),
 }
-METRICS: dict[str, Distance | Share] = {**DISTANCES, **SHARES}
+METRICS: dict[str, Distance | Share | BitsPerDimension] = {
+    **DISTANCES,
+    **SHARES,
+    "bpd": BitsPerDimension(),
+}
 
 
 def protocol(

@@ -14,6 +14,7 @@ from safelight.images import ImageSource
 from safelight.seeding import generator
 
 MODEL_IMAGES = 2_000  # how many images of a model are judged unless the caller says
+JUDGED_IMAGES = 200  # how many real images a model's likelihood is taken of, unless the caller says
 SEED_STRIDE = 1_000_000  # a model's images of evaluation seed s have the seeds s * SEED_STRIDE + i
 
 
@@ -73,6 +74,12 @@ def plan(
         stand_in, note = None, _no_stand_in(against, pool, count)
     reference = Side(against, sorted(shuffled[:count]))
     return Plan(generated, reference, stand_in, note, seed)
+
+
+def held_out(against: ImageSource, n: int | None, seed: int) -> Side:
+    """Real images for a model to judge: at most n, at random."""
+    shuffled = _shuffled(against, seed, "reference")
+    return Side(against, sorted(shuffled[: n or JUDGED_IMAGES]))
 
 
 def _no_stand_in(against: ImageSource, pool: ImageSource | None, count: int) -> str:

@@ -29,7 +29,7 @@ class Protocol:
     metric, parameters: what was computed ("kid", "polynomial kernel of degree 3 ...").
     network, dimension, weights, resize: the feature network; `weights` is the sha256 of them.
     quantisation, image: what entered it ("uint8, rounded to the nearest level", "1x28x28").
-    generated, reference: how many images on each side.
+    generated, reference: how many images on each side; none are generated for a likelihood.
     reference_fingerprint: the hash of the reference images' source, its split included.
     seed: chooses the generated images and, where a part was taken, the reference images.
     """

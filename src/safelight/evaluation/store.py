@@ -24,6 +24,7 @@ from safelight.evaluation.moments import FeatureFile, Features
 from safelight.evaluation.network import MICRO_BATCH, Network
 from safelight.files import read_json, sha256, write_json, writing
 from safelight.images import ImageSource
+from safelight.machine import full_precision
 
 FORMAT = 1  # part of every key: a change in how features are made or kept forgets the old ones
 
@@ -76,9 +77,7 @@ def _batches(source: ImageSource, seeds: Sequence[int], batch: int) -> Iterator[
 
 def _extract(network: Network, images: Tensor, source: ImageSource) -> Tensor:
     """(b, c, h, w) uint8 -> (b, d) float32, in micro-batches; raises UserError on NaN."""
-    # Without TF32, whose ten bits of mantissa would make features depend on the device.
-    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact:
+    with torch.inference_mode(), full_precision():
         features = torch.cat([network.extract(part) for part in torch.split(images, MICRO_BATCH)])
     if not features.isfinite().all():
         raise UserError(

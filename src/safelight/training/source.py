@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from safelight.config import Sampling
+from safelight.config import Likelihood, Sampling
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import UserError
 from safelight.images import quantise
@@ -20,6 +20,7 @@ from safelight.samplers.trajectory import last, trajectory
 from safelight.seeding import ImageNoise, derive
 from safelight.training.batches import pieces
 from safelight.training.drawing import Drawing
+from safelight.training.likelihood import Measure, measures
 
 USUAL = Sampling()
 
@@ -108,6 +109,10 @@ class DiffusionSource:
     def labels(self, seeds: Sequence[int]) -> Tensor | None:
         """Classes in turn: the class of seed s is s modulo their number."""
         return torch.tensor([s % len(self.classes) for s in seeds]) if self.classes else None
+
+    def likelihoods(self, options: Likelihood) -> dict[str, Measure]:
+        """By name, how bits per dimension are measured; fulfils `evaluation`'s `HasLikelihood`."""
+        return measures(self._denoiser, options, bool(self.classes), self._micro_batch)
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
         """(b, c, h, w) uint8. Raises UserError where the model gives no finite number."""
