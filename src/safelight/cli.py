@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from tyro.conf import Positional, arg
 
 from safelight import __version__, verbs
-from safelight.config import Config, Sampling, preset, with_recipe
+from safelight.config import Config, Likelihood, Sampling, preset, with_recipe
 from safelight.console import results, status
 from safelight.editing.tasks import EDITS, Edit
 from safelight.errors import UserError
@@ -209,10 +209,11 @@ def evaluate(
     *,
     against: str | None = None,
     features: str = "efficientnet-lite0",
-    metrics: Names = (),
+    metrics: Annotated[Names, arg(aliases=("--metric",))] = (),
     number: Annotated[int | None, arg(aliases=("-n",))] = None,
     seed: int = 0,
     sampling: Drawing = Sampling(),  # noqa: B008 - frozen
+    likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
     json: Path | None = None,
 ) -> Command:
     """Judge images by real ones, with intervals, floors and the protocol.
@@ -221,10 +222,13 @@ def evaluate(
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
         features: inception, efficientnet-lite0 or classifier.
-        metrics: any of fd, kid, accuracy, accuracy-per-class; what the images allow unless given.
-        number: images of the source; 2,000 of a run, all of a folder unless given.
+        metrics: any of fd, kid, accuracy, accuracy-per-class and bpd (bits per dimension); the
+            first three, where the images allow them, unless given.
+        number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
+            images; 200 unless given.
         seed: the first seed.
         sampling: how a run draws its images.
+        likelihood: how bpd is measured.
         json: write the result to this file too.
     """
     return partial(
@@ -236,6 +240,7 @@ def evaluate(
         n=number,
         seed=seed,
         sampling=sampling,
+        likelihood=likelihood,
         json=json,
     )
 

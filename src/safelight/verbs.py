@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from safelight import config as configuration
-from safelight.config import Config, Sampling
+from safelight.config import Config, Likelihood, Sampling
 from safelight.console import results, say
 from safelight.editing.tasks import Edit
 from safelight.errors import UserError
@@ -214,6 +214,7 @@ def evaluate(
     n: int | None = None,
     seed: int = 0,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
     json: Path | str | None = None,
 ) -> Evaluation:
     """Judge a source of images by real ones; a run's results are kept in its metrics.json.
@@ -222,10 +223,12 @@ def evaluate(
         source: run, cache, cache:split, folder, zip or named set.
         against: the same, real; for a run, the test split of its own data unless given.
         features: a row of `evaluation.features.FEATURES`.
-        metrics: fd, kid, accuracy, accuracy-per-class; none named, all of the first three that
-            the images allow.
-        n: images of the source; 2,000 of a model and all of a folder unless given.
+        metrics: fd, kid, accuracy, accuracy-per-class, bpd; none named, all of the first three
+            that the images allow.
+        n: images of the source; 2,000 of a model and all of a folder unless given. For bpd, real
+            images; 200 unless given.
         sampling: how a run draws them.
+        likelihood: how bpd is measured.
         json: write the evaluation there too.
     """
     from safelight.evaluation.evaluate import evaluate as judge
@@ -244,6 +247,7 @@ def evaluate(
         metrics=metrics,
         n=n,
         seed=seed,
+        likelihood=likelihood,
     )
     if isinstance(opened, Run):
         opened.add_evaluation(judged.to_json())

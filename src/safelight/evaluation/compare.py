@@ -77,7 +77,7 @@ def table(comparison: Comparison) -> Table:
     for column in ("", "value", "95 % interval", "real images instead"):
         shown.add_column(column, justify="right" if column else "left")
     for name, found in comparison.estimates:
-        floor = found.show(found.floor.value) if found.floor else "not known"
+        floor = found.show(found.floor.value) if found.floor else "none"
         interval = f"{found.show(found.low)} to {found.show(found.high)}"
         called = "\n".join(filter(None, (name, comparison.drawn.get(name))))
         shown.add_row(*map(Text, (called, found.show(found.value), interval, floor)))
@@ -87,8 +87,8 @@ def table(comparison: Comparison) -> Table:
 def _newest(name: str, evaluations: Sequence[Evaluation]) -> Measured:
     if not evaluations:
         raise UserError(f"{name} has not been evaluated; run: safelight evaluate {name}")
-    return {
-        found.name: (found, evaluation.drawn)
+    return {  # of a likelihood nothing was drawn, even where other metrics stand beside it
+        found.name: (found, evaluation.drawn if found.protocol.generated else "")
         for evaluation in evaluations
         for found in evaluation.estimates
     }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safelight.config import PRESETS, Config, Sampling
+from safelight.config import PRESETS, Config, Likelihood, Sampling, Section
 from safelight.evaluation.estimate import Evaluation
+from safelight.evaluation.metrics import DISTANCES
+from safelight.evaluation.protocol import Protocol
 from safelight.report import words
 from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
 
@@ -87,17 +89,28 @@ def _option(name: str, value: Any) -> list[str]:
 
 
 def _evaluate(data: ReportData, evaluation: Evaluation) -> str:
-    """The command that finds the numbers of this evaluation."""
-    protocols = [estimate.protocol for estimate in evaluation.estimates]
+    """The commands that find the numbers of this evaluation, one for each count of images."""
+    counts: dict[int, list[Protocol]] = {}
+    for estimate in evaluation.estimates:
+        protocol = estimate.protocol
+        counts.setdefault(protocol.generated or protocol.reference, []).append(protocol)
+    return "\n".join(_evaluate_at(data, evaluation, *count) for count in counts.items())
+
+
+def _evaluate_at(
+    data: ReportData, evaluation: Evaluation, n: int, protocols: Sequence[Protocol]
+) -> str:
     metrics = dict.fromkeys(protocol.metric for protocol in protocols)
-    networks = [p.network for p in protocols if not p.metric.startswith("accuracy")]
+    networks = [protocol.network for protocol in protocols if protocol.metric in DISTANCES]
+    drawn = any(protocol.generated for protocol in protocols)
     words = [
         *("safelight", "evaluate", place(data.path)),
         *_against(data, evaluation),
         *(["--features", networks[0]] if networks else []),
         *("--metrics", ",".join(metrics)),
-        *("-n", str(protocols[0].generated), "--seed", str(protocols[0].seed)),
-        *_drawing(evaluation),
+        *("-n", str(n), "--seed", str(protocols[0].seed)),
+        *(_changed(Sampling(), evaluation.sampling) if drawn else []),
+        *(_changed(Likelihood(), evaluation.likelihood, "likelihood.") if "bpd" in metrics else []),
     ]
     return shlex.join(words)
 
@@ -111,14 +124,13 @@ def _against(data: ReportData, evaluation: Evaluation) -> list[str]:
     return [] if split == "test" else ["--against", place_of]
 
 
-def _drawing(evaluation: Evaluation) -> Iterator[str]:
-    """The options of `evaluate` that say how the pictures were drawn, where not as usual."""
-    usual = Sampling()
-    for name in Sampling.model_fields:
-        value = evaluation.sampling.get(name, getattr(usual, name))
+def _changed(usual: Section, given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The options of `evaluate` that were not as usual."""
+    for name in type(usual).model_fields:
+        value = given.get(name, getattr(usual, name))
         if value != getattr(usual, name):
             words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            yield from (f"--{name.replace('_', '-')}", words)
+            yield from (f"--{prefix}{name.replace('_', '-')}", words)
 
 
 def recipes(data: ReportData) -> list[Recipe]:
