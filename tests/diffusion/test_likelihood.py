@@ -142,8 +142,21 @@ def test_a_model_that_is_not_finite_has_no_likelihood() -> None:
     start, path = Start(EPS, torch.zeros(6)), path_of("edm")
     with pytest.raises(UserError, match="no finite numbers, so it has no likelihood; take another"):
         flow_nats(broken, path, WHITE, start, every_sign(6), 1e-3)
+    places = torch.full((6, 9), 0.99)
     with pytest.raises(UserError, match="no finite numbers"):
-        bound_nats(broken, path, WHITE, bound_times(path), torch.zeros(6, 9), lambda: EPS)
+        bound_nats(broken, path, WHITE, bound_times(path), places, lambda: EPS)
+
+
+def test_a_tolerance_below_the_rounding_is_refused() -> None:
+    path = path_of("edm")
+    oracle = mixture(path)
+
+    def rough(x_t: Tensor, t: Tensor) -> Tensor:
+        return (oracle(x_t, t) * 1e4).round() / 1e4 + 0 * x_t
+
+    start = Start(EPS, torch.zeros(6))
+    with pytest.raises(UserError, match="no step that is small enough; take a larger --likelihood"):
+        flow_nats(rough, path, typical(oracle), start, every_sign(6)[:1], 1e-9)
 
 
 # Hermite's nodes for x_0 and eps of one pixel: exact expectations, of which noise draws the second.

@@ -36,6 +36,7 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 LOWEST = HALF
 HIGHEST = 80.0  # where samplers start on such a path
 STEPS = 10_000  # of the bound on a continuous path: 0.1 bits are lost with 1,000
+MOST_STEPS = 1_000  # of the ODE's solver; some ten are usual
 NOT_FINITE = (
     "the model gives no finite numbers, so it has no likelihood; take another run, trained with a "
     "smaller --optimiser.lr"
@@ -108,19 +109,32 @@ def flow_nats(
         probes: v of Hutchinson's estimator tr J = E[vᵀ J v], (p, b, c, h, w), each +1 or -1.
         tolerance: largest error of a step.
 
-    Raises UserError where the denoiser gives a number that is not finite.
+    Raises UserError where the denoiser gives a number that is not finite, and where the tolerance
+    is less than the denoiser's own rounding allows.
     """
     u = noise_level(path, ends(path).to(x_0.device)).log()
     y = start.y.flatten(1).double()
     begin = torch.cat([y, y.new_zeros(len(y), 1)], dim=1)
-    flow = _Flow(denoise, path, x_0, probes)
-    # A solver that is free to step over the end asks for noise levels that the path lacks.
-    options = {"norm": _worst, "step_t": u[1:]}
-    with torch.no_grad():
-        states = odeint(flow, begin, u, rtol=0.0, atol=tolerance, method="dopri5", options=options)
-    end: Tensor = states[-1]
+    end = _solve(_Flow(denoise, path, x_0, probes), begin, u, tolerance)
     w = end[:, :-1] + x_0.flatten(1) / u[1].exp()
     return start.nats - log_normal(w) + w.shape[1] * end[:, -1]
+
+
+def _solve(flow: _Flow, begin: Tensor, u: Tensor, tolerance: float) -> Tensor:
+    """The state at u[1], having begun at u[0], (b, d + 1)."""
+    # A solver that is free to step over the end asks for noise levels that the path lacks.
+    options = {"norm": _worst, "step_t": u[1:], "max_num_steps": MOST_STEPS}
+    try:
+        with torch.no_grad():
+            end: Tensor = odeint(
+                flow, begin, u, rtol=0.0, atol=tolerance, method="dopri5", options=options
+            )[-1]
+    except AssertionError as error:  # its steps became too small, or too many
+        raise UserError(
+            "the solver of the probability-flow ODE found no step that is small enough; take a "
+            "larger --likelihood.tolerance"
+        ) from error
+    return end
 
 
 def log_normal(x: Tensor) -> Tensor:
