@@ -34,7 +34,8 @@ finite = st.floats(-1e6, 1e6)
 
 
 def an_estimate(metric: str = "kid", floor: Interval | None = None) -> Estimate:
-    protocol = dataclasses.replace(PROTOCOL, metric=metric)
+    real = PROTOCOL.floor_images if floor else "none: few has 50"
+    protocol = dataclasses.replace(PROTOCOL, metric=metric, floor_images=real)
     return Estimate("accuracy", 0.991, 0.985, 0.995, 2000, "Wilson", floor, protocol)
 
 
@@ -116,7 +117,7 @@ def test_people_read_shares_as_percent_and_distances_as_numbers() -> None:
     floor = Interval(0.9912, 0.98, 0.995)
     assert "99.1 %" in str(an_estimate("accuracy", floor))
     assert "real images: 99.1 % [98.0 %, 99.5 %]" in str(an_estimate("accuracy", floor))
-    assert "0.991 [0.985, 0.995]; real images: not known; n = 2,000" in str(an_estimate())
+    assert "0.991 [0.985, 0.995]; real images: none: few has 50; n = 2,000" in str(an_estimate())
 
 
 def test_the_table_fits_a_terminal_and_says_what_the_intervals_cover() -> None:
@@ -130,7 +131,7 @@ def test_the_table_fits_a_terminal_and_says_what_the_intervals_cover() -> None:
         "99.1 %",
         "98.5 % to 99.5 %",
         f"run ({drawn}) against mnist:test",
-        "2,000 images of",
+        "none: few",
         "2,000",
         estimate.protocol.hash,
     ):

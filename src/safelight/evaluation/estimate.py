@@ -83,7 +83,7 @@ class Estimate:
             f"real images: {self.show(self.floor.value)} "
             f"[{self.show(self.floor.low)}, {self.show(self.floor.high)}]"
             if self.floor
-            else f"real images: {self.protocol.floor_images or 'not known'}"
+            else f"real images: {self.protocol.floor_images}"
         )
         return (
             f"{self.name} {self.show(self.value)} [{self.show(self.low)}, {self.show(self.high)}]; "

@@ -112,7 +112,7 @@ class DiffusionSource:
 
     def likelihoods(self, options: Likelihood) -> dict[str, Measure]:
         """By name, how bits per dimension are measured; fulfils `evaluation`'s `HasLikelihood`."""
-        return measures(self._denoiser, options, bool(self.classes), self._micro_batch)
+        return measures(self._denoiser, options, bool(self.classes), self.micro_batch)
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
         """(b, c, h, w) uint8. Raises UserError where the model gives no finite number."""
