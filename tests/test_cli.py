@@ -186,6 +186,18 @@ def test_evaluating_leaves_a_record(desk: Path, capsys: pytest.CaptureFixture[st
     assert estimates["KID (classifier)"]["low"] > estimates["KID (classifier)"]["floor"]["high"]
 
 
+def test_bits_per_dimension_of_a_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """X11, X1: both numbers are kept and shown; nothing else is measured."""
+    options = ("-n", "4", "--likelihood.terms", "3", "--likelihood.tolerance", "0.1")
+    main(["evaluate", str(desk / "plain"), "--metric", "bpd", *options])
+    kept = json.loads((desk / "plain/metrics.json").read_text())[-1]
+    names = [estimate["name"] for estimate in kept["estimates"]]
+    assert names == ["bits per dimension (bound)", "bits per dimension (ODE)"]
+    assert kept["likelihood"]["terms"] == 3
+    assert all(2 < estimate["value"] < 12 for estimate in kept["estimates"])
+    assert "none: real images are" in capsys.readouterr().out
+
+
 def test_mistakes_are_answered_in_one_line(
     desk: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -234,6 +246,15 @@ def test_mistakes_are_answered_in_one_line(
         ("evaluate", run, "--features", "incepton"): "did you mean 'inception'",
         ("evaluate", run, "--metrics", "fd", "-n", 100): r"1,281.*--metrics kid",
         ("evaluate", run, "-n", 1): "at least 2 images",
+        ("evaluate", f"{cache}:test", "--metric", "bpd", "--against", f"{cache}:train"): (
+            "bits per dimension are a model's and digits:test is none"
+        ),
+        ("evaluate", run, "--metrics", "bpd", "--likelihood.dequantisation", "x"): (
+            "choose one of: normal, uniform"
+        ),
+        ("evaluate", run, "--metrics", "bpd", "--likelihood.tolerance", 0): (
+            "--likelihood.tolerance: Input should be greater than or equal to"
+        ),
         ("evaluate", cache): "--against",
         ("evaluate", run, "--against", desk / "plain"): "--against takes real images",
         ("compare", run, desk / "plain"): "run: safelight evaluate",

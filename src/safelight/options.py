@@ -116,7 +116,7 @@ def one_line(boxed: str) -> str:
 def _plain(what: str) -> str:
     """Without the parser's and the validator's own names for things."""
     section = re.match(
-        r"Error parsing \S*\.config\.?(\S*?): \d+ validation errors? for \w+ (.*)", what
+        r"Error parsing \S*?\.(?:config\b\.?)?(\S*?): \d+ validation errors? for \w+ (.*)", what
     )
     if section is None:
         return what

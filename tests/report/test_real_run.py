@@ -11,7 +11,17 @@ import pytest
 import torch
 
 from safelight.cli import base_config, parse
-from safelight.config import PRESETS, Config, Data, Diffusion, Net, Optimiser, Sampling, Watch
+from safelight.config import (
+    PRESETS,
+    Config,
+    Data,
+    Diffusion,
+    Likelihood,
+    Net,
+    Optimiser,
+    Sampling,
+    Watch,
+)
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
 from safelight.report.collect import collect
@@ -128,6 +138,30 @@ def test_the_command_says_where_the_reference_is_and_how_images_were_drawn(
     assert options["against"] == said
     assert options["sampling"] == asked
     assert (f"PICTURES stands for the place of {against}" in recipe.about) == (said == "PICTURES")
+
+
+def test_a_likelihood_has_a_command_of_its_own(run: Run) -> None:
+    """X11: of the real images that were judged; how pictures are drawn plays no part."""
+    drawn, asked = Sampling(sampler="ddim", steps=20), Likelihood(terms=9, tolerance=1e-2)
+    (kid, *_) = stand_in.EVALUATION.estimates
+    how = replace(kid.protocol, metric="bpd", network="its own", generated=0, reference=200)
+    bits = replace(kid, name="bits per dimension (ODE)", floor=None, protocol=how, n=200)
+    found = replace(
+        stand_in.EVALUATION,
+        estimates=(kid, bits, replace(bits, name="bits per dimension (bound)")),
+        sampling=drawn.model_dump(),
+        likelihood=asked.model_dump(),
+    )
+    data = replace(collect(run), evaluations=(found,))
+    (recipe,) = [recipe for recipe in recipes(data) if recipe.title == "Numbers"]
+    first, second = (
+        parse(words, base_config(words)).keywords
+        for words in (shlex.split(line)[1:] for line in recipe.command.splitlines())
+    )
+    assert (first["metrics"], first["n"], first["sampling"]) == (("kid",), 450, drawn)
+    assert (second["metrics"], second["n"], second["likelihood"]) == (("bpd",), 200, asked)
+    assert second["sampling"] == Sampling()
+    assert "bits per dimension (ODE)" in page(data)
 
 
 def test_the_page_names_no_folder_of_this_machine(run: Run) -> None:
