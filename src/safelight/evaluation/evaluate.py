@@ -76,7 +76,7 @@ def evaluate(
     sides, judged = plan(source, against, pool, n, seed), held_out(against, n, seed)
     densities = [row for row in rows if isinstance(row, BitsPerDimension)]
     for row in densities:
-        row.check(source, judged)
+        row.check(source, judged, likelihood)
     looking = [row for row in rows if not isinstance(row, BitsPerDimension)]
     if looking and features == "classifier":
         require_judgeable(source, against, train)

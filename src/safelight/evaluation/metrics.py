@@ -87,9 +87,9 @@ class BitsPerDimension:
 
     metric: str = "bpd"
 
-    def check(self, source: ImageSource, side: Side) -> None:
+    def check(self, source: ImageSource, side: Side, options: Likelihood) -> None:
         """Raises UserError, before anything is computed."""
-        require_likelihood(source)
+        require_likelihood(source).likelihoods(options)
         labels_for(source, side)
 
     def estimates(
