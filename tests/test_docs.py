@@ -23,7 +23,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_run(page: str, desk: Path) -> None:
-    """L5, L9, F2, F4, F7, X14: every command of the guide, and every snippet."""
+    """L5, L9, F2, F4, F7, X9, X10, X14: every command of the guide, and every snippet."""
     blocks = FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
     assert blocks
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -41,12 +41,14 @@ def test_links_and_pictures_exist() -> None:
 
 
 def test_rows_of_tables_are_documented() -> None:
-    """The guide names every sampler, and the numbers every metric and feature network."""
+    """The guide names every sampler and every edit, and the numbers every metric and feature network."""
+    from safelight.editing.tasks import EDITS
     from safelight.evaluation.features import FEATURES
     from safelight.evaluation.metrics import METRICS
     from safelight.samplers.steps import SAMPLERS
 
     guide, numbers = ((ROOT / "docs" / name).read_text() for name in ("guide.md", "metrics.md"))
     assert all(f"`{name}`" in guide for name in SAMPLERS)
+    assert all(f"**`{name}" in guide for name in EDITS)
     assert all(f"`{name}`" in numbers for name in FEATURES)
     assert all(name in numbers.lower() for name in METRICS)
