@@ -41,7 +41,7 @@ def test_links_and_pictures_exist() -> None:
 
 
 def test_rows_of_tables_are_documented() -> None:
-    """The guide names every sampler and every edit, and the numbers every metric and feature network."""
+    """The guide names all samplers and edits, and the numbers all metrics and feature networks."""
     from safelight.editing.tasks import EDITS
     from safelight.evaluation.features import FEATURES
     from safelight.evaluation.metrics import METRICS

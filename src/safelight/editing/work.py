@@ -73,18 +73,16 @@ def _restored(
 ) -> Tensor:
     how, noise = source.drawing, source.noise(given.seeds[part])
     denoise, eps = source.denoise(given.classes(part)), noise.normal(*source.shape)
-    times = how.times.to(source.device)
-    return edit.restore(how.step, denoise, how.path, times, onto, eps, noise, repeats)
+    return edit.restore(how.step, denoise, how.path, how.times, onto, eps, noise, repeats)
 
 
 def image_to_image(task: ImageToImage, source: DiffusionSource, given: Material) -> Edited:
     level = noise_level(task)
     x, how = dequantise(given.images).to(source.device), source.drawing
-    times = how.times.to(source.device)
 
     def draw(part: slice) -> Tensor:
         denoise, noise = source.denoise(given.classes(part)), source.noise(given.seeds[part])
-        return edit.redraw(how.step, denoise, how.path, times, x[part], level, noise)
+        return edit.redraw(how.step, denoise, how.path, how.times, x[part], level, noise)
 
     images = source.pixels(_in_pieces(source, len(x), draw))
     strength = level / (1 + level) if level < math.inf else 1.0
@@ -104,14 +102,12 @@ def noise_level(task: ImageToImage) -> float:
 
 def invert(task: Invert, source: DiffusionSource, given: Material) -> Edited:
     x, how = dequantise(given.images).to(source.device), source.drawing
-    times = how.times.to(source.device)
     noise: list[State] = []
 
     def draw(part: slice) -> Tensor:
         denoise = source.denoise(given.classes(part))
-        found = edit.invert(denoise, how.path, times, x[part])
-        noise.append(found)
-        return edit.develop(denoise, how.path, times, found)
+        noise.append(edit.invert(denoise, how.path, how.times, x[part]))
+        return edit.develop(denoise, how.path, how.times, noise[-1])
 
     back = _in_pieces(source, len(x), draw)
     images = source.pixels(back)
@@ -144,8 +140,7 @@ def _between_seeds(
         a, b = (source.noise([seed] * n) for seed in given.seeds)
         noise = Arc(a, b, share[part])
         eps, denoise = noise.normal(*source.shape), _mixed(source, given, share[part])
-        times = how.times.to(source.device)
-        return last(trajectory(how.step, denoise, how.path, times, eps, noise))
+        return last(trajectory(how.step, denoise, how.path, how.times, eps, noise))
 
     return draw
 
@@ -153,14 +148,13 @@ def _between_seeds(
 def _between_pictures(
     source: DiffusionSource, given: Material, share: Tensor
 ) -> Callable[[slice], Tensor]:
-    how, times = source.drawing, source.drawing.times.to(source.device)
-    x = dequantise(given.images).to(source.device)
-    ends = edit.invert(source.denoise(given.labels), how.path, times, x)
+    how, x = source.drawing, dequantise(given.images).to(source.device)
+    ends = edit.invert(source.denoise(given.labels), how.path, how.times, x)
 
     def draw(part: slice) -> Tensor:
         a, b = (end.expand(len(share[part]), *end.shape) for end in ends.x)
         begun = State(edit.slerp(a, b, share[part]), ends.t)
-        return edit.develop(_mixed(source, given, share[part]), how.path, times, begun)
+        return edit.develop(_mixed(source, given, share[part]), how.path, how.times, begun)
 
     return draw
 
