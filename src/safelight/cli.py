@@ -164,7 +164,7 @@ def edit_command(kind: type[Edit]) -> Callable[..., Command]:
         number: Annotated[int | None, arg(aliases=("-n",))] = None,
         class_name: Annotated[str | None, arg(name="class")] = None,
         sampling: Drawing = Sampling(),  # noqa: B008 - frozen
-        seed: int | None = None,
+        seed: int = 0,
         checkpoint: str | None = None,
         weights: Literal["ema", "raw"] = "ema",
         out: Path | None = None,
@@ -196,7 +196,7 @@ EDIT_HELP = """
         number: the first so many pictures; 16 of a cache and all of a folder unless given.
         class_name: what the pictures are to be of; else their folder's or the cache's name for it.
         sampling: how they are drawn.
-        seed: of the first picture's noise; 0 unless given.
+        seed: of the first picture's noise; each further one has the next.
         checkpoint: a step, such as 1000; the newest unless given.
         weights: ema is the average over training, raw the last weights.
         out: a folder of its own in RUN/edits unless given.

@@ -169,7 +169,7 @@ def edit(
     n: int | None = None,
     class_name: str | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
-    seed: int | None = None,
+    seed: int = 0,
     checkpoint: str | None = None,
     weights: str = "ema",
     out: Path | str | None = None,
@@ -183,7 +183,7 @@ def edit(
         class_name: what the pictures are to be of; the names of their folders, or the cache, tell
             it otherwise, and where they don't it is left open.
         sampling: sampler, steps, guidance and the like.
-        seed: of the first picture's noise, 0 unless given; each further picture has the next.
+        seed: of the first picture's noise; each further picture has the next.
         checkpoint: a step, such as 1000; the newest unless given.
         weights: ema (the average) or raw.
         out: a folder of its own in RUN/edits unless given.

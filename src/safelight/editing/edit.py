@@ -45,12 +45,11 @@ ODE_STEPS = 50  # of the walk up to the noise, and of the walk down
 
 
 class Row(NamedTuple):
-    """One edit: reading, drawing, the way of drawing, and which of -n and --seed it heeds."""
+    """One edit: reading, drawing, and what becomes of the options of drawing."""
 
     read: Callable[[Any, Wanted], Material]
     work: Callable[[Any, DiffusionSource, Material], Edited]
     sampling: Callable[[Any, Sampling], Sampling] = lambda task, sampling: sampling
-    heeds: tuple[str, ...] = ("-n", "--seed")
 
 
 def ode(task: Edit, sampling: Sampling) -> Sampling:
@@ -75,8 +74,8 @@ ROWS: dict[type[Edit], Row] = {
     Inpaint: Row(material.read_masked, work.inpaint),
     ImageToImage: Row(material.read_pictures, work.image_to_image),
     SuperResolution: Row(material.read_small, work.super_resolution),
-    Invert: Row(material.read_pictures, work.invert, ode, ("-n",)),
-    Interpolate: Row(material.read_ends, work.interpolate, way_between, ()),
+    Invert: Row(material.read_pictures, work.invert, ode),
+    Interpolate: Row(material.read_ends, work.interpolate, way_between),
 }
 
 
@@ -88,17 +87,14 @@ def edit(
     n: int | None,
     class_name: str | None,
     sampling: Sampling,
-    seed: int | None,
+    seed: int,
     checkpoint: str | None,
     weights: str,
     out: Path | None,
 ) -> Path:
     """Carry `task` out; returns the folder. `safelight.verbs.edit` says what each argument does."""
     row = ROWS[type(task)]
-    for option, value in (("-n", n), ("--seed", seed)):
-        if value is not None and option not in row.heeds:
-            raise UserError(f"{name_of(task)} has no use for {option}; leave it out")
-    given = row.read(task, Wanted(run, places, n, class_name, seed or 0))
+    given = row.read(task, Wanted(run, places, n, class_name, seed))
     settled = row.sampling(task, guidable(sampling, given, run))
     source = run.source(settled, checkpoint, weights)
     these = identity(task, source, given)

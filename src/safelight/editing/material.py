@@ -106,8 +106,8 @@ def read_ends(task: Interpolate, wanted: Wanted) -> Material:
                 "name two files, or give --seeds 3,17 and no picture"
             )
         return found
-    if wanted.places:
-        raise UserError("give two pictures or --seeds, not both")
+    if wanted.places or wanted.seed or wanted.n is not None:
+        raise UserError("--seeds takes the place of pictures, of -n and --seed; leave these out")
     classes = wanted.run.classes
     chosen = _chosen_class(wanted)
     turns = [s % len(classes) if chosen is None else chosen for s in task.seeds] if classes else []

@@ -105,8 +105,9 @@ def invert(task: Invert, source: DiffusionSource, given: Material) -> Edited:
     noise: list[State] = []
 
     def draw(part: slice) -> Tensor:
-        denoise = source.denoise(given.classes(part))
-        noise.append(edit.invert(denoise, how.path, how.times, x[part]))
+        noise.append(_inverted(source, given, part))
+        # Unclipped, as on the way up: clipping is not the model's ODE, and forgets.
+        denoise = source.denoise(given.classes(part), clip=False)
         return edit.develop(denoise, how.path, how.times, noise[-1])
 
     back = _in_pieces(source, len(x), draw)
@@ -148,22 +149,29 @@ def _between_seeds(
 def _between_pictures(
     source: DiffusionSource, given: Material, share: Tensor
 ) -> Callable[[slice], Tensor]:
-    how, x = source.drawing, dequantise(given.images).to(source.device)
-    ends = edit.invert(source.denoise(given.labels), how.path, how.times, x)
+    how, ends = source.drawing, _inverted(source, given, slice(None))
 
     def draw(part: slice) -> Tensor:
         a, b = (end.expand(len(share[part]), *end.shape) for end in ends.x)
         begun = State(edit.slerp(a, b, share[part]), ends.t)
-        return edit.develop(_mixed(source, given, share[part]), how.path, how.times, begun)
+        denoise = _mixed(source, given, share[part], clip=False)
+        return edit.develop(denoise, how.path, how.times, begun)
 
     return draw
 
 
-def _mixed(source: DiffusionSource, given: Material, share: Tensor) -> Denoise:
+def _inverted(source: DiffusionSource, given: Material, part: slice) -> State:
+    how, x = source.drawing, dequantise(given.images[part]).to(source.device)
+    denoise = source.denoise(given.classes(part), clip=False)
+    eps = source.noise(given.seeds[part]).normal(*source.shape)
+    return edit.invert(denoise, how.path, how.times, x, eps)
+
+
+def _mixed(source: DiffusionSource, given: Material, share: Tensor, clip: bool = True) -> Denoise:
     """The model of the ends' class; between two classes, of what each says in the share's parts."""
     if given.labels is None:
-        return source.denoise(None)
-    one, other = (source.denoise(label.expand(len(share))) for label in given.labels)
+        return source.denoise(None, clip)
+    one, other = (source.denoise(label.expand(len(share)), clip) for label in given.labels)
     same = given.labels[0] == given.labels[1]
     return one if same else Between(one, other, share.view(-1, 1, 1, 1))
 

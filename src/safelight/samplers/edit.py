@@ -176,14 +176,17 @@ def redraw(
     return last(walk(step, denoise, path, State(x_t, times[0]), times[1:], noise))
 
 
-def invert(denoise: Denoise, path: Path, times: Tensor, picture: Tensor) -> State:
+def invert(denoise: Denoise, path: Path, times: Tensor, picture: Tensor, eps: Tensor) -> State:
     """The noise from which the probability-flow ODE leads to the picture, by Heun's method.
 
     The ODE is walked upwards, from the smallest level of `times` (of a whole trajectory, falling)
-    to the largest with any image in it. The picture stands for its own x_t at the smallest.
+    to the largest with any image in it. It begins at x_t of the smallest level, usually less noise
+    than a grey level: no picture that the model has seen there is without any, and from plain black
+    it would find no noise but a shadow of the picture.
     """
     rising = times[(path.alpha(times) > 0) & (times > 0)].flip(0)
-    state = State(path.alpha(rising[0]) * picture, rising[0])
+    low = rising[0]
+    state = State(path.alpha(low) * picture + path.sigma(low) * eps, low)
     for t in rising[1:]:
         state = Heun()(denoise, path, state, t, _NONE)
     return State(state.x, state.t)

@@ -85,10 +85,14 @@ class DiffusionSource:
     def device(self) -> torch.device:
         return next(self._denoiser.parameters()).device
 
-    def denoise(self, labels: Tensor | None) -> Denoise:
-        """The guided model of images of these classes (b,) int64; None for no class."""
+    def denoise(self, labels: Tensor | None, clip: bool = True) -> Denoise:
+        """The guided model of images of these classes (b,) int64; None for no class.
+
+        clip: keep its guesses in [-1, 1].
+        """
         y = None if labels is None or not self.classes else labels.to(self.device)
-        return Clipped(Guided(self._denoiser, y, self.drawing.guidance, self._weaker))
+        guided = Guided(self._denoiser, y, self.drawing.guidance, self._weaker)
+        return Clipped(guided) if clip else guided
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[list[int]]:
