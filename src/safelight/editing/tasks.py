@@ -18,7 +18,7 @@ class Inpaint(Section):
 
     mask: Path
     """A picture of the same size: what is white there is drawn anew, what is black stays."""
-    repeats: Positive = 1
+    repeats: Positive = 5
     """Walks over each tenth of the way; more fit the new part better to the old, and cost more."""
 
 
@@ -33,6 +33,9 @@ class ImageToImage(Section):
 
 class SuperResolution(Section):
     """Draw pictures of the model's size whose blocks of pixels have the colours of small ones."""
+
+    repeats: Positive = 5
+    """Walks over each tenth of the way; more fit the details better together, and cost more."""
 
 
 class Invert(Section):

@@ -57,7 +57,7 @@ def super_resolution(task: SuperResolution, source: DiffusionSource, given: Mate
     y = dequantise(given.images).to(source.device)
 
     def draw(part: slice) -> Tensor:
-        return edit.fitted(_restored(source, given, part, Pooled(y[part]), 1), y[part])
+        return edit.fitted(_restored(source, given, part, Pooled(y[part]), task.repeats), y[part])
 
     images = source.pixels(_in_pieces(source, len(y), draw))
     large = edit.repeated(given.images, images.shape[-1] // y.shape[-1])
