@@ -36,6 +36,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/recognised.py digits --split 70/5/25 --budget 150s --n 500 \
 	    --features classifier --out $(OUT)/digits
 	$(BIN)/python benchmarks/recognised.py $(DATA)/mnist --budget 15m --n 2000 --out $(OUT)/mnist
+	$(BIN)/python benchmarks/editing.py $(OUT)/mnist $(DATA)/mnist:test
 
 # KID against evaluations of the network, every sampler on one model of RUN.
 RUN ?= runs/mnist-small
