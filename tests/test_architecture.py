@@ -93,5 +93,15 @@ def test_mathematics_needs_only_torch(path: Path) -> None:
 
 
 def test_every_part_of_the_house_is_ruled() -> None:
-    on_top = {"__init__", "__main__", "cli", "verbs", "sources", "sampling", "editing", "options"}
+    on_top = {
+        "__init__",
+        "__main__",
+        "cli",
+        "verbs",
+        "sources",
+        "sampling",
+        "editing",
+        "options",
+        "commands",
+    }
     assert {part_of(path) for path in FILES} <= set(MAY_IMPORT) | on_top

@@ -1,0 +1,271 @@
+"""The commands: words that are typed, as arguments of the functions in `safelight.verbs`.
+
+Each returns the call that it asks for, and its docstring is the command's help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from safelight import verbs
+from safelight.config import Config, Likelihood, Sampling
+from safelight.editing.tasks import Edit
+from safelight.options import Names
+
+AUTO = "auto"
+Count = Annotated[int, arg(aliases=("-n",))]
+Drawing = Annotated[Sampling, arg(name="")]
+Command = partial[Any]
+
+
+def prepare(
+    source: Positional[str],
+    /,
+    *,
+    size: int | None = None,
+    out: Path | None = None,
+    classes: Names = (),
+    per_class: int | None = None,
+    split: str | None = None,
+    channels: Literal["auto", "grey", "rgb"] = "auto",
+    labels: Literal["folders", "none"] = "folders",
+    seed: int = 0,
+    workers: int | None = None,
+) -> Command:
+    """Turn a folder or zip of pictures, or a named set, into a cache to train on.
+
+    Args:
+        source: a folder (sub-folders are classes), a zip of one, or digits, mnist,
+            fashion-mnist, cifar10.
+        size: side of the pictures in pixels: the short side is scaled, the centre cut out.
+        out: folder of the cache; in the user's cache folder unless given.
+        classes: only these, such as cat,frog.
+        per_class: as many pictures of each class, over all splits.
+        split: percents for train/validation/test, such as 80/10/10.
+        channels: auto is grey where all pictures are stored so.
+        labels: none ignores the folders' names.
+        seed: decides which pictures, and their split.
+        workers: decoding processes; one for each core unless given.
+    """
+    return partial(
+        verbs.prepare,
+        source,
+        size=size,
+        out=out,
+        classes=classes,
+        per_class=per_class,
+        split=split,
+        channels=channels,
+        labels=labels,
+        seed=seed,
+        workers=workers,
+    )
+
+
+def train_command(base: Config) -> Callable[..., Command]:
+    """The train command, whose options show and start from the configuration `base`."""
+
+    def train(
+        data: Positional[str],
+        /,
+        *,
+        preset: str = AUTO,
+        recipe: str | None = None,
+        out: Path | None = None,
+        size: int | None = None,
+        resume: bool = False,
+        config: Annotated[Config, arg(name="")] = base,
+    ) -> Command:
+        """Train a generator; the same command again goes on where it stopped.
+
+        Args:
+            data: a cache, a folder, a zip or a named set.
+            preset: a row of `safelight presets`; auto chooses by the size of the pictures.
+            recipe: the mathematics, as the literature names it: edm (unless given), ddpm,
+                improved-ddpm, v, flow, smld, ve or vp; the options of --diffusion change it.
+            out: folder of the run; runs/DATA-PRESET-RECIPE unless given.
+            size: prepare the pictures at this size, if they are no cache yet.
+            resume: go on with the run in --out, with all its options.
+            config: all that decides the run.
+        """
+        return partial(
+            verbs.train,
+            data,
+            out=out,
+            preset=preset,
+            recipe=recipe,
+            config=config,
+            size=size,
+            resume=resume,
+        )
+
+    return train
+
+
+def sample(
+    run: Positional[str],
+    /,
+    *,
+    number: Count = 64,
+    classes: Names = (),
+    sampling: Drawing = Sampling(),  # noqa: B008 - frozen
+    seed: int = 0,
+    checkpoint: str | None = None,
+    weights: Literal["ema", "raw"] = "ema",
+    out: Path | None = None,
+) -> Command:
+    """Draw images from a run, each from its own seed.
+
+    Args:
+        run: folder of the run.
+        number: images (of each class, where there are classes).
+        classes: only these, such as cat,frog.
+        sampling: how they are drawn.
+        seed: the first seed.
+        checkpoint: a step, such as 1000; the newest unless given.
+        weights: ema is the average over training, raw the last weights.
+        out: a folder of its own in RUN/samples unless given.
+    """
+    return partial(
+        verbs.sample,
+        run,
+        n=number,
+        classes=classes,
+        sampling=sampling,
+        seed=seed,
+        checkpoint=checkpoint,
+        weights=weights,
+        out=out,
+    )
+
+
+def edit_command(kind: type[Edit]) -> Callable[..., Command]:
+    """The command of one edit, whose own options are the fields of `kind`."""
+
+    def edit(
+        run: Positional[str],
+        pictures: Positional[tuple[str, ...]] = (),
+        /,
+        *,
+        task: Any,
+        number: Annotated[int | None, arg(aliases=("-n",))] = None,
+        class_name: Annotated[str | None, arg(name="class")] = None,
+        sampling: Drawing = Sampling(),  # noqa: B008 - frozen
+        seed: int = 0,
+        checkpoint: str | None = None,
+        weights: Literal["ema", "raw"] = "ema",
+        out: Path | None = None,
+    ) -> Command:
+        return partial(
+            verbs.edit,
+            run,
+            pictures,
+            task,
+            n=number,
+            class_name=class_name,
+            sampling=sampling,
+            seed=seed,
+            checkpoint=checkpoint,
+            weights=weights,
+            out=out,
+        )
+
+    edit.__annotations__["task"] = Annotated[kind, arg(name="")]
+    edit.__doc__ = f"{kind.__doc__}\n{EDIT_HELP}"
+    return edit
+
+
+EDIT_HELP = """
+    Args:
+        run: folder of the run.
+        pictures: files, folders of them, a cache or CACHE:SPLIT.
+        task: what is done.
+        number: the first so many pictures; 16 of a cache and all of a folder unless given.
+        class_name: what the pictures are to be of; else their folder's or the cache's name for it.
+        sampling: how they are drawn.
+        seed: of the first picture's noise; each further one has the next.
+        checkpoint: a step, such as 1000; the newest unless given.
+        weights: ema is the average over training, raw the last weights.
+        out: a folder of its own in RUN/edits unless given.
+"""
+
+
+def evaluate(
+    source: Positional[str],
+    /,
+    *,
+    against: str | None = None,
+    features: str = "efficientnet-lite0",
+    metrics: Annotated[Names, arg(aliases=("--metric",))] = (),
+    number: Annotated[int | None, arg(aliases=("-n",))] = None,
+    seed: int = 0,
+    sampling: Drawing = Sampling(),  # noqa: B008 - frozen
+    likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
+    json: Path | None = None,
+) -> Command:
+    """Judge images by real ones, with intervals, floors and the protocol.
+
+    Args:
+        source: a run, a cache, cache:split, a folder, a zip or a named set.
+        against: real images, the same; for a run the test split of its data unless given.
+        features: inception, efficientnet-lite0 or classifier.
+        metrics: any of fd, kid, accuracy, accuracy-per-class and bpd (bits per dimension); the
+            first three, where the images allow them, unless given.
+        number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
+            images; 200 unless given.
+        seed: the first seed.
+        sampling: how a run draws its images.
+        likelihood: how bpd is measured.
+        json: write the result to this file too.
+    """
+    return partial(
+        verbs.evaluate,
+        source,
+        against=against,
+        features=features,
+        metrics=metrics,
+        n=number,
+        seed=seed,
+        sampling=sampling,
+        likelihood=likelihood,
+        json=json,
+    )
+
+
+def report(run: Positional[str], /, *, out: Path | None = None) -> Command:
+    """Write one HTML page about a run, which opens offline.
+
+    Args:
+        run: folder of the run.
+        out: RUN/report.html unless given.
+    """
+    return partial(verbs.report, run, out=out)
+
+
+def compare(runs: Positional[tuple[str, ...]], /) -> Command:
+    """Set the evaluations of several runs side by side.
+
+    Args:
+        runs: folders of runs, evaluated by the same protocol.
+    """
+    return partial(verbs.compare, *runs)
+
+
+def presets() -> Command:
+    """List the presets and recipes of train."""
+    return partial(verbs.presets)
+
+
+def demo(*, out: Path = Path("demo"), budget: str = "150s") -> Command:
+    """The whole way on the 1,797 handwritten digits that scikit-learn ships.
+
+    Args:
+        out: where the cache, the run and its report go.
+        budget: of the training.
+    """
+    return partial(verbs.demo, out=out, budget=budget)
