@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from safelight.config import RECIPES
 from safelight.diffusion.path import PATHS
 from safelight.diffusion.precond import MIXTURES
 from safelight.diffusion.weights import WEIGHTS
@@ -87,9 +88,20 @@ def test_names_exist(name: str) -> None:
 
 
 def test_rows_are_derived() -> None:
-    """Each path, parameterisation, weight and grid has its line."""
-    for table in (PATHS, MIXTURES, WEIGHTS, GRIDS):
+    """Each path, parameterisation, weight, grid and recipe has its line."""
+    for table in (PATHS, MIXTURES, WEIGHTS, GRIDS, RECIPES):
         assert all(f"`{name.removesuffix('-continuous')}`" in PAGE for name in table)
+
+
+def test_table_of_recipes() -> None:
+    """Its lines say what the recipes are."""
+    table = PAGE[PAGE.index("| recipe |") :]
+    for name, recipe in RECIPES.items():
+        line = re.search(rf"^\| `{name}` .*$", table, re.MULTILINE)
+        assert line is not None
+        assert all(f"`{part}`" in line[0] for part in (recipe.path, recipe.prediction))
+        assert f"`{recipe.weight}`" in line[0]
+        assert recipe.times.replace("lognormal", "log-normal") in line[0]
 
 
 def test_pictures_are_drawn_by_the_script() -> None:
