@@ -72,7 +72,7 @@ class Diffusion(Section):
     prediction: str = "edm"
     """What the network predicts: edm, noise, image, v, flow or score."""
     objective: str = "denoising"
-    """What is minimised: denoising, hybrid or bound."""
+    """What is minimised: denoising, hybrid, bound, mmd or denoising+mmd."""
     times: str = "lognormal"
     """How times are drawn: lognormal, uniform, logit-normal or importance (where losses are)."""
     log_mean: float = -1.2

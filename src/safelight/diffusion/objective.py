@@ -13,7 +13,9 @@ from torch import Tensor
 
 from safelight.diffusion.bound import bits_per_dimension, prior_term, step_nats, term
 from safelight.diffusion.denoiser import Denoiser
+from safelight.diffusion.mmd import squared_mmd
 from safelight.diffusion.path import Path, broadcast, diffuse
+from safelight.diffusion.precond import noise_level
 from safelight.diffusion.weights import Weight
 
 TERMS = 1000  # of the bound of a path without steps: parts of equal length in t
@@ -66,6 +68,25 @@ class Denoising:
         self, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
     ) -> Tensor:
         return Answer.of(denoiser, x_0, t, eps, y).error(self.weight, denoiser, t)
+
+
+@dataclass(frozen=True)
+class MMD:
+    """The squared maximum mean discrepancy of the answers, in units of F; see `mmd`.
+
+    With a weight it is added to the denoising loss, which asks the same with less noise.
+    """
+
+    weight: Weight | None = None
+
+    def __call__(
+        self, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
+    ) -> Tensor:
+        answer = Answer.of(denoiser, x_0, t, eps, y)
+        x = broadcast(denoiser.affine(t).scale, x_0) * answer.x_t
+        log_level = 4 * noise_level(denoiser.path.log_snr(t))
+        parts = squared_mmd(answer.F - answer.target, x, log_level, y)
+        return parts if self.weight is None else parts + answer.error(self.weight, denoiser, t)
 
 
 @dataclass(frozen=True)
@@ -140,4 +161,6 @@ OBJECTIVES: dict[str, Callable[[Weight, str], Objective]] = {
     "denoising": lambda weight, variance: Denoising(weight),
     "hybrid": lambda weight, variance: Hybrid(weight),
     "bound": lambda weight, variance: Bound(variance),
+    "mmd": lambda weight, variance: MMD(),
+    "denoising+mmd": lambda weight, variance: MMD(weight),
 }

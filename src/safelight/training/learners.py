@@ -160,6 +160,7 @@ def build_learner(
 
 
 VARIATIONAL = ("bound", "hybrid")
+COMPARING = ("mmd", "denoising+mmd")
 # What does not go together, and what to do about it.
 CONFLICTS: tuple[tuple[Callable[[Diffusion], bool], str], ...] = (
     (
@@ -185,6 +186,11 @@ CONFLICTS: tuple[tuple[Callable[[Diffusion], bool], str], ...] = (
         lambda o: o.objective in VARIATIONAL and o.pairing != "none",
         "the objectives hybrid and bound are about noise that knows nothing of the image; leave "
         "--diffusion.pairing at none",
+    ),
+    (
+        lambda o: o.objective in COMPARING and o.times == "importance",
+        "the objectives with mmd compare pairs of images, and importance weighs single ones; use "
+        "other --diffusion.times",
     ),
     (
         lambda o: o.objective != "denoising" and o.uncertainty,

@@ -1,0 +1,104 @@
+"""The squared maximum mean discrepancy between a network's answers and the true ones, as a loss.
+
+For images i = 1..n let c_i = (x_t, t, y) be what the network sees, F_i its answer and T_i the true
+one. The statistic compares the joint distributions of (c, F) and (c, T),
+
+    1 / (n (n - 1)) sum over i != j of  k((c_i, F_i), (c_j, F_j)) + k((c_i, T_i), (c_j, T_j))
+                                      - k((c_i, F_i), (c_j, T_j)) - k((c_i, T_i), (c_j, F_j)),
+
+the unbiased U-statistic of Gretton et al. 2012, "A kernel two-sample test", eq. (4). Pairs of an
+image with itself are left out, so that F_i and T_i may depend on each other, as they do.
+
+*Why the joint distribution.* That of F alone is as good when the answers are dealt out to the
+wrong images: no denoiser comes of it.
+
+*Why this kernel.* k((c, F), (c', F')) = kappa(c, c') F . F'. What a denoiser says is a mean, so
+the kernel is linear in the answer. Then the discrepancy is |E[(F - T) (x) phi(c)]|², phi the
+features of kappa, and is 0 only where F = E[T | c]: exactly where the error of denoising is least.
+A Gaussian in F would ask F to be as scattered as T is given c, which no function of c can be; a
+network trained so denoises worse than one that says nothing.
+
+*Why this kappa.* Images of hundreds of pixels with noise are all equally far from each other, and
+a kernel of whole images alone sees little but means. So the answers are compared pixel by pixel,
+each with the same pixel of the other images, by a mixture of Gaussian kernels of what surrounds
+it: squares of 1, 3, 9 ... pixels, and the whole image. The bandwidth is sqrt(dimension) / 3, a
+third of the deviation of x_t in every pixel: distances grow with the root of the dimension. It is
+multiplied by a Gaussian kernel of the logarithm of the noise level, and by 1 or 1/2 for equal or
+different labels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from safelight.errors import UserError
+
+BANDWIDTH = 1 / 3  # of x_t, in its deviations, per root of the dimension
+LEVEL_BANDWIDTH = 0.5  # of ln(sigma / alpha)
+BLOCK = 16  # images whose kernels are in memory at once
+
+
+def squared_mmd(residual: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None) -> Tensor:
+    """Parts (n,) whose mean is the statistic; k's four terms are kappa (F_i - T_i) . (F_j - T_j).
+
+    Args:
+        residual: F - T, (n, c, h, w).
+        x: x_t over its deviation, (n, c, h, w).
+        log_level: ln(sigma / alpha), (n,), finite.
+        y: labels (n,), or None.
+
+    Raises UserError for a single image, which has nothing to be compared with.
+    """
+    n = len(x)
+    if n < 2:
+        raise UserError(
+            "the objective mmd compares images with one another, and a step has one by itself; "
+            "choose another --optimiser.batch, or give more --memory"
+        )
+    blocks = [torch.arange(i, min(i + BLOCK, n), device=x.device) for i in range(0, n, BLOCK)]
+    kappas = (kappa(rows, x, log_level, y) for rows in blocks)
+    fixed = residual.detach()
+    smoothed = torch.cat([torch.einsum("ijhw,jchw->ichw", block, fixed) for block in kappas])
+    parts = (residual * smoothed).sum(1).mean((1, 2)) / (n - 1)
+    # Each residual is on both sides of the sum, on one of them detached: the gradient is half.
+    return 2 * parts - parts.detach()
+
+
+@torch.no_grad()
+def kappa(rows: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None) -> Tensor:
+    """kappa(c_i, c_j) of the images i in `rows` and all j, at each pixel; (rows, n, h, w).
+
+    0 where i = j.
+    """
+    levels = (log_level[rows, None] - log_level).square() / (2 * LEVEL_BANDWIDTH**2)
+    alike = (-levels).exp()
+    if y is not None:
+        alike = alike * torch.where(y[rows, None] == y, 1.0, 0.5)
+    alike[torch.arange(len(rows), device=x.device), rows] = 0
+    distance = (x[rows, None] - x).square().mean(2)
+    near = torch.zeros_like(distance)
+    for width in widths(*x.shape[2:]):
+        near += (box_mean(distance, width) / (-2 * BANDWIDTH**2)).exp()
+    return alike[:, :, None, None] * near / len(widths(*x.shape[2:]))
+
+
+def widths(h: int, w: int) -> list[int]:
+    """Odd sides of the squares: 1, 3, 9, ... up to half of the image, and one that spans it all."""
+    sides = [1]
+    while 6 * sides[-1] <= max(h, w):
+        sides.append(3 * sides[-1])
+    return [*sides, 2 * max(h, w) - 1]
+
+
+def box_mean(x: Tensor, width: int) -> Tensor:
+    """The mean over the square of this odd width around each pixel, as far as it is inside."""
+    down, across = (_averaging(size, width).to(x) for size in x.shape[-2:])
+    return down @ x @ across.T  # eight times as fast as avg_pool2d on a CPU
+
+
+def _averaging(size: int, width: int) -> Tensor:
+    """The matrix that averages a row of `size` over windows of `width`."""
+    places = torch.arange(size)
+    near = ((places[:, None] - places).abs() <= width // 2).double()
+    return near / near.sum(1, keepdim=True)
