@@ -28,7 +28,7 @@ from safelight.training.ema import PowerAverage
 from safelight.training.learners import DiffusionLearner, build_learner
 from safelight.training.optimisers import learning_rate, make_optimiser
 from safelight.training.run import Run
-from safelight.training.watching import Validation, draw_preview, validation_split
+from safelight.training.watching import Validation, curves, draw_preview, validation_split
 
 RECORDS = 500  # of the training loss, in a run
 
@@ -165,9 +165,7 @@ class Trainer:
             with self.autocast():
                 losses = self.validation.losses(model.eval(), self.plan.micro_batch)
             run.append("validation", **self.where(), weights=name, **losses)
-            levels = zip(losses["sigma"], losses["loss"], strict=True)
-            curves = {f"validation {name}/sigma {sigma:g}": loss for sigma, loss in levels}
-            self.accelerator.log(curves, step=self.step)
+            self.accelerator.log(curves(name, losses), step=self.step)
 
     def preview(self, run: Run) -> None:
         draw_preview(run, self.average.module, self.step)

@@ -61,12 +61,14 @@ class Footprint:
 
 
 def footprint(learner: nn.Module, batches: Batches, bf16: bool, device: torch.device) -> Footprint:
-    """Count the bytes that autograd keeps of one and of two images."""
+    """Count the bytes that autograd keeps of a few images and of one more."""
     parameters = sum(p.numel() * p.element_size() for p in learner.parameters())
-    one, two = (_kept(learner, batches, n, bf16, device) for n in (1, 2))
-    image = max(1, int(OVERHEAD * (two - one)))
+    few = 2 if batches.share > 2 else 1  # some objectives compare images, and one alone has no pair
+    less, more = (_kept(learner, batches, n, bf16, device) for n in (few, few + 1))
+    one = more - less
     # weights, gradients, two moments, the average, and a copy in the precision of the step
-    return Footprint(fixed=6 * parameters + max(0, one - (two - one)), image=image)
+    fixed = 6 * parameters + max(0, less - few * one)
+    return Footprint(fixed=fixed, image=max(1, int(OVERHEAD * one)))
 
 
 def _kept(learner: nn.Module, batches: Batches, n: int, bf16: bool, device: torch.device) -> int:

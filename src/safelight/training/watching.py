@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,26 +51,46 @@ class Validation:
             noise.normal(*images.shape[1:]),
         )
 
-    @torch.inference_mode()
     def losses(self, denoiser: Denoiser, micro_batch: int) -> dict[str, Any]:
-        """ "sigma": the noise levels; "loss": the mean loss at each; "mean": over all of them."""
+        """ "sigma": the noise levels; "loss", "psnr": at each; "mean": the loss over all of them.
+
+        "psnr" is that of the guess D of x_0: 10 log10(4 / mean |x_0 - D|²), in decibels.
+        """
+        losses = [self._loss(denoiser, level, micro_batch) for level in LEVELS]
+        weights = edm_weight(torch.tensor(LEVELS), denoiser.sigma_data).tolist()
+        psnr = [10 * math.log10(4 * w / loss) for w, loss in zip(weights, losses, strict=True)]
+        return {
+            "sigma": list(LEVELS),
+            "loss": [round(loss, 6) for loss in losses],
+            "psnr": [round(decibels, 3) for decibels in psnr],
+            "mean": round(sum(losses) / len(losses), 6),
+        }
+
+    @torch.inference_mode()
+    def _loss(self, denoiser: Denoiser, level: float, micro_batch: int) -> float:
         objective = Denoising(edm_weight)
-        found = []
-        for level in LEVELS:
-            snr = torch.full((len(self.images),), level**-2, device=self.images.device)
-            t = denoiser.path.time(snr)
-            losses = [
-                objective(
-                    denoiser,
-                    self.images[part],
-                    t[part],
-                    self.eps[part],
-                    None if self.labels is None else self.labels[part],
-                )
-                for part in pieces(len(t), micro_batch)
-            ]
-            found.append(round(float(torch.cat(losses).mean()), 6))
-        return {"sigma": list(LEVELS), "loss": found, "mean": sum(found) / len(found)}
+        snr = torch.full((len(self.images),), level**-2, device=self.images.device)
+        t = denoiser.path.time(snr)
+        losses = [
+            objective(
+                denoiser,
+                self.images[part],
+                t[part],
+                self.eps[part],
+                None if self.labels is None else self.labels[part],
+            )
+            for part in pieces(len(t), micro_batch)
+        ]
+        return float(torch.cat(losses).mean())
+
+
+def curves(name: str, losses: dict[str, Any]) -> dict[str, float]:
+    """What `Validation.losses` found, as TensorBoard's curves: one for each noise level."""
+    return {
+        f"validation {name}{kind}/sigma {sigma:g}": value
+        for kind, values in (("", losses["loss"]), (" PSNR", losses["psnr"]))
+        for sigma, value in zip(losses["sigma"], values, strict=True)
+    }
 
 
 def validation_split(cache: Cache) -> Cache | None:
