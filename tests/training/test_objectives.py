@@ -1,0 +1,231 @@
+"""Whole runs with every objective: what they remember, what they refuse, and that they learn."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from safelight.config import Config, Diffusion, Sampling
+from safelight.data.cache import Cache
+from safelight.diffusion.objective import OBJECTIVES
+from safelight.diffusion.times import LossAware
+from safelight.diffusion.weights import edm_weight
+from safelight.errors import UserError
+from safelight.training.checkpoint import EXTRAS
+from safelight.training.learners import build_learner
+from safelight.training.loop import Trainer
+from safelight.training.train import train
+from safelight.training.watching import curves
+from tests.training.conftest import SMALL
+from tests.training.test_pieces import plan
+from tests.training.test_train import checkpoints_in, weights_hash
+
+UNIFORM: dict[str, Any] = {"prediction": "noise", "times": "uniform", "weight": "simple"}
+STATEFUL = {  # what a run may have to remember besides its weights
+    "importance": Diffusion(**{**UNIFORM, "times": "importance"}, path="cosine", T=4),
+    "uncertainty": Diffusion(uncertainty=True),
+    "learned schedule": Diffusion(
+        path="learned", prediction="v", objective="bound", times="uniform"
+    ),
+}
+HYBRID = Diffusion(**UNIFORM, path="cosine", objective="hybrid", variance="learned")
+
+
+def with_diffusion(diffusion: Diffusion, **optimiser: Any) -> Config:
+    options = SMALL.optimiser.model_copy(update=optimiser)
+    return SMALL.model_copy(update={"diffusion": diffusion, "optimiser": options})
+
+
+def trainer(cache: Cache, diffusion: Diffusion, **changes: Any) -> Trainer:
+    return Trainer(with_diffusion(diffusion), plan(**changes), cache, Accelerator())
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_what_a_learner_remembers_survives_a_stop(
+    name: str, digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X6, B8, C7: stopped in the middle and taken up again, a run ends with the same bits."""
+    config = with_diffusion(STATEFUL[name])
+    straight = train(digits, config, tmp_path / "straight")
+    advance, out = Trainer.advance, tmp_path / "stopped"
+
+    def stop_at_seven(self: Trainer) -> float:
+        if self.step == 6 and self.plan.steps == 12 and not checkpoints_in(out, 7):
+            os.kill(os.getpid(), signal.SIGINT)
+        return advance(self)
+
+    monkeypatch.setattr(Trainer, "advance", stop_at_seven)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 7 of 12"):
+        train(digits, config, out)
+    run = train(digits, config, out)
+    assert weights_hash(run) == weights_hash(straight)
+    assert (run.checkpoint().path / EXTRAS).exists() == (name != "learned schedule")
+
+
+def test_a_plain_run_remembers_nothing_more(digits: Cache, tmp_path: Path) -> None:
+    saved = trainer(digits, Diffusion()).save(tmp_path)
+    assert saved.extras() == {}
+    assert EXTRAS not in saved.state().files
+
+
+def test_the_learned_parts_learn(digits: Cache) -> None:
+    """B8, C7: the importance leaves uniformity, the uncertainty zero, the schedule its start."""
+    made = {name: trainer(digits, diffusion) for name, diffusion in STATEFUL.items()}
+    schedule = [p.clone() for p in made["learned schedule"].learner.denoiser.path.parameters()]
+    for one in made.values():
+        for _ in range(6):
+            one.advance()
+    times = made["importance"].learner.times
+    assert isinstance(times, LossAware)
+    assert int(times.seen.sum()) == 6 * 16
+    assert float(times.probabilities().max()) > 1 / 4 + 0.01
+    assert made["uncertainty"].learner.uncertainty is not None
+    assert made["uncertainty"].learner.uncertainty(torch.zeros(1)).detach() != 0
+    moved = made["learned schedule"].learner.denoiser.path.parameters()
+    assert all(not torch.equal(p, q) for p, q in zip(schedule, moved, strict=True))
+    average = made["learned schedule"].average.module.path.parameters()
+    assert all(not torch.equal(p, q) for p, q in zip(schedule, average, strict=True))
+
+
+def test_the_history_is_the_same_in_micro_batches(digits: Cache) -> None:
+    """X5, B8: losses are remembered after the step, in the order of the batch."""
+    histories = []
+    for micro in (16, 5):
+        made = trainer(digits, STATEFUL["importance"], micro_batch=micro)
+        for module in made.learner.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0  # it draws differently in pieces
+        for _ in range(4):
+            made.advance()
+        histories.append(made.learner.extras())
+    one, other = histories
+    assert torch.equal(one["times.seen"], other["times.seen"])
+    torch.testing.assert_close(one["times.history"], other["times.history"], rtol=1e-3, atol=1e-4)
+
+
+def test_processes_tell_each_other_what_they_saw(
+    digits: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X16: process r has the places r, r + 3, ... of 16; the gathered come in the batch's order."""
+    made = trainer(digits, Diffusion())
+    every = torch.stack([torch.arange(16.0), -torch.arange(16.0)])
+    shares = [every[:, rank::3] for rank in range(3)]
+
+    def gather(mine: Tensor) -> Tensor:
+        padded = [torch.nn.functional.pad(s, (0, 6 - s.shape[1])).T for s in shares]
+        assert torch.equal(mine, padded[1][None])
+        return torch.stack(padded)
+
+    made.processes = 3
+    monkeypatch.setattr(made.accelerator, "gather", gather)
+    assert torch.equal(made._of_everyone(shares[1]), every)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_lowers_its_loss(objective: str, digits: Cache) -> None:
+    """C6, B8, K3"""
+    chosen = {
+        "hybrid": HYBRID,
+        "bound": Diffusion(**UNIFORM, path="cosine", objective="bound", variance="learned"),
+    }.get(objective, Diffusion(objective=objective))
+    config = with_diffusion(chosen, lr=3e-3, batch=32, decay="none")
+    made = Trainer(config, plan(micro_batch=32), digits, Accelerator())
+    losses = [made.advance() for _ in range(40)]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+@pytest.mark.parametrize(
+    ("steps", "mean", "middle"),
+    [(200, 0.95, 0.75), pytest.param(800, 0.72, 0.55, marks=pytest.mark.slow)],
+)
+def test_mmd_alone_learns_to_denoise(steps: int, mean: float, middle: float, digits: Cache) -> None:
+    """C6: the error of denoising falls well below 1, what knowing nothing costs."""
+    net = SMALL.net.model_copy(update={"widths": (16, 32), "dropout": 0.0})
+    config = with_diffusion(Diffusion(objective="mmd"), lr=4e-3, batch=64, warmup=20)
+    config = config.model_copy(update={"net": net})
+    made = Trainer(config, plan(steps=steps, micro_batch=64), digits, Accelerator())
+    for _ in range(steps):
+        made.advance()
+    assert made.validation is not None
+    found = made.validation.losses(made.average.module.eval(), 64)
+    assert found["mean"] < mean
+    assert found["loss"][found["sigma"].index(1.0)] < middle
+
+
+def test_a_model_with_learned_variance_is_sampled(digits: Cache, out: Path) -> None:
+    """B8: by the ancestral sampler with its own variance, and by any other; bits differ."""
+    run = train(digits, with_diffusion(HYBRID), out)
+    drawn = [
+        run.source(Sampling(sampler="ddpm", steps=8, variance=variance)).images([3])
+        for variance in ("learned", "small", "large")
+    ]
+    assert not torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert run.source(Sampling(steps=4)).images([3]).shape == drawn[0].shape
+    plain = train(digits, SMALL, out.with_name("plain"))
+    with pytest.raises(UserError, match="learned no variance; use --variance small or large"):
+        plain.source(Sampling(sampler="ddpm", steps=2, variance="learned")).images([0])
+
+
+def test_optimal_pairing_changes_the_noise_and_nothing_else(digits: Cache) -> None:
+    """X12: the loss of another noise, finite and of the same size."""
+    losses = [trainer(digits, Diffusion(pairing=p)).advance() for p in ("none", "optimal")]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.3)
+
+
+def test_validation_tells_the_psnr(digits: Cache) -> None:
+    """F6: 10 log10(4 / mse) of the guess of x_0 at each noise level, and as curves."""
+    made = trainer(digits, Diffusion())
+    assert made.validation is not None
+    model, held_out = made.average.module.eval(), made.validation
+    found = held_out.losses(model, 32)
+    for level, psnr in zip(found["sigma"], found["psnr"], strict=True):
+        t = model.path.time(torch.full((len(held_out.images),), level**-2))
+        with torch.inference_mode():
+            guess = model(held_out.images + level * held_out.eps, t, held_out.labels)
+        mse = float((guess - held_out.images).square().mean())
+        assert psnr == pytest.approx(10 * math.log10(4 / mse), abs=0.02)
+    told = curves("ema", found)
+    assert told["validation ema PSNR/sigma 0.5"] == found["psnr"][found["sigma"].index(0.5)]
+    assert told["validation ema/sigma 0.5"] == found["loss"][found["sigma"].index(0.5)]
+    assert len(told) == 2 * len(found["sigma"])
+    weight = edm_weight(torch.tensor(1.0), model.sigma_data)
+    assert found["psnr"][5] == pytest.approx(
+        10 * math.log10(4 * weight / found["loss"][5]), abs=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"objective": "hybrid", "times": "uniform"}, "add --diffusion.variance learned"),
+        ({"variance": "learned"}, "leave --diffusion.variance at small"),
+        ({"variance": "huge"}, "choose one of: small, large, learned"),
+        ({"objective": "bound"}, "use --diffusion.times uniform or importance"),
+        (
+            {"objective": "bound", "times": "uniform", "pairing": "optimal"},
+            "leave --diffusion.pairing at none",
+        ),
+        ({"objective": "mmd", "uncertainty": True}, "leave --diffusion.uncertainty out"),
+        ({"objective": "mmd", "times": "importance"}, "use other --diffusion.times"),
+        ({"times": "importance"}, "choose a path with steps"),
+        ({"path": "learned"}, "add --diffusion.objective bound"),
+        ({"objective": "adversarial"}, "choose one of: denoising, hybrid"),
+        ({"times": "often"}, "choose one of: lognormal, uniform"),
+        ({"weight": "heavy"}, "choose one of: edm, simple"),
+        ({"pairing": "best"}, "choose one of: none, optimal"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(UserError, match=remedy) as refusal:
+        build_learner(SMALL.model_copy(update={"diffusion": Diffusion(**options)}), (1, 8, 8), 0, 1)
+    assert "\n" not in str(refusal.value)
