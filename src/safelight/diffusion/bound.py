@@ -21,7 +21,7 @@ from safelight.diffusion.path import Path, broadcast, diffuse
 from safelight.errors import lookup
 
 HALF = 1 / 255  # half of the distance between two levels
-BEYOND = 40.0  # the outermost levels' width in standard deviations: all that float64 can tell
+BEYOND = 40.0  # standard deviations that the outermost levels reach out: all float64 can tell
 
 
 class Posterior(NamedTuple):
@@ -114,8 +114,8 @@ def decoder_nats(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     inverse = (-log_variance.double() / 2).exp()
     away = x_0.double() - mean.double()
     below, above = (away - HALF) * inverse, (away + HALF) * inverse
-    below = torch.where(x_0 < -1 + HALF, above - BEYOND, below)
-    above = torch.where(x_0 > 1 - HALF, below + BEYOND, above)
+    below = torch.where(x_0 < -1 + HALF, above.clamp(max=0) - BEYOND, below)
+    above = torch.where(x_0 > 1 - HALF, below.clamp(min=0) + BEYOND, above)
     # Mirrored into the left tail, where ln Phi has digits: Phi(b) - Phi(a) = Phi(-a) - Phi(-b).
     right = below + above > 0
     a, b = torch.where(right, -above, below), torch.where(right, -below, above)
