@@ -175,7 +175,8 @@ def _validation() -> list[dict[str, Any]]:
             loss = sigma**2 / (sigma**2 + 0.25) * 0.2 + 8 / step + more + 0.002
             found.append(
                 {"step": step, "images": step * 64, "seconds": step * 0.03, "weights": weights,
-                 "sigma": sigma.tolist(), "loss": loss.tolist(), "mean": float(loss.mean())}
+                 "sigma": sigma.tolist(), "loss": loss.tolist(), "mean": float(loss.mean()),
+                 "psnr": (6.0 - 20 * np.log10(sigma)).tolist()}
             )  # fmt: skip
     return found
 

@@ -102,6 +102,11 @@ def test_numbers_say_how_their_images_were_drawn(stand_in: StandInRun) -> None:
     assert f"digits-run ({how}) against digits:test, " in Page(page(data)).text
 
 
+def test_the_psnr_of_the_guess_is_told(html: str) -> None:
+    """F6: of the last validation, at the least, the middle and the largest noise level."""
+    assert "picture: 46.0 dB at 0.010, 9.01 dB at 0.71, −28.0 dB at 50." in html
+
+
 def test_the_headline_says_what_was_trained(read: Page) -> None:
     """X14: parameters, images, classes, time, speed and machine in one sentence."""
     assert (

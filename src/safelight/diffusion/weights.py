@@ -39,7 +39,7 @@ def v_weight(level: Tensor, sigma_data: float) -> Tensor:
 
 
 def flow_weight(level: Tensor, sigma_data: float) -> Tensor:
-    """(1 + 1 / level)²: the error of eps - x_0, flow matching, eq. (14) of arXiv:2210.02747."""
+    """(1 + 1 / level)²: the error of eps - x_0, flow matching, eq. (1) of arXiv:2209.03003."""
     return (1 + 1 / level) ** 2
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -64,7 +66,18 @@ def _noise_plot(data: ReportData) -> Plot | None:
         for record, strength in zip(chosen, strengths, strict=True)
     ]
     svg = plots.loss_by_noise(chosen)
-    return Plot("Validation loss by noise level", svg, keys, "Averaged weights.")
+    note = f"Averaged weights.{_psnr(chosen[-1])}"
+    return Plot("Validation loss by noise level", svg, keys, note)
+
+
+def _psnr(record: Mapping[str, Any]) -> str:
+    """The guess's PSNR at three levels; nothing in runs from before it was recorded."""
+    found = list(zip(record["sigma"], record.get("psnr", ()), strict=False))
+    shown = [
+        f"{words.significant(psnr, 3)} dB at {words.significant(sigma, 2)}"
+        for sigma, psnr in found[:: max(1, (len(found) - 1) // 2)]
+    ]
+    return f" PSNR of the last guess of the picture: {', '.join(shown)}." if shown else ""
 
 
 def _speed_plot(data: ReportData) -> Plot | None:
