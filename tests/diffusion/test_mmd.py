@@ -105,6 +105,14 @@ def test_the_gradient_is_that_of_the_statistic() -> None:
     assert torch.autograd.gradcheck(statistic, (residual,))
 
 
+def test_it_is_exact_beside_a_network_in_bf16() -> None:
+    x, level, y, residual = batch(6)
+    arguments = (residual.float(), x.float(), level.float(), y)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = squared_mmd(*arguments)
+    assert torch.equal(found, squared_mmd(*arguments))
+
+
 def test_memory_does_not_grow_with_pairs() -> None:
     """L3: what autograd keeps is linear in the number of images."""
     kept = []

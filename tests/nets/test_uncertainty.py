@@ -7,6 +7,11 @@ import torch
 from safelight.nets.uncertainty import Uncertainty
 
 
+def test_it_is_exact_beside_a_network_in_bf16() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Uncertainty()(torch.zeros(1)).dtype == torch.float32
+
+
 def test_it_learns_the_logarithm_of_the_loss() -> None:
     """X12: minimising loss / exp(u) + u, eq. (21) of arXiv:2312.02696."""
     uncertainty = Uncertainty()

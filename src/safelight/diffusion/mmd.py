@@ -57,9 +57,10 @@ def squared_mmd(residual: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None
             "choose another --optimiser.batch, or give more --memory"
         )
     blocks = [torch.arange(i, min(i + BLOCK, n), device=x.device) for i in range(0, n, BLOCK)]
-    kappas = (kappa(rows, x, log_level, y) for rows in blocks)
-    fixed = residual.detach()
-    smoothed = torch.cat([torch.einsum("ijhw,jchw->ichw", block, fixed) for block in kappas])
+    with torch.autocast(x.device.type, enabled=False):  # whatever precision the network runs in
+        kappas = (kappa(rows, x, log_level, y) for rows in blocks)
+        fixed = residual.detach()
+        smoothed = torch.cat([torch.einsum("ijhw,jchw->ichw", block, fixed) for block in kappas])
     parts = (residual * smoothed).sum(1).mean((1, 2)) / (n - 1)
     # Each residual is on both sides of the sum, on one of them detached: the gradient is half.
     return 2 * parts - parts.detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from safelight.nets.blocks import FourierEmbedding, zeroed
@@ -19,5 +20,6 @@ class Uncertainty(nn.Module):
         self.layers = nn.Sequential(FourierEmbedding(width), zeroed(nn.Linear(width, 1)))
 
     def forward(self, c_noise: Tensor) -> Tensor:
-        """(b,) -> (b,)."""
-        return self.layers(c_noise)[:, 0]  # type: ignore[no-any-return]
+        """(b,) -> (b,), in float32 whatever precision the network runs in."""
+        with torch.autocast(c_noise.device.type, enabled=False):
+            return self.layers(c_noise)[:, 0]  # type: ignore[no-any-return]
