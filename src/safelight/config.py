@@ -153,7 +153,7 @@ class Config(Section):
 class Sampling(Section):
     """How images are drawn from a model. What is not given is as the sampler usually has it."""
 
-    sampler: str = "heun"
+    sampler: str = "dpm++"
     """heun, euler, dpm++, unipc, adaptive, ddim, ddpm, langevin or predictor-corrector."""
     steps: Annotated[int, Field(ge=1)] | None = None
     """Solver steps; the sampler's usual number unless given."""
