@@ -128,3 +128,19 @@ def test_the_interval_of_the_difference_covers() -> None:
         found = kernel_difference(*(rows(60, 6, 3 * seed + k) for k in range(3)))
         held += found.low <= 0 <= found.high
     assert 0.93 * draws <= held
+
+
+def test_the_interval_of_a_paired_difference_knows_of_the_pairs() -> None:
+    """Of sides that mostly agree: it still covers, and is narrower; of equal sides it is 0."""
+    x, real = rows(80, 6, 1), rows(80, 6, 2)
+    same = kernel_difference(x, x, real, paired=True)
+    assert same.low == same.high == 0
+    draws, held, narrower = 150, 0, []
+    for seed in range(draws):
+        first, fresh, real = (rows(60, 6, 3 * seed + k) for k in range(3))
+        second = np.concatenate([first[:45], fresh[45:]])
+        found = kernel_difference(first, second, real, paired=True)
+        held += found.low <= 0 <= found.high
+        narrower.append(error(found) / error(kernel_difference(first, second, real)))
+    assert 0.92 * draws <= held
+    assert np.mean(narrower) < 0.7

@@ -60,11 +60,16 @@ def kernel_distance(generated: Features, reference: Features) -> Interval:
     return normal_interval(within - 2.0 * xy.total / (m * n), variance(xx, yy, xy))
 
 
-def kernel_difference(first: Features, second: Features, reference: Features) -> Interval:
+def kernel_difference(
+    first: Features, second: Features, reference: Features, *, paired: bool = False
+) -> Interval:
     """MMD²_u(second) - MMD²_u(first) against one reference, which moves both alike.
 
     The variance is the jackknife's over each of the three sides (Efron and Stein 1981: never too
     small on average): much smaller than that of two distances taken as independent.
+
+    paired: the i-th images of both sides have the same seed, so that they move together too; they
+    are left out at once. Without it the interval would be too wide, and "not told apart" too easy.
     """
     for side in (first, second):
         require_enough(len(side), len(reference))
@@ -74,10 +79,10 @@ def kernel_difference(first: Features, second: Features, reference: Features) ->
         m, n = len(xy.rows), len(xy.columns)
         distances.append(sign * (xx.total / (m * (m - 1)) - 2.0 * xy.total / (m * n)))
         within = (xx.total - 2.0 * xx.rows) / ((m - 1) * (m - 2))
-        parts.append(within - 2.0 * (xy.total - xy.rows) / ((m - 1) * n))
+        parts.append(sign * (within - 2.0 * (xy.total - xy.rows) / ((m - 1) * n)))
         shares.append(sign * -2.0 * (xy.total - xy.columns) / (m * (n - 1)))
-    parts.append(shares[0] + shares[1])
-    return normal_interval(sum(distances), sum(map(_jackknife, parts)))
+    sides = [parts[0] + parts[1]] if paired else parts
+    return normal_interval(sum(distances), sum(map(_jackknife, [*sides, shares[0] + shares[1]])))
 
 
 def _jackknife(left_out: Floats) -> float:
