@@ -12,51 +12,52 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from timed import Timed
+from kept import Row, Rows, cost
 
 import safelight
 from safelight import Sampling
-from safelight.config import RECIPES
+from safelight.config import RECIPES, Diffusion
 from safelight.data.cache import Cache
 from safelight.evaluation.estimate import Estimate
 from safelight.evaluation.evaluate import evaluate
 from safelight.sources import sibling
 from safelight.training.run import Run
+from safelight.training.source import DiffusionSource
 from safelight.verbs import auto_config
 
 FEW = Sampling()
 # 5 iterations at each of 232 levels, as usual, would take an hour.
 LANGEVIN = Sampling(sampler="langevin", steps=60, inner=3)
-SAMPLINGS: dict[str, tuple[Sampling, ...]] = {"smld": (LANGEVIN, FEW)}  # all others by FEW alone
+LEARNED = Sampling(sampler="ddpm", steps=50, variance="learned")
+# All others by FEW alone.
+SAMPLINGS = {"smld": (LANGEVIN, FEW), "improved-ddpm": (FEW, LEARNED)}
+# Objectives that no recipe has.
+FURTHER = {name: Diffusion(objective=name) for name in ("mmd", "denoising+mmd")}
 
 
 def trained(cache: Cache, recipe: str, budget: str, out: Path) -> Run:
     _, config = auto_config(cache)
-    config = config.model_copy(update={"diffusion": RECIPES[recipe]})
+    config = config.model_copy(update={"diffusion": {**RECIPES, **FURTHER}[recipe]})
     return safelight.train(cache, config=config, budget=budget, out=out / recipe)
 
 
-def measure(run: Run, sampling: Sampling, n: int) -> dict[str, Any]:
-    source = Timed(run.source(sampling))
+def measure(run: Run, source: DiffusionSource, n: int) -> Row:
     real = run.cache().subset("test")
     train = sibling(real, "train")
-    metrics = ("kid", "accuracy")
-    found = evaluate(source, real, pool=train, train=train, metrics=metrics, n=n)  # type: ignore[arg-type]
+    found = evaluate(source, real, pool=train, train=train, metrics=("kid", "accuracy"), n=n)
     return {
         "recipe": run.name,
-        "sampling": sampling.changes(),
         "drawn": found.drawn,
-        "evaluations": source.calls,
-        "seconds for 1,000": round(source.seconds * 1000 / n, 1),
+        **cost(source),
         "steps": run.summary.steps,
         "estimates": [estimate.to_json() for estimate in found.estimates],
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[Row]) -> str:
     lines = [
         "| recipe | sampler | KID [95 %] | recognised [95 %] | s for 1,000 | training steps |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -80,15 +81,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     cache = safelight.prepare(options.data, out=options.out / "cache")
-    file = options.out / "recipes.json"
-    rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    kept, rows = Rows(options.out / "recipes.json"), []
     for recipe in options.recipes:
         run = trained(cache, recipe, options.budget, options.out)
-        for sampling in SAMPLINGS.get(recipe, (FEW,)):
-            if any((r["recipe"], r["sampling"]) == (recipe, sampling.changes()) for r in rows):
-                continue
-            rows.append(measure(run, sampling, options.n))
-            file.write_text(json.dumps(rows, indent=1))
+        rows += [
+            kept.get(source, options.n, partial(measure, run, source, options.n))
+            for source in run.sources(SAMPLINGS.get(recipe, (FEW,)))
+        ]
     print(json.dumps(rows, indent=2))
     print(table(rows), file=sys.stderr)
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from timed import Timed
+from kept import Row, Rows, cost
 
 from safelight import Sampling
 from safelight.evaluation.estimate import Estimate
@@ -31,15 +32,17 @@ from safelight.evaluation.store import features_of
 from safelight.samplers.steps import SAMPLERS, make_step
 from safelight.sources import sibling
 from safelight.training.run import Run
+from safelight.training.source import DiffusionSource
 
 REFERENCE = Sampling(sampler="ddpm", steps=1000, guidance=1)
-EVALUATIONS = (5, 10, 20, 35, 50)
-TOLERANCES = (0.3, 0.1, 0.03, 0.01)  # of samplers that choose their steps themselves
+EVALUATIONS = (5, 10, 20, 50)
+TOLERANCES = (0.3, 0.1, 0.03)  # of samplers that choose their steps themselves
+LINEAR = 0.02  # KID up to here is drawn to scale, above it by its logarithm: it may be below 0
 
 
 def samplings(evaluations: Sequence[int]) -> list[Sampling]:
-    """Each sampler with as many steps as the evaluations allow; DDPM's thousand first."""
-    found = [REFERENCE]
+    """Each sampler with as many steps as the evaluations allow."""
+    found = []
     for sampler in SAMPLERS:
         step = make_step(sampler, {})
         if step.evaluations(1) is None:
@@ -49,78 +52,73 @@ def samplings(evaluations: Sequence[int]) -> list[Sampling]:
             steps = max((n for n in range(1, most + 1) if step.evaluations(n) <= most), default=0)
             if steps > 1:
                 found.append(Sampling(sampler=sampler, guidance=1, steps=steps))
-    return list(dict.fromkeys(found))
+    return found
 
 
-def measure(run: Run, sampling: Sampling, n: int, store: Path) -> dict[str, Any]:
-    source = Timed(run.source(sampling))
+def measure(run: Run, source: DiffusionSource, n: int, store: Path) -> Row:
     real = run.cache().subset("test")
     pool = sibling(real, "train")
-    found = evaluate(source, real, pool=pool, metrics=("kid",), n=n, store=store)  # type: ignore[arg-type]
+    found = evaluate(source, real, pool=pool, metrics=("kid",), n=n, store=store)
     return {
-        "sampling": sampling.changes(),
+        "sampler": source.sampling.sampler,
         "drawn": found.drawn,
-        "evaluations": source.calls,
-        "seconds": round(source.seconds, 1),
+        **cost(source),
         "kid": found.estimates[0].to_json(),
     }
 
 
-def features(run: Run, sampling: Sampling, n: int, store: Path) -> tuple[Features, Features]:
+def features(run: Run, source: DiffusionSource, n: int, store: Path) -> tuple[Features, Features]:
     """Of n images drawn so, and of as many real ones; kept since `measure`."""
     real = run.cache().subset("test")
-    sides = plan(run.source(sampling), real, sibling(real, "train"), n, seed=0)
+    sides = plan(source, real, sibling(real, "train"), n, seed=0)
     network = FEATURES["efficientnet-lite0"](None, store)
     of = [(side.source, side.seeds) for side in (sides.generated, sides.reference)]
     drawn, held_out = (features_of(*side, [network], store, 256)[0] for side in of)
     return drawn, held_out
 
 
-def judged(run: Run, rows: list[dict[str, Any]], n: int, store: Path) -> list[dict[str, Any]]:
-    """Each row beside the first, which is the reference."""
-    reference, real = features(run, Sampling(**rows[0]["sampling"]), n, store)
-    found = []
-    for row in rows:
-        kid = Estimate.from_json(row["kid"])
-        drawn, _ = features(run, Sampling(**row["sampling"]), n, store)
-        apart = kernel_difference(reference, drawn, real)
-        found.append(
-            {
-                "sampler": row["drawn"],
-                "evaluations": row["evaluations"],
-                "KID": [round(v, 5) for v in (kid.value, kid.low, kid.high)],
-                "KID - DDPM's": [round(v, 5) for v in (apart.value, apart.low, apart.high)],
-                "told apart": not apart.low <= 0 <= apart.high,
-                "time / DDPM's": round(row["seconds"] / rows[0]["seconds"], 4),
-            }
-        )
-    return found
+def judged(row: Row, drawn: Features, beside: Row, reference: Features, real: Features) -> Row:
+    """A row beside the one of the reference; both were drawn from the same seeds."""
+    kid = Estimate.from_json(row["kid"])
+    apart = kernel_difference(reference, drawn, real, paired=True)
+    slower = row["seconds for 1,000"] / beside["seconds for 1,000"]
+    return {
+        "sampler": row["drawn"],
+        "evaluations": row["evaluations"],
+        "KID": [round(v, 5) for v in (kid.value, kid.low, kid.high)],
+        "KID - DDPM's": [round(v, 5) for v in (apart.value, apart.low, apart.high)],
+        "told apart": not apart.low <= 0 <= apart.high,
+        "time / DDPM's": round(slower, 4),
+    }
 
 
-def draw(rows: list[dict[str, Any]], name: str, file: Path) -> None:
-    """KID against evaluations, a line for each sampler, the reference and the floor as bands."""
+def draw(rows: Sequence[Row], reference: Row | None, name: str, file: Path) -> None:
+    """KID against evaluations, a line for each sampler, the reference as a band."""
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
-    reference = Estimate.from_json(rows[0]["kid"])
-    axes.axhspan(reference.low, reference.high, color="0.85", lw=0, label="ddpm, 1,000 steps")
-    if reference.floor:
-        axes.axhline(reference.floor.value, color="0.4", lw=1, ls=":", label="real images")
     by_sampler: dict[str, list[tuple[float, Estimate]]] = {}
-    for row in rows[1:]:
-        held = by_sampler.setdefault(row["sampling"].get("sampler", Sampling().sampler), [])
-        held.append((row["evaluations"], Estimate.from_json(row["kid"])))
+    for row in rows:
+        point = (row["evaluations"], Estimate.from_json(row["kid"]))
+        by_sampler.setdefault(row["sampler"], []).append(point)
     for i, (sampler, points) in enumerate(by_sampler.items()):
-        points.sort(key=lambda point: point[0])
-        x, kids = [p[0] for p in points], [p[1] for p in points]
+        x, kids = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+        values = [kid.value for kid in kids]
         errors = [[k.value - k.low for k in kids], [k.high - k.value for k in kids]]
-        values = [k.value for k in kids]
-        style = "-" if i < 10 else "--"
+        look: dict[str, Any] = {"ls": "-" if i < 5 else "--", "marker": "o", "ms": 3.5}
         axes.errorbar(
-            x, values, errors, label=sampler, lw=1.3, elinewidth=0.8, ls=style, marker="."
+            x, values, errors, label=sampler, lw=1.3, elinewidth=0.8, color=f"C{i % 5}", **look
         )
-    axes.set(xscale="log", yscale="log", xlabel="evaluations of the network", ylabel=reference.name)
-    axes.set_title(name, loc="left", fontsize=10)
+    kid = Estimate.from_json((reference or rows[0])["kid"])
+    if reference:
+        axes.axhspan(kid.low, kid.high, color="0.85", lw=0, label="ddpm, 1,000 steps", zorder=0)
+    if kid.floor:
+        axes.axhline(kid.floor.value, color="0.4", lw=1, ls=":", label="real images")
+    axes.set(xscale="log", xlabel="evaluations of the network for an image", ylabel=kid.name)
+    axes.set_yscale("symlog", linthresh=LINEAR)
+    ticks = [0, LINEAR / 4, LINEAR / 2, LINEAR, 0.05, 0.1, 0.2, 0.5]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks(EVALUATIONS, [str(tick) for tick in EVALUATIONS])
     axes.minorticks_off()
+    axes.set_title(name, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(file, dpi=130)
@@ -134,17 +132,20 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    run = Run.open(options.run)
-    options.out.mkdir(parents=True, exist_ok=True)
-    file, store = options.out / "samplers.json", options.out / "features"
-    kept = json.loads(file.read_text()) if file.exists() else []
-    rows = []
-    for sampling in samplings(options.evaluations):
-        done = [row for row in kept if row["sampling"] == sampling.changes()]
-        rows += done[:1] or [measure(run, sampling, options.n, store)]
-        file.write_text(json.dumps([*rows, *(row for row in kept if row not in rows)], indent=1))
-        draw(rows, f"{run.name}: {options.n:,} images at each point", options.out / "samplers.png")
-    print(json.dumps(judged(run, rows, options.n, store), indent=2))
+    run, n, store = Run.open(options.run), options.n, options.out / "features"
+    kept, title = Rows(options.out / "samplers.json"), f"{run.name}: {n:,} images at each point"
+    picture, rows = options.out / "samplers.png", []
+    # The reference takes longer than all the others together: last, when the curve can be seen.
+    *sources, reference = run.sources([*samplings(options.evaluations), REFERENCE])
+    for source in sources:
+        rows.append(kept.get(source, n, partial(measure, run, source, n, store)))
+        draw(rows, None, title, picture)
+    beside = kept.get(reference, n, partial(measure, run, reference, n, store))
+    draw(rows, beside, title, picture)
+    theirs, real = features(run, reference, n, store)
+    drawn = [features(run, source, n, store)[0] for source in sources]
+    found = [judged(row, side, beside, theirs, real) for row, side in zip(rows, drawn, strict=True)]
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":
