@@ -10,7 +10,7 @@ from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.objective import Denoising
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import broadcast, diffuse, make_path
-from safelight.diffusion.precond import PREDICTIONS, noise_level
+from safelight.diffusion.precond import PREDICTIONS, c_noise
 from safelight.diffusion.times import lognormal_times
 from safelight.diffusion.weights import edm_weight, simple_weight
 from safelight.seeding import ImageNoise
@@ -68,9 +68,9 @@ def test_edm_inputs_have_unit_variance(path_name: str) -> None:
     t = torch.linspace(0.01, 1, 8)
     net = Answer(torch.zeros_like(x_0))
     Denoiser(net, path, PREDICTIONS["edm"], 0.5)(diffuse(path, x_0, t, eps), t)
-    asked, c_noise, _ = net.asked
+    asked, told, _ = net.asked
     torch.testing.assert_close(asked.std(dim=(1, 2)), torch.ones(8), atol=0.05, rtol=0)
-    torch.testing.assert_close(c_noise, noise_level(path.log_snr(t)))
+    torch.testing.assert_close(told, c_noise(path.log_snr(t)))
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)

@@ -18,8 +18,8 @@ from safelight.diffusion.precond import (
     CONVERTIBLE,
     MIXTURES,
     PREDICTIONS,
+    c_noise,
     convert,
-    noise_level,
     require_regular,
 )
 from safelight.errors import UserError
@@ -138,23 +138,23 @@ def test_without_noise_x_t_is_the_image(name: str) -> None:
 
 
 @pytest.mark.parametrize("path_name", NAMES)
-def test_noise_level_is_finite_and_the_paths_agree(path_name: str) -> None:
+def test_c_noise_is_finite_and_the_paths_agree(path_name: str) -> None:
     """c_noise = ln(sigma / alpha) / 4 wherever float32 can tell; the same on every path."""
     path = make_path(path_name)
     t = torch.linspace(0, 1, 101)
-    c_noise = noise_level(path.log_snr(t))
-    assert c_noise.isfinite().all()
-    assert (c_noise.diff() >= 0).all()
+    told = c_noise(path.log_snr(t))
+    assert told.isfinite().all()
+    assert (told.diff() >= 0).all()
     level = torch.tensor([0.05, 1.0, 20.0], dtype=torch.float64)
-    found = noise_level(path.log_snr(path.time(level**-2)))
+    found = c_noise(path.log_snr(path.time(level**-2)))
     torch.testing.assert_close(found, level.log() / 4)
 
 
-def test_noise_level_stops_at_the_rounding_of_float32() -> None:
+def test_c_noise_stops_at_the_rounding_of_float32() -> None:
     """Level 2^24: an image of deviation 1 is half of the last digit of such noise."""
-    last = float(noise_level(torch.tensor(-torch.inf)))
+    last = float(c_noise(torch.tensor(-torch.inf)))
     assert math.exp(-4 * last) == pytest.approx(torch.finfo(torch.float32).eps / 2)
-    assert float(noise_level(torch.tensor(torch.inf))) == -last
+    assert float(c_noise(torch.tensor(torch.inf))) == -last
 
 
 def test_singular_predictions_are_refused_where_they_are_built() -> None:

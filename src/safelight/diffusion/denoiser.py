@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from safelight.diffusion.path import Path, broadcast
-from safelight.diffusion.precond import Affine, Row, noise_level
+from safelight.diffusion.precond import Affine, Row, c_noise
 from safelight.errors import UserError
 
 
@@ -65,9 +65,8 @@ class Denoiser(nn.Module):
         self, x_t: Tensor, t: Tensor, y: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """F of the row, and v as above or None; in float32."""
-        c_noise = noise_level(self.path.log_snr(t))
         scaled = broadcast(self.affine(t).scale, x_t) * x_t
-        outputs = self.net(scaled, c_noise, y).float()
+        outputs = self.net(scaled, c_noise(self.path.log_snr(t)), y).float()
         if not self.learned_variance:
             return outputs, None
         F, v = outputs.chunk(2, dim=1)

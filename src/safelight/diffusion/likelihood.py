@@ -48,11 +48,6 @@ def ends(path: Path) -> Tensor:
     return path.time(torch.tensor([LOWEST, HIGHEST], dtype=torch.float64) ** -2)
 
 
-def noise_level(path: Path, t: Tensor) -> Tensor:
-    """sigma / alpha."""
-    return (-path.log_snr(t) / 2).exp()
-
-
 class Start(NamedTuple):
     """Where the ODE begins: z = x_0 + level y. And -ln P(x_0) <= E[nats - ln p(y)]."""
 
@@ -81,7 +76,7 @@ def dequantise_uniform(
     P(x_0) is the integral of p(z) over the levels of x_0, so ln P(x_0) >= E[ln p(z) (2 / 255)^d].
     Published figures have it. It is dearer for models that learnt from undisturbed levels.
     """
-    level = noise_level(path, ends(path)[0]).to(eps)
+    level = path.noise_level(ends(path)[0]).to(eps)
     y = HALF * torch.special.erf(eps / math.sqrt(2)) / level
     return Start(y, (eps[0].numel() * (level / (2 * HALF)).log()).expand(len(eps)))
 
@@ -112,7 +107,7 @@ def flow_nats(
     Raises UserError where the denoiser gives a number that is not finite, and where the tolerance
     is less than the denoiser's own rounding allows.
     """
-    u = noise_level(path, ends(path).to(x_0.device)).log()
+    u = path.noise_level(ends(path).to(x_0.device)).log()
     y = start.y.flatten(1).double()
     begin = torch.cat([y, y.new_zeros(len(y), 1)], dim=1)
     end = _solve(_Flow(denoise, path, x_0, probes), begin, u, tolerance)

@@ -15,7 +15,7 @@ from safelight.diffusion.bound import bits_per_dimension, prior_term, step_nats,
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.mmd import squared_mmd
 from safelight.diffusion.path import Path, broadcast, diffuse
-from safelight.diffusion.precond import noise_level
+from safelight.diffusion.precond import log_noise_level
 from safelight.diffusion.weights import Weight
 
 # Of the bound of a path without steps: parts of equal length in t. Few enough that it matters where
@@ -53,8 +53,8 @@ class Answer(NamedTuple):
     def error(self, weight: Weight, denoiser: Denoiser, t: Tensor) -> Tensor:
         """w |x_0 - D|², the mean over each image's values."""
         squares = (self.F - self.target).square().flatten(1).mean(1)
-        level = denoiser.path.sigma(t) / denoiser.path.alpha(t)
-        return weight(level, denoiser.sigma_data) * denoiser.affine(t).out ** 2 * squares
+        level_weight = weight(denoiser.path.noise_level(t), denoiser.sigma_data)
+        return level_weight * denoiser.affine(t).out ** 2 * squares
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class MMD:
     ) -> Tensor:
         answer = Answer.of(denoiser, x_0, t, eps, y)
         x = broadcast(denoiser.affine(t).scale, x_0) * answer.x_t
-        log_level = 4 * noise_level(denoiser.path.log_snr(t))
+        log_level = log_noise_level(denoiser.path.log_snr(t))
         parts = squared_mmd(answer.F - answer.target, x, log_level, y)
         return parts if self.weight is None else parts + answer.error(self.weight, denoiser, t)
 

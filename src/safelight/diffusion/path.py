@@ -74,6 +74,10 @@ class Path(nn.Module):
         """ln(alpha² / sigma²): falling, infinite at t = 0, and at t = 1 maybe minus infinity."""
         return self._log_snr(t).to(t)
 
+    def noise_level(self, t: Tensor) -> Tensor:
+        """sigma / alpha: 0 at t = 0, infinite where alpha is 0; the same on every kind of path."""
+        return (-self._log_snr(t) / 2).exp().to(t)
+
     def time(self, snr: Tensor) -> Tensor:
         """The t at which alpha² / sigma² = snr; beyond the path's ends, the nearest end.
 

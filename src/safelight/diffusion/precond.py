@@ -43,15 +43,19 @@ Row = Callable[[Tensor, Tensor, float], Affine]
 MixtureRow = Callable[[Tensor, Tensor, float], Mixture]
 
 
-def noise_level(log_snr: Tensor) -> Tensor:
-    """c_noise = ln(sigma / alpha) / 4, table 1 of arXiv:2206.00364: the same on every path.
+def log_noise_level(log_snr: Tensor) -> Tensor:
+    """ln(sigma / alpha), stopped at levels of 2^24 and 2^-24, so that pure noise has one too.
 
-    It stops at levels of 2^24 and 2^-24, so that pure noise has a finite one too. That loses
-    nothing: beyond them the lesser part of alpha x_0 + sigma eps is below the rounding of float32,
-    and x_t itself no longer tells one level from another.
+    That loses nothing: beyond them the lesser part of alpha x_0 + sigma eps is below the rounding
+    of float32, and x_t itself no longer tells one level from another.
     """
-    limit = 6 * math.log(2)
-    return (log_snr / -8).clamp(-limit, limit)
+    limit = 24 * math.log(2)
+    return (log_snr / -2).clamp(-limit, limit)
+
+
+def c_noise(log_snr: Tensor) -> Tensor:
+    """ln(sigma / alpha) / 4, table 1 of arXiv:2206.00364: what the network is told of the noise."""
+    return log_noise_level(log_snr) / 4
 
 
 def noise_mixture(alpha: Tensor, sigma: Tensor, sigma_data: float) -> Mixture:

@@ -77,7 +77,7 @@ def _restored(
 
 
 def image_to_image(task: ImageToImage, source: DiffusionSource, given: Material) -> Edited:
-    level = noise_level(task)
+    level = beginning(task)
     x, how = dequantise(given.images).to(source.device), source.drawing
 
     def draw(part: slice) -> Tensor:
@@ -90,8 +90,8 @@ def image_to_image(task: ImageToImage, source: DiffusionSource, given: Material)
     return Edited(images, rows, {"strength": round(strength, 4)})
 
 
-def noise_level(task: ImageToImage) -> float:
-    """sigma / alpha = strength / (1 - strength)."""
+def beginning(task: ImageToImage) -> float:
+    """The noise level to begin at, sigma / alpha = strength / (1 - strength)."""
     if task.level is not None:
         if task.strength is not None:
             raise UserError("--strength and --level say the same; give one of them")

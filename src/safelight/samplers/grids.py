@@ -84,7 +84,7 @@ def _reached(path: Path, n: int, low: float, high: float) -> tuple[float, float]
     """The ends, drawn in to the levels that the path has. Between its T steps there are more."""
     _at_least_one(n)
     ends = torch.tensor([EARLIEST, 1.0], dtype=torch.float64)
-    lowest, highest = (path.sigma(ends) / path.alpha(ends)).tolist()
+    lowest, highest = path.noise_level(ends).tolist()
     return max(low, lowest), min(high, highest)
 
 

@@ -13,7 +13,7 @@ from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.objective import OBJECTIVES, Objective
 from safelight.diffusion.path import make_path
-from safelight.diffusion.precond import PREDICTIONS, noise_level, require_regular
+from safelight.diffusion.precond import PREDICTIONS, c_noise, require_regular
 from safelight.diffusion.times import TIMES, LossAware, Times
 from safelight.diffusion.weights import WEIGHTS
 from safelight.errors import UserError, lookup
@@ -78,12 +78,11 @@ class DiffusionLearner(nn.Module):
             y = torch.where(u[:, 1] < self.label_dropout, self._nobody, y)
         t, importance = self.times(path, u[:, 0])
         loss = self.objective(self.denoiser, x_0, t, eps, y)
-        alpha, sigma = path.alpha(t), path.sigma(t)
         if self.uncertainty is not None:
-            log_loss = self.uncertainty(noise_level(path.log_snr(t)))
+            log_loss = self.uncertainty(c_noise(path.log_snr(t)))
             loss = loss / log_loss.exp() + log_loss
         seen = torch.stack([t, loss.detach()])
-        return {"loss": importance * loss, "level": (sigma / alpha).detach(), "seen": seen}
+        return {"loss": importance * loss, "level": path.noise_level(t).detach(), "seen": seen}
 
     @property
     def observe(self) -> Callable[[Tensor], None] | None:
