@@ -190,13 +190,20 @@ def test_samples_have_the_mixture_s_moments() -> None:
     torch.testing.assert_close(drawn.var(0), expected, rtol=0.03, atol=1e-3)
 
 
-def test_wrong_mixtures_are_refused() -> None:
+def test_wrong_oracles_are_refused() -> None:
     path, means = make_path("edm"), normal(3, *SHAPE)
     with pytest.raises(UserError, match="as many weights, all above 0"):
         MixtureOracle(path, means, torch.tensor(0.1), torch.tensor([0.5, 0.5]))
     with pytest.raises(UserError, match="as many weights, all above 0"):
         MixtureOracle(path, means, torch.tensor(0.1), torch.tensor([0.5, 0.5, 0.0]))
-    with pytest.raises(UserError, match="at least 0"):
-        MixtureOracle(path, means, torch.tensor([0.1, -0.1, 0.1]))
-    with pytest.raises(UserError, match="take t > 0"):
-        DatasetOracle(path, means)(means, torch.tensor(0.0))
+    for deviation in (-0.1, torch.nan):
+        std = torch.tensor([0.1, deviation, 0.1])
+        with pytest.raises(UserError, match="at least 0"):
+            MixtureOracle(path, means, std)
+        with pytest.raises(UserError, match="at least 0"):
+            GaussianOracle(path, means, std.reshape(3, 1, 1, 1))
+    certain = GaussianOracle(path, means[0], torch.zeros(()))
+    for oracle in (DatasetOracle(path, means), certain):
+        with pytest.raises(UserError, match="take t > 0"):
+            oracle(means, torch.tensor(0.0))
+    assert torch.equal(certain(means, torch.tensor(0.5)), means[:1].expand(3, *SHAPE))

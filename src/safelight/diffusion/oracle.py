@@ -23,10 +23,12 @@ class GaussianOracle:
     E[x_0 | x_t] = mean + a std² (x_t - a mean) / v.
 
     Args:
-        mean, std: together of shape (c, h, w); scalars stand for images of any shape.
+        mean, std: together of shape (c, h, w); scalars stand for images of any shape. std: at least
+            0.
     """
 
     def __init__(self, path: Path, mean: Tensor, std: Tensor) -> None:
+        _require_deviations(std)
         self.path, self.mean, self.std = path, mean, std
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
@@ -61,7 +63,9 @@ class GaussianOracle:
         alpha = broadcast(self.path.alpha(t).to(x_t), x_t)
         sigma = broadcast(self.path.sigma(t).to(x_t), x_t)
         mean, std = self.mean.to(x_t), self.std.to(x_t)
-        return alpha * mean, alpha**2 * std**2 + sigma**2
+        variance = alpha**2 * std**2 + sigma**2
+        _require_noise(variance)
+        return alpha * mean, variance
 
 
 class MixtureOracle:
@@ -93,8 +97,7 @@ class MixtureOracle:
         weights = torch.ones(len(means)) if weights is None else weights
         if weights.shape != (len(means),) or not (weights > 0).all():
             raise UserError(f"a mixture of {len(means)} needs as many weights, all above 0")
-        if not (std >= 0).all():
-            raise UserError("the standard deviations of a mixture have to be at least 0")
+        _require_deviations(std)
         self.path, self.means, self.block = path, means, block
         self.std = std.double().expand(len(means))
         self.log_weights = weights.double().log().log_softmax(0)
@@ -124,8 +127,7 @@ class MixtureOracle:
         x = x_t.double().flatten(1)
         alpha, sigma = (c(t).to(x).reshape(-1, 1) for c in (self.path.alpha, self.path.sigma))
         variance = alpha**2 * self.std.to(x) ** 2 + sigma**2
-        if not (variance > 0).all():
-            raise UserError("images without noise have no density: std and t are 0; take t > 0")
+        _require_noise(variance)
         return x, alpha, variance
 
     def _log_joint(self, x: Tensor, alpha: Tensor, variance: Tensor) -> Tensor:
@@ -172,3 +174,13 @@ class DatasetOracle:
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Some of the images, drawn with replacement."""
         return self._mixture.sample(n, generator)
+
+
+def _require_deviations(std: Tensor) -> None:
+    if not (std >= 0).all():  # not so for NaN either
+        raise UserError("the standard deviations of an oracle's images have to be at least 0")
+
+
+def _require_noise(variance: Tensor) -> None:
+    if not (variance > 0).all():
+        raise UserError("images without noise have no density: std and t are 0; take t > 0")
