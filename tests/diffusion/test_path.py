@@ -22,6 +22,7 @@ from safelight.diffusion.path import (
 )
 from safelight.diffusion.schedules import Continuous, straight
 from safelight.errors import UserError
+from safelight.seeding import ImageNoise
 
 USER_BETAS = (0.01, 0.02, 0.05, 0.1, 0.3, 0.5)
 MADE = {
@@ -59,6 +60,9 @@ def test_time_inverts_the_noise_level(name: str, share: float) -> None:
     assert float(path.log_snr(t)) == pytest.approx(float(snr.log()), rel=0, abs=rounding)
     found = 2 * (path.alpha(t) / path.sigma(t)).log()
     torch.testing.assert_close(found, path.log_snr(t), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        path.noise_level(t), path.sigma(t) / path.alpha(t), rtol=1e-9, atol=0
+    )
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -151,7 +155,8 @@ def test_float32_times_hit_their_step_exactly(name: str, T: int) -> None:
 def test_diffuse_equals_add_noise() -> None:
     """K3: q(x_t | x_0), a time of its own for each image."""
     reference = DDPMScheduler(num_train_timesteps=1000)
-    x_0, eps = torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
+    noise = ImageNoise(range(5))
+    x_0, eps = noise.normal(3, 4, 4), noise.normal(3, 4, 4)
     steps = torch.tensor([0, 1, 500, 998, 999])
     expected = reference.add_noise(x_0, eps, steps)
     found = diffuse(make_path("linear"), x_0, (steps + 1) / 1000, eps)

@@ -17,8 +17,9 @@ from safelight.errors import UserError
 class Drawn(NamedTuple):
     """t (b,) in (0, 1], and what each image's loss is multiplied with, (b,).
 
-    The importance is 1 where the distribution of t is part of the objective, and q(t) / p(t) where
-    p was drawn from to learn faster what is asked for under q.
+    Most distributions of t are a part of what is minimised, and each image counts alike: 1. A p
+    that is only to learn the same faster must not change the mean of the loss under the uniform q,
+    and an image counts q(t) / p(t).
     """
 
     t: Tensor
