@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from safelight.diffusion import mmd
-from safelight.diffusion.mmd import box_mean, squared_mmd, widths
+from safelight.diffusion.mmd import square_of, squared_mmd, widths
 from safelight.errors import UserError
 from safelight.seeding import ImageNoise
 
@@ -132,9 +132,9 @@ def test_memory_does_not_grow_with_pairs() -> None:
 
 
 @pytest.mark.parametrize(("side", "width"), [(4, 1), (5, 3), (7, 9), (6, 11)])
-def test_box_means(side: int, width: int) -> None:
+def test_means_of_squares(side: int, width: int) -> None:
     x = batch(1, side=side)[0]
-    found = box_mean(x, width)
+    found = square_of(width, x).mean(x)
     for row in range(side):
         for column in range(side):
             mean = patch(x[0], row, column, width).mean()

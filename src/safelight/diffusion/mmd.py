@@ -29,6 +29,8 @@ different labels.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,7 @@ from safelight.errors import UserError
 BANDWIDTH = 1 / 3  # of x_t, in its deviations, per root of the dimension
 LEVEL_BANDWIDTH = 0.5  # of ln(sigma / alpha)
 BLOCK = 16  # images whose kernels are in memory at once
+ROOM = 2**21  # numbers that a block may be made of: 8 MB, and about four of them at once
 
 
 def squared_mmd(residual: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None) -> Tensor:
@@ -56,9 +59,11 @@ def squared_mmd(residual: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None
             "the objective mmd compares images with one another, and a step has one by itself; "
             "choose another --optimiser.batch, or give more --memory"
         )
-    blocks = [torch.arange(i, min(i + BLOCK, n), device=x.device) for i in range(0, n, BLOCK)]
+    size = max(1, min(BLOCK, ROOM // x.numel()))
+    blocks = torch.split(torch.arange(n, device=x.device), size)
     with torch.autocast(x.device.type, enabled=False):  # whatever precision the network runs in
-        kappas = (kappa(rows, x, log_level, y) for rows in blocks)
+        squares = [square_of(width, x) for width in widths(*x.shape[2:])]
+        kappas = (kappa(rows, x, log_level, y, squares) for rows in blocks)
         fixed = residual.detach()
         smoothed = torch.cat([torch.einsum("ijhw,jchw->ichw", block, fixed) for block in kappas])
     parts = (residual * smoothed).sum(1).mean((1, 2)) / (n - 1)
@@ -67,21 +72,23 @@ def squared_mmd(residual: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None
 
 
 @torch.no_grad()
-def kappa(rows: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None) -> Tensor:
+def kappa(
+    rows: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None, squares: list[Square]
+) -> Tensor:
     """kappa(c_i, c_j) of the images i in `rows` and all j, at each pixel; (rows, n, h, w).
 
-    0 where i = j.
+    0 where i = j. squares: what of a pixel's surroundings is compared.
     """
     levels = (log_level[rows, None] - log_level).square() / (2 * LEVEL_BANDWIDTH**2)
     alike = (-levels).exp()
     if y is not None:
         alike = alike * torch.where(y[rows, None] == y, 1.0, 0.5)
     alike[torch.arange(len(rows), device=x.device), rows] = 0
-    distance = (x[rows, None] - x).square().mean(2)
+    distance = (x[rows, None] - x).square_().mean(2)
     near = torch.zeros_like(distance)
-    for width in widths(*x.shape[2:]):
-        near += (box_mean(distance, width) / (-2 * BANDWIDTH**2)).exp()
-    return alike[:, :, None, None] * near / len(widths(*x.shape[2:]))
+    for around in squares:
+        near += around.mean(distance).div_(-2 * BANDWIDTH**2).exp_()
+    return near.mul_(alike[:, :, None, None]).div_(len(squares))
 
 
 def widths(h: int, w: int) -> list[int]:
@@ -92,14 +99,25 @@ def widths(h: int, w: int) -> list[int]:
     return [*sides, 2 * max(h, w) - 1]
 
 
-def box_mean(x: Tensor, width: int) -> Tensor:
-    """The mean over the square of this odd width around each pixel, as far as it is inside."""
-    down, across = (_averaging(size, width).to(x) for size in x.shape[-2:])
-    return down @ x @ across.T  # eight times as fast as avg_pool2d on a CPU
+class Square(NamedTuple):
+    """Averages over the square around each pixel, as far as it is inside."""
+
+    down: Tensor  # (h, h), over columns
+    across: Tensor  # (w, w), over rows
+
+    def mean(self, x: Tensor) -> Tensor:
+        """(..., h, w) -> the same."""
+        return self.down @ x @ self.across.T  # eight times as fast as avg_pool2d on a CPU
 
 
-def _averaging(size: int, width: int) -> Tensor:
+def square_of(width: int, like: Tensor) -> Square:
+    """The square of this odd width, for images such as `like`."""
+    down, across = (_averaging(size, width, like) for size in like.shape[-2:])
+    return Square(down, across)
+
+
+def _averaging(size: int, width: int, like: Tensor) -> Tensor:
     """The matrix that averages a row of `size` over windows of `width`."""
-    places = torch.arange(size)
-    near = ((places[:, None] - places).abs() <= width // 2).double()
+    places = torch.arange(size, device=like.device)
+    near = ((places[:, None] - places).abs() <= width // 2).to(like.dtype)
     return near / near.sum(1, keepdim=True)
