@@ -61,6 +61,15 @@ def test_each_class_still_meets_all_of_the_noise() -> None:
     assert float(means["across"].mean()) > 10 * error
 
 
+def test_it_is_exact_beside_a_network_in_bf16() -> None:
+    """Of nearly equal images, whose order bf16's eight bits do not tell."""
+    noise = ImageNoise(range(16))
+    x_0, eps = 1 + 1e-3 * noise.normal(1, 4, 4), noise.normal(1, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = optimal(x_0, eps, None)
+    assert torch.equal(found, optimal(x_0, eps, None))
+
+
 def test_none_leaves_the_noise_as_drawn() -> None:
     eps = ImageNoise(range(3)).normal(1, 2, 2)
     assert PAIRINGS["none"] is independent

@@ -23,7 +23,8 @@ def optimal(x_0: Tensor, eps: Tensor, labels: Tensor | None) -> Tensor:
     noise that a class meets has to stay N(0, I), which is what a sampler starts each class from.
     The permutation is of one micro-batch.
     """
-    cost = -(x_0.flatten(1) @ eps.flatten(1).T).double().cpu()  # |x_0|² and |eps|² are constant
+    with torch.autocast(x_0.device.type, enabled=False):  # whatever the network runs in
+        cost = -(x_0.flatten(1) @ eps.flatten(1).T).cpu()  # |x_0|² and |eps|² are constant
     paired = torch.empty(len(x_0), dtype=torch.int64)
     for group in _groups(labels, len(x_0)):
         images, noises = linear_sum_assignment(cost[group][:, group].numpy())
