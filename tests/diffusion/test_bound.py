@@ -236,6 +236,15 @@ def test_a_step_takes_times_of_one_image_or_of_each() -> None:
         torch.testing.assert_close(together[one], alone)
 
 
+@pytest.mark.parametrize("name", ["linear", "learned"])
+def test_times_may_stay_on_the_cpu(name: str) -> None:
+    """Where Apple's GPUs have to leave them; "meta" is a device that gives nothing back."""
+    x_0 = torch.empty(3, 1, 4, 4, device="meta")
+    t = torch.tensor([0.001, 0.5, 1.0], dtype=torch.float64)
+    found = term(lambda x_t, t: x_t, make_path(name), x_0, t, t - 0.001, x_0)
+    assert (found.device, found.dtype, found.shape) == (x_0.device, x_0.dtype, (3,))
+
+
 def test_a_divergence_is_never_negative() -> None:
     log_q = torch.linspace(-1e-3, 1e-3, 101)
     found = normal_kl(torch.zeros(101), torch.zeros(101), log_q)

@@ -59,6 +59,24 @@ def test_a_perfect_answer_gives_x_0(
     torch.testing.assert_close(denoiser(x_t, t), x_0, atol=2e-3, rtol=1e-3)
 
 
+def test_the_path_is_asked_once_for_each_coefficient(
+    batch: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """alpha, sigma and the log-SNR."""
+    x_0, eps, t = batch
+    path = make_path("linear")
+    table, asked = path.schedule.log_snr, 0
+
+    def counting(t: Tensor) -> Tensor:
+        nonlocal asked
+        asked += 1
+        return table(t)
+
+    monkeypatch.setattr(path.schedule, "log_snr", counting)
+    Denoiser(Answer(x_0), path, PREDICTIONS["v"], 0.5)(eps, t)
+    assert asked == 3
+
+
 @pytest.mark.parametrize("path_name", ["edm", "linear", "cosine", "flow"])
 def test_edm_inputs_have_unit_variance(path_name: str) -> None:
     """Section 5 of arXiv:2206.00364: so is what the network sees, at every noise level."""

@@ -24,6 +24,7 @@ from safelight.diffusion.precond import PREDICTIONS
 from safelight.diffusion.schedules import (
     LIMITS,
     Shifted,
+    Table,
     bisect,
     geometric,
     geometric_table,
@@ -82,6 +83,18 @@ def test_the_way_to_the_last_step_of_pure_noise_is_continuous() -> None:
     t = torch.linspace(0.8, 1, 11, dtype=torch.float64)
     ratio = path.alpha(t) / path.sigma(t)
     torch.testing.assert_close(ratio.diff(), (-ratio[0] / 10).expand(10))
+
+
+def test_a_table_is_read_where_its_times_are() -> None:
+    """No wait for another device: "meta" has one that gives nothing back."""
+    path, t = make_path("linear", T=10), torch.empty(3, device="meta")
+    with torch.inference_mode():
+        found = (path.alpha(t), path.sigma(t), path.log_snr(t), path.noise_level(t), path.time(t))
+    assert all((x.device, x.dtype, x.shape) == (t.device, t.dtype, t.shape) for x in found)
+    assert isinstance(path.schedule, Table)
+    kept = path.schedule._on(t.device)
+    assert kept is path.schedule._on(t.device)
+    assert not kept.is_inference()  # or training could not use it after sampling
 
 
 @pytest.mark.parametrize("name", BETAS)

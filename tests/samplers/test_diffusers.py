@@ -135,7 +135,8 @@ def draws() -> Callable[[], Tensor]:
 
 def raw(model: Denoiser, x: Tensor, t: Tensor) -> Tensor:
     """All channels of the network's output."""
-    F, v = model.answers(x, t.to(x).expand(len(x)))
+    t = t.to(x).expand(len(x))
+    F, v = model.answers(model.affine(t), x, t)
     return F if v is None else torch.cat([F, 2 * v - 1], dim=1)
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from safelight.diffusion.path import Path, broadcast, diffuse
+from safelight.diffusion.precision import precise
 from safelight.errors import lookup
 
 HALF = 1 / 255  # half of the distance between two levels
@@ -25,7 +26,7 @@ BEYOND = 40.0  # standard deviations that the outermost levels reach out: all fl
 
 
 class Posterior(NamedTuple):
-    """q(x_s | x_t, x_0) = N(of_x_t x_t + of_x_0 x_0, small); all of them float64, shaped as t."""
+    """q(x_s | x_t, x_0) = N(of_x_t x_t + of_x_0 x_0, small); all `precise`, shaped as t."""
 
     of_x_t: Tensor
     of_x_0: Tensor
@@ -40,7 +41,7 @@ def posterior(path: Path, t: Tensor, s: Tensor) -> Posterior:
     s = 0 beta-tilde is 0 and no variance for a decoder; half of beta stands for it, which is what
     that paper's code uses (the next step's) where the first two steps are alike.
     """
-    t, s = t.double(), s.double()
+    t, s = precise(t), precise(s)
     alpha_t, sigma_t, alpha_s, sigma_s = path.alpha(t), path.sigma(t), path.alpha(s), path.sigma(s)
     new = -torch.expm1(path.log_snr(t) - path.log_snr(s))  # the share of x_t's noise that x_s lacks
     large = sigma_t**2 * new
@@ -59,7 +60,7 @@ VARIANCES: dict[str, Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 
 def prior_term(path: Path, x_0: Tensor) -> Tensor:
     """KL(q(x_1 | x_0) || N(0, sigma(1)²)) = alpha(1)² |x_0|² / (2 sigma(1)²), (b,)."""
-    end = torch.ones((), dtype=torch.float64, device=x_0.device)
+    end = precise(x_0.new_ones(()))
     snr = (path.alpha(end) / path.sigma(end)) ** 2
     return snr.to(x_0) * x_0.square().flatten(1).sum(1) / 2
 
@@ -77,7 +78,7 @@ def term(
 
     Args:
         denoise: x_t, t -> x_0; with a method `with_variance` where variance is "learned".
-        t, s: t > s >= 0.
+        t, s: t > s >= 0; where x_0 is, or on the CPU.
         variance: a row of `VARIANCES`.
     """
     time = t.to(x_0)  # t and s may have more digits than the network takes
@@ -93,7 +94,7 @@ def step_nats(path: Path, x_0: Tensor, guess: Tensor, v: Tensor, t: Tensor, s: T
     log_variance = torch.lerp(low, high, v)
     gap = back.of_x_0.to(x_0) * (x_0 - guess)
     kl = normal_kl(gap, low, log_variance)
-    decoded = broadcast(s, x_0) == 0
+    decoded = (broadcast(s, x_0) == 0).to(x_0.device)
     # Elsewhere a guess may be so far off that its decoder has no gradient, and 0 times that is NaN.
     last = decoder_nats(x_0, torch.where(decoded, guess, x_0), log_variance)
     return torch.where(decoded, last, kl).flatten(1).sum(1)
@@ -111,11 +112,12 @@ def decoder_nats(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     A level reaches half of the way to its neighbours; the outermost reach to infinity. In float64:
     the gradient of ln Phi is exp(-x² / 2 - ln Phi), which in float32 has no digit left at x = -1e4.
     """
-    inverse = (-log_variance.double() / 2).exp()
-    away = x_0.double() - mean.double()
+    level = precise(x_0)
+    inverse = (-precise(log_variance) / 2).exp()
+    away = level - precise(mean)
     below, above = (away - HALF) * inverse, (away + HALF) * inverse
-    below = torch.where(x_0 < -1 + HALF, above.clamp(max=0) - BEYOND, below)
-    above = torch.where(x_0 > 1 - HALF, below.clamp(min=0) + BEYOND, above)
+    below = torch.where(level < -1 + HALF, above.clamp(max=0) - BEYOND, below)
+    above = torch.where(level > 1 - HALF, below.clamp(min=0) + BEYOND, above)
     # Mirrored into the left tail, where ln Phi has digits: Phi(b) - Phi(a) = Phi(-a) - Phi(-b).
     right = below + above > 0
     a, b = torch.where(right, -above, below), torch.where(right, -below, above)

@@ -40,13 +40,10 @@ class Denoiser(nn.Module):
         """The row's coefficients at t (b,)."""
         return self.prediction(self.path.alpha(t), self.path.sigma(t), self.sigma_data)
 
-    def network(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        """F of the row, in float32 whatever precision the network ran in."""
-        return self.answers(x_t, t, y)[0]
-
     def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """x_t (b, c, h, w), t (b,) in (0, 1], y (b,) int64 or None -> x_0 (b, c, h, w)."""
-        return self.image(x_t, t, self.network(x_t, t, y))
+        row = self.affine(t)
+        return row.image(x_t, self.answers(row, x_t, t, y)[0])
 
     def with_variance(
         self, x_t: Tensor, t: Tensor, y: Tensor | None = None
@@ -56,23 +53,19 @@ class Denoiser(nn.Module):
         Between them the logarithm is interpolated, eq. (15) of arXiv:2102.09672. Raises UserError
         where the model has learned no variance.
         """
-        F, v = self.answers(x_t, t, y)
+        row = self.affine(t)
+        F, v = self.answers(row, x_t, t, y)
         if v is None:
             raise UserError("this model has learned no variance; use --variance small or large")
-        return self.image(x_t, t, F), v
+        return row.image(x_t, F), v
 
     def answers(
-        self, x_t: Tensor, t: Tensor, y: Tensor | None = None
+        self, row: Affine, x_t: Tensor, t: Tensor, y: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """F of the row, and v as above or None; in float32."""
-        scaled = broadcast(self.affine(t).scale, x_t) * x_t
+        """F of the row at t, and v as above or None; in float32 whatever the network ran in."""
+        scaled = broadcast(row.scale, x_t) * x_t
         outputs = self.net(scaled, c_noise(self.path.log_snr(t)), y).float()
         if not self.learned_variance:
             return outputs, None
         F, v = outputs.chunk(2, dim=1)
         return F, (v + 1) / 2
-
-    def image(self, x_t: Tensor, t: Tensor, F: Tensor) -> Tensor:
-        """x_0 = skip x_t + out F."""
-        row = self.affine(t)
-        return broadcast(row.skip, x_t) * x_t + broadcast(row.out, x_t) * F

@@ -63,7 +63,7 @@ def dequantise_normal(
     ln P(x_0) >= E_q[ln P(x_0 | y) + ln p(y) - ln q(y)] for any q; here q(y) = N(0, I). The model
     is asked for nothing that it was not trained for.
     """
-    t = ends(path)[0].to(x_0.device).expand(len(x_0))
+    t = ends(path)[0].expand(len(x_0))
     decoder = term(denoise, path, x_0, t, torch.zeros_like(t), eps, variance)
     return Start(eps, decoder + log_normal(eps))
 
@@ -209,7 +209,6 @@ def bound_nats(
 
     Raises UserError where the denoiser gives a number that is not finite.
     """
-    times = times.to(x_0.device)
 
     def at(step: Tensor) -> Tensor:
         return term(denoise, path, x_0, times[step], times[step - 1], draw(), variance)

@@ -15,7 +15,7 @@ from safelight.diffusion.bound import bits_per_dimension, prior_term, step_nats,
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.mmd import squared_mmd
 from safelight.diffusion.path import Path, broadcast, diffuse
-from safelight.diffusion.precond import log_noise_level
+from safelight.diffusion.precond import Affine, log_noise_level
 from safelight.diffusion.weights import Weight
 
 # Of the bound of a path without steps: parts of equal length in t. Few enough that it matters where
@@ -36,6 +36,7 @@ class Answer(NamedTuple):
     There |x_0 - D|² = out² |target - F|², which does not cancel at low noise as x_0 - D would.
     """
 
+    row: Affine
     x_t: Tensor
     target: Tensor
     F: Tensor
@@ -47,14 +48,13 @@ class Answer(NamedTuple):
     ) -> Answer:
         x_t = diffuse(denoiser.path, x_0, t, eps)
         row = denoiser.affine(t)
-        target = (x_0 - broadcast(row.skip, x_0) * x_t) / broadcast(row.out, x_0)
-        return cls(x_t, target, *denoiser.answers(x_t, t, y))
+        return cls(row, x_t, row.answer(x_t, x_0), *denoiser.answers(row, x_t, t, y))
 
     def error(self, weight: Weight, denoiser: Denoiser, t: Tensor) -> Tensor:
         """w |x_0 - D|², the mean over each image's values."""
         squares = (self.F - self.target).square().flatten(1).mean(1)
         level_weight = weight(denoiser.path.noise_level(t), denoiser.sigma_data)
-        return level_weight * denoiser.affine(t).out ** 2 * squares
+        return level_weight * self.row.out**2 * squares
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class MMD:
         self, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
     ) -> Tensor:
         answer = Answer.of(denoiser, x_0, t, eps, y)
-        x = broadcast(denoiser.affine(t).scale, x_0) * answer.x_t
+        x = broadcast(answer.row.scale, x_0) * answer.x_t
         log_level = log_noise_level(denoiser.path.log_snr(t))
         parts = squared_mmd(answer.F - answer.target, x, log_level, y)
         return parts if self.weight is None else parts + answer.error(self.weight, denoiser, t)
@@ -127,7 +127,7 @@ class Hybrid:
         t = exact.to(x_0)
         answer = Answer.of(denoiser, x_0, t, eps, y)
         assert answer.v is not None, "a hybrid loss needs a denoiser with learned variance"
-        guess = denoiser.image(answer.x_t, t, answer.F).detach()
+        guess = answer.row.image(answer.x_t, answer.F).detach()
         nats = n * step_nats(denoiser.path, x_0, guess, answer.v, exact, s)
         return answer.error(self.weight, denoiser, t) + HYBRID * bits_per_dimension(nats, x_0)
 

@@ -84,13 +84,14 @@ class Path(nn.Module):
         It is 0 for an infinite snr alone: of a path that begins at some noise that is just above 0.
         """
         noisiest = self._log_snr(torch.ones_like(snr))
-        t = self.schedule.time(snr.log().clamp(min=noisiest)).to(snr)
+        t = self.schedule.time(snr.log().to(noisiest.device).clamp(min=noisiest)).to(snr)
         first = torch.finfo(torch.float32).tiny
         return torch.where(snr.isinf(), 0.0, t.clamp(first, 1))
 
     def _log_snr(self, t: Tensor) -> Tensor:
-        """As precise as the schedule knows it."""
-        return torch.where(t > 0, self.schedule.log_snr(t), math.inf)
+        """As precise as the schedule knows it, and where it knows it."""
+        log_snr = self.schedule.log_snr(t)
+        return torch.where(t.to(log_snr.device) > 0, log_snr, math.inf)
 
 
 def broadcast(coefficient: Tensor, x: Tensor) -> Tensor:

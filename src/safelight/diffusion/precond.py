@@ -38,6 +38,14 @@ class Affine(NamedTuple):
     out: Tensor
     scale: Tensor
 
+    def image(self, x_t: Tensor, F: Tensor) -> Tensor:
+        """The x_0 of an answer; (b, c, h, w) all."""
+        return broadcast(self.skip, x_t) * x_t + broadcast(self.out, x_t) * F
+
+    def answer(self, x_t: Tensor, x_0: Tensor) -> Tensor:
+        """The answer that x_0 asks for."""
+        return (x_0 - broadcast(self.skip, x_t) * x_t) / broadcast(self.out, x_t)
+
 
 Row = Callable[[Tensor, Tensor, float], Affine]
 MixtureRow = Callable[[Tensor, Tensor, float], Mixture]

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from safelight.diffusion.precision import precise
 from safelight.errors import UserError
 
 Function = Callable[[Tensor], Tensor]
@@ -23,6 +24,7 @@ class Schedule(Protocol):
     """Both functions work elementwise on tensors of any shape, and answer at least as precisely.
 
     They need not be right at t = 0, nor at log-SNRs outside their range: `Path` sees to the ends.
+    An answer may be `precise`, and so on the CPU where a device has no float64.
     """
 
     @property
@@ -69,36 +71,45 @@ class Table:
             raise UserError(f"a path of {self.levels} steps leads nowhere; give at least 2")
         _require_falling(log_snr, torch.arange(1, self.levels + 1) / self.levels)
         infinity = torch.full((1,), math.inf, dtype=torch.float64)
-        self._table = torch.cat([infinity, log_snr.double()])  # (T + 1,), falling
+        table = torch.cat([infinity, log_snr.double()])  # (T + 1,), falling
+        self._copies = {table.device: table}
 
     def log_snr(self, t: Tensor) -> Tensor:
         position = self._position(t)
         lower = position.floor().long()
         upper = (lower + 1).clamp(max=self.levels)
-        from_lower, before, after = position - lower, self._table[lower], self._table[upper]
+        table = self._on(position.device)
+        from_lower, before, after = position - lower, table[lower], table[upper]
         straight = torch.lerp(before, after, from_lower)
         to_noise = before + 2 * torch.log1p(-from_lower)
         at = torch.where(after.isinf(), to_noise, straight)
-        return torch.where(position == lower, before, at).to(t.device)
+        return torch.where(position == lower, before, at)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        rising = -self._table[1:]
-        wanted = -log_snr.double().cpu()
+        wanted = -precise(log_snr)
+        rising = -self._on(wanted.device)[1:]
         upper = torch.searchsorted(rising, wanted.contiguous()).clamp(1, self.levels - 1)
         low, high = rising[upper - 1], rising[upper]
         to_noise = -torch.expm1((low - wanted) / 2)
         share = torch.where(high.isinf(), to_noise, (wanted - low) / (high - low))
         position = upper + share.clamp(0, 1)  # step 1 is rising[0]
-        return (position / self.levels).to(log_snr.device)
+        return position / self.levels
 
     def _position(self, t: Tensor) -> Tensor:
         """t T, on the step where it is so near to one that only float32 keeps it from there."""
-        position = t.double().cpu() * self.levels
+        position = precise(t) * self.levels
         nearest = position.round()
         # float32 puts step 981 at 980.99997; what is so near a step is that step.
         rounding = 2 * torch.finfo(torch.float32).eps * self.levels
         position = torch.where((position - nearest).abs() < rounding, nearest, position)
         return torch.where(position > 0, position.clamp(1, self.levels), 0.0)
+
+    def _on(self, device: torch.device) -> Tensor:
+        """A copy for each device: a GPU that asked the CPU at every call would have to wait."""
+        if device not in self._copies:
+            with torch.inference_mode(False):  # or it could not be used in training later
+                self._copies[device] = next(iter(self._copies.values())).to(device)
+        return self._copies[device]
 
 
 def _require_falling(log_snr: Tensor, t: Tensor) -> None:

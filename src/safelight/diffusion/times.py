@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from safelight.diffusion.path import Path
+from safelight.diffusion.precision import precise
 from safelight.errors import UserError
 
 
@@ -79,14 +80,14 @@ class LossAware(nn.Module):
     def forward(self, path: Path, u: Tensor) -> Drawn:
         p = self.probabilities()
         T = len(p)
-        step = torch.searchsorted(p.cumsum(0), u.to(p), right=True).clamp(max=T - 1)
+        step = torch.searchsorted(p.cumsum(0), precise(u), right=True).clamp(max=T - 1)
         return Drawn(((step + 1) / T).to(u), (1 / (T * p[step])).to(u))
 
     def probabilities(self) -> Tensor:
-        """p_t of the steps 1..T, (T,) float64."""
+        """p_t of the steps 1..T, (T,), `precise`."""
         T, depth = self.history.shape
-        root = self.history.double().square().mean(1).sqrt()
-        trusted = (self.seen.min() >= depth) & (root.sum() > 0)
+        root = precise(self.history).square().mean(1).sqrt()
+        trusted = (self.seen.min() >= depth).to(root.device) & (root.sum() > 0)
         p = torch.where(trusted, root, 1.0)
         return (1 - self.floor) * p / p.sum() + self.floor / T
 
@@ -98,7 +99,7 @@ class LossAware(nn.Module):
         depend on how the batch was split.
         """
         T, depth = self.history.shape
-        step = (t.double() * T).round().long() - 1
+        step = (t * T).round().long() - 1
         same = step[:, None] == step
         before, after = same.tril(-1).sum(1), same.triu(1).sum(1)
         kept = after < depth
