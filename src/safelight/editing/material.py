@@ -144,7 +144,7 @@ def _labels(found: Sequence[Picture], wanted: Wanted) -> Tensor | None:
         return torch.full((len(found),), chosen)
     if all(one.kind in known for one in found):
         return torch.tensor([known[str(one.kind)] for one in found])
-    if known and wanted.run.config.diffusion.label_dropout == 0:
+    if not wanted.run.classless:
         raise UserError(
             f"{wanted.run.path} draws nothing without a class, and that of {found[0].name} is not "
             "known; name it with --class"

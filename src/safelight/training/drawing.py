@@ -34,9 +34,9 @@ class Drawing:
     guidance: Guidance
 
     @classmethod
-    def of(cls, sampling: Sampling, path: Path, guidable: bool) -> Drawing:
-        """guidable: the model has classes, or a weaker one to be guided away from."""
-        guidance = _guidance(sampling, guidable)
+    def of(cls, sampling: Sampling, path: Path, lacking: str = "") -> Drawing:
+        """lacking: why there is nothing to be guided away from; empty where there is."""
+        guidance = _guidance(sampling, lacking)
         row = lookup(SAMPLERS, sampling.sampler, "sampler")
         grid = sampling.grid or row.grids[0 if path.levels is not None else -1]
         steps = sampling.steps or min(row.steps, path.levels or row.steps)
@@ -76,7 +76,7 @@ class Drawing:
         return f", guidance {guidance.weight:g}{between}{rescale}{weaker}"
 
 
-def _guidance(sampling: Sampling, guidable: bool) -> Guidance:
+def _guidance(sampling: Sampling, lacking: str) -> Guidance:
     weight = sampling.guidance
     if isinstance(weight, tuple):
         raise UserError(
@@ -84,12 +84,12 @@ def _guidance(sampling: Sampling, guidable: bool) -> Guidance:
             "give one value here"
         )
     if weight is None:
-        weight = USUAL_GUIDANCE if guidable else 1.0
+        weight = 1.0 if lacking else USUAL_GUIDANCE
     interval = sampling.guidance_interval or (0.0, math.inf)
     guidance = Guidance(weight, interval, sampling.guidance_rescale)
-    if guidance != Guidance() and not guidable:
+    if guidance != Guidance() and lacking:
         raise UserError(
-            "this model was trained without classes; leave --guidance at 1, or name a --weaker "
-            "checkpoint to be guided away from"
+            f"{lacking}; leave --guidance at 1, or name a --weaker checkpoint to be guided away "
+            "from"
         )
     return guidance

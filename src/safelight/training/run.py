@@ -177,6 +177,11 @@ class Run:
         """The classes that it was trained to tell apart; empty for an unconditional model."""
         return self.file.classes if self.config.data.conditional else ()
 
+    @property
+    def classless(self) -> bool:
+        """Whether it can draw without a class: it knows none, or saw pictures without theirs."""
+        return not self.classes or self.config.diffusion.label_dropout > 0
+
     def denoiser(self, checkpoint: str | None = None, weights: str = "ema") -> Denoiser:
         """The trained denoiser; weights "ema" or "raw"."""
         denoiser = build_denoiser(
@@ -213,6 +218,7 @@ class Run:
                 fingerprint=self._weights_hash(checkpoint, weights),
                 shape=self.file.shape,
                 classes=self.classes,
+                classless=self.classless,
                 sampling=sampling,
                 weaker=weaker[sampling.weaker],
                 micro_batch=self.plan.micro_batch,

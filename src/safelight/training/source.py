@@ -41,6 +41,8 @@ class DiffusionSource:
     float32, whatever precision the training used.
 
     At most `micro_batch` images go through the network at once.
+
+    classless: whether the model can draw without a class, and so be guided away from that.
     """
 
     count = None
@@ -53,12 +55,14 @@ class DiffusionSource:
         fingerprint: str,
         shape: tuple[int, int, int],
         classes: tuple[str, ...],
+        classless: bool = True,
         sampling: Sampling = USUAL,
         weaker: Weaker | None = None,
         micro_batch: int = 64,
     ) -> None:
         self.name, self.shape, self.classes = name, shape, classes
-        self.drawing = Drawing.of(sampling, denoiser.path, bool(classes or weaker))
+        lacking = "" if weaker else _lacking(classes, classless)
+        self.drawing = Drawing.of(sampling, denoiser.path, lacking)
         self._denoiser, self.micro_batch = denoiser.eval(), micro_batch
         self._weaker = weaker.denoiser.eval() if weaker else None
         about = {
@@ -169,3 +173,12 @@ class DiffusionSource:
         denoise = self.denoise(self.labels(seeds) if labels is None else labels)
         how, eps = self.drawing, noise.normal(*self.shape)
         yield from trajectory(how.step, denoise, how.path, how.times, eps, noise)
+
+
+def _lacking(classes: tuple[str, ...], classless: bool) -> str:
+    """Why there is nothing to be guided away from; empty where there is."""
+    if not classes:
+        return "this model was trained without classes"
+    if not classless:
+        return "this model never saw a picture without its class (--diffusion.label_dropout 0)"
+    return ""

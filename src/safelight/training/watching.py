@@ -109,6 +109,7 @@ def draw_preview(run: Run, denoiser: Denoiser, step: int) -> None:
         fingerprint="",
         shape=run.file.shape,
         classes=run.classes,
+        classless=run.classless,
         sampling=PREVIEW,
         micro_batch=run.plan.micro_batch,
     )

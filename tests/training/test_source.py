@@ -1,0 +1,58 @@
+"""A trained model as a source of images: what it may be asked for, and what identifies it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safelight.config import Sampling
+from safelight.data.cache import Cache
+from safelight.errors import UserError
+from safelight.training.learners import build_denoiser
+from safelight.training.source import DiffusionSource, Weaker
+from safelight.training.train import train
+from tests.training.conftest import SMALL
+
+TEN = tuple("0123456789")
+
+
+def made(sampling: Sampling = Sampling(), **how: object) -> DiffusionSource:  # noqa: B008 - frozen
+    """A source of 8x8 images with untrained weights."""
+    usual = {"classes": TEN, "name": "made", "fingerprint": "w", "shape": (1, 8, 8)}
+    denoiser = build_denoiser(SMALL, (1, 8, 8), 10, 0.5)
+    return DiffusionSource(denoiser, sampling=sampling, **{**usual, **how})  # type: ignore[arg-type]
+
+
+def test_guidance_needs_something_to_lead_away_from(digits: Cache, out: Path) -> None:
+    """X9: a model that saw each picture with its class has no other opinion; none is made up."""
+    always = SMALL.diffusion.model_copy(update={"label_dropout": 0.0})
+    run = train(digits, SMALL.model_copy(update={"diffusion": always}), out)
+    source = run.source(Sampling(steps=2))
+    assert source.drawing.guidance.weight == 1
+    with source.counting() as seen:
+        source.images([0])
+    assert seen == [1, 1]
+    for asked in ({"guidance": 2.0}, {"guidance_interval": (0.3, 5.0)}, {"guidance_rescale": 0.5}):
+        with pytest.raises(UserError, match="label_dropout 0.; leave --guidance at 1, or name a"):
+            run.source(Sampling(**asked))
+    away = run.source(Sampling(steps=2, weaker="4"))
+    assert away.drawing.guidance.weight == 1.5
+
+
+def test_who_is_guided_unless_told_otherwise() -> None:
+    weaker = Weaker(build_denoiser(SMALL, (1, 8, 8), 10, 0.5), "v")
+    assert made().drawing.guidance.weight == 1.5
+    assert made(classless=False).drawing.guidance.weight == 1
+    assert made(classes=()).drawing.guidance.weight == 1
+    assert made(classes=(), weaker=weaker).drawing.guidance.weight == 1.5
+    assert made(classless=False, weaker=weaker).drawing.guidance.weight == 1.5
+    with pytest.raises(UserError, match="trained without classes; leave --guidance at 1"):
+        made(Sampling(guidance=2.0), classes=())
+
+
+def test_what_identifies_a_source_stays() -> None:
+    """Kept features are found by it: a change here has every run's images looked at again."""
+    assert made().fingerprint == made(name="other").fingerprint
+    assert made().fingerprint[:16] == "e3b9957abaa6dfbf"
+    assert made(Sampling(sampler="heun", guidance=2.0)).fingerprint[:16] == "d670f973030782ff"
