@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from safelight import UserError, sample
+from safelight import UserError, sample, train
 from safelight.cli import base_config, main, one_line, parse
 from safelight.config import PRESETS, RECIPES, Config, Sampling
 from safelight.training.run import Run
@@ -63,6 +64,49 @@ def test_a_recipe_is_where_options_start(desk: Path) -> None:
     )
     assert options["recipe"] == "smld"
     assert RECIPES["edm"] == Config().diffusion
+
+
+def test_resuming_goes_on_with_the_run_and_its_options(
+    desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """X6: --resume --out RUN needs no other option, whatever the run was trained with."""
+    run, again = tmp_path / "run", ["train", str(desk / "digits"), "--resume", "--out"]
+    options = ("--recipe", "v", "--preset", "small", "--seed", "3", "--out", str(run), *QUICK)
+    main(["train", str(desk / "digits"), *options])
+    before = Run.open(run).config
+    newest = Run.open(run).checkpoint().path
+    whole = (newest / "model.safetensors").read_bytes()
+    shutil.rmtree(newest)
+    main([*again, str(run)])
+    assert (newest / "model.safetensors").read_bytes() == whole
+    assert Run.open(run).config == before
+    assert "going on with" in capsys.readouterr().err
+    assert "holds another run (seed is 3 there and 4 here)" in refused(
+        capsys, *again, run, "--seed", 4
+    )
+
+
+def test_a_run_without_a_place_is_called_by_its_data_preset_and_recipe(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = [*QUICK, "--budget", "1steps"]
+    main(["train", str(desk / "digits"), *quick])
+    main(["train", str(desk / "digits"), *quick, "--preset", "small", "--recipe", "v"])
+    assert sorted(p.name for p in Path("runs").iterdir()) == ["digits-small-v", "digits-tiny"]
+
+
+def test_a_run_is_described_once(desk: Path, tmp_path: Path) -> None:
+    """In Python too: nothing that is said is passed over."""
+    cache, out = desk / "digits", tmp_path / "q"
+    for twice in ({"preset": "small"}, {"recipe": "v"}):
+        with pytest.raises(UserError, match="a configuration is given, .*leave these two out"):
+            train(cache, config=Config(), out=out, **twice)
+        with pytest.raises(UserError, match="--resume takes the run's own .*leave these two out"):
+            train(cache, resume=True, out=desk / "run", **twice)
+    with pytest.raises(UserError, match="--resume goes on with the run in --out"):
+        train(cache, resume=True)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -213,6 +257,10 @@ def test_mistakes_are_answered_in_one_line(
         ("train", cache, "--budget", "0s", "--out", tmp_path / "q"): "trains nothing",
         ("train", cache, "--budget", "1s", "--out", tmp_path / "q"): "too short.*give at least",
         ("train", cache, "--out", run): "holds another run",
+        ("train", cache, "--resume"): "--resume goes on with the run in --out; name its folder",
+        ("train", cache, "--resume", "--out", run, "--preset", "tiny"): "leave these two out",
+        ("train", cache, "--resume", "--out", run, "--recipe", "v"): "leave these two out",
+        ("train", cache, "--resume", "--out", tmp_path / "q"): "there is no run at",
         ("train", f"{cache}:test", "--out", tmp_path / "q"): "is a split; give the cache",
         ("train", cache, "--diffusion.path", "linar", "--out", tmp_path / "q"): "'linear'",
         ("train", cache, "--diffusion.T", 9, "--out", tmp_path / "q"): "leave --diffusion.T out",
@@ -222,8 +270,20 @@ def test_mistakes_are_answered_in_one_line(
         ("sample", tmp_path): "not a run",
         ("sample", cache): "not a run",
         ("sample", run, "--sampler", "eular"): "did you mean 'euler'",
-        ("sample", run, "--churn", 0.9): "churn is 0.9; it has to lie between 0 and 0.414",
-        ("sample", run, "--solver-order", 2): "heun has no solver-order; leave --solver-order out",
+        (
+            "sample",
+            run,
+            "--sampler",
+            "heun",
+            "--churn",
+            0.9,
+        ): "churn is 0.9; it has to lie between 0 and 0.414",
+        (
+            "sample",
+            run,
+            "--solver-order",
+            2,
+        ): "dpm\\+\\+ has no solver-order; leave --solver-order out",
         ("sample", run, "--grid", "leading"): "use --grid uniform, karras or logsnr",
         ("sample", run, "--sampler", "ddpm", "--variance", "learned"): "has learned no variance",
         ("sample", run, "--classes", "eleven"): "unknown class 'eleven'",

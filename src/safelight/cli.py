@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from safelight import __version__, verbs
 from safelight.commands import (
-    AUTO,
     Command,
     compare,
     demo,
@@ -57,16 +56,24 @@ def run(words: Sequence[str]) -> None:
         results.print(f"safelight {__version__}")
         return
     command = parse(words, base_config(words))
-    if asks_for_auto(command):
-        # The preset depends on the pictures, and the other options change that preset.
-        cache = verbs.opened(command.args[0], command.keywords["size"])
-        name, base = verbs.auto_config(cache, command.keywords["recipe"])
-        chosen = parse([*words, "--preset", name], base)
-        command = partial(chosen.func, cache, **chosen.keywords)
-    elif resumes(command):
-        # What is not given stays as it is in the run; what is given and differs is refused.
-        command = parse(words, verbs.run_config(command.keywords["out"]))
+    if command.func is verbs.train:
+        command = settled(command, words)
     command()
+
+
+def settled(train: Command, words: Sequence[str]) -> Command:
+    """The same command, its options on top of the configuration that they are to change."""
+    asked = train.keywords
+    verbs.require_one_description(asked["preset"], asked["recipe"], asked["resume"], asked["out"])
+    if asked["resume"]:
+        # What is not given stays as it is in the run; what is given and differs is refused.
+        return parse(words, verbs.run_config(asked["out"]))
+    # The preset may depend on the pictures.
+    cache = verbs.opened(train.args[0], asked["size"])
+    name, base = verbs.described(cache, asked["preset"], asked["recipe"])
+    config = parse(words, base).keywords["config"]
+    out = asked["out"] or verbs.run_folder(cache, name, asked["recipe"])
+    return partial(verbs.train, cache, config=config, out=out)
 
 
 def parse(words: Sequence[str], base: Config) -> Command:
@@ -96,7 +103,7 @@ def parse(words: Sequence[str], base: Config) -> Command:
 def base_config(words: Sequence[str]) -> Config:
     """The configuration that `--preset NAME` and `--recipe NAME` among the words name."""
     name, recipe = named(words, "--preset"), named(words, "--recipe")
-    return with_recipe(Config(), recipe) if name in (None, AUTO) else preset(name, recipe)
+    return with_recipe(Config(), recipe) if name in (None, verbs.AUTO) else preset(name, recipe)
 
 
 def named(words: Sequence[str], option: str) -> str | None:
@@ -108,13 +115,3 @@ def named(words: Sequence[str], option: str) -> str | None:
         elif word.startswith(f"{option}="):
             found = word.removeprefix(f"{option}=")
     return found
-
-
-def asks_for_auto(command: Command) -> bool:
-    options = command.keywords
-    return command.func is verbs.train and options["preset"] == AUTO and not options["resume"]
-
-
-def resumes(command: Command) -> bool:
-    options = command.keywords
-    return command.func is verbs.train and options["resume"] and options["out"] is not None

@@ -17,7 +17,6 @@ from safelight.config import Config, Likelihood, Sampling
 from safelight.editing.tasks import Edit
 from safelight.options import Names
 
-AUTO = "auto"
 Count = Annotated[int, arg(aliases=("-n",))]
 Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
@@ -74,7 +73,7 @@ def train_command(base: Config) -> Callable[..., Command]:
         data: Positional[str],
         /,
         *,
-        preset: str = AUTO,
+        preset: str = verbs.AUTO,
         recipe: str | None = None,
         out: Path | None = None,
         size: int | None = None,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from safelight.evaluation.estimate import Evaluation
     from safelight.training.run import Run
 
+AUTO = "auto"
 PRESET_SIZES = ((16, "tiny"), (32, "small"), (64, "medium"))  # up to so many pixels; else large
 
 
@@ -62,7 +63,7 @@ def train(
     data: str | Path | Cache,
     *,
     out: Path | str | None = None,
-    preset: str = "auto",
+    preset: str = AUTO,
     recipe: str | None = None,
     budget: str | None = None,
     config: Config | None = None,
@@ -78,20 +79,40 @@ def train(
         budget: 90s, 10m, 5000steps, 20epochs, 500kimg; replaces the configuration's.
         config: the whole configuration, in place of a preset and a recipe.
         size: prepare the pictures at this size, if they are no cache yet.
-        resume: take everything from the run in `out`.
+        resume: take everything from the run in `out`, in place of a preset and a recipe.
     """
     from safelight.training import train as training
 
+    require_one_description(preset, recipe, resume, out, config)
     cache = opened(data, size)
     if cache.split is not None:
         raise UserError(f"{cache.name} is a split; give the cache, whose training split is used")
-    name, fitting = auto_config(cache, recipe) if preset == "auto" else (preset, None)
-    out = Path(out or Path("runs") / "-".join(filter(None, (cache.name, name, recipe))))
-    if config is None:
-        config = run_config(out) if resume else fitting or configuration.preset(name, recipe)
+    name, fitting = described(cache, preset, recipe)
+    out = Path(out or run_folder(cache, name, recipe))
+    config = config or (run_config(out) if resume else fitting)
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
     return training.train(cache, config, out)
+
+
+def require_one_description(
+    preset: str,
+    recipe: str | None,
+    resume: bool,
+    out: Path | str | None,
+    config: Config | None = None,
+) -> None:
+    """Raise UserError where a run is described twice, or not at all."""
+    if resume and out is None:
+        raise UserError("--resume goes on with the run in --out; name its folder there")
+    whole = "--resume takes the run's own configuration" if resume else "a configuration is given"
+    if (resume or config is not None) and (preset != AUTO or recipe is not None):
+        raise UserError(f"{whole}, which has a preset and a recipe; leave these two out")
+
+
+def run_folder(cache: Cache, preset: str, recipe: str | None) -> Path:
+    """Where a run is put unless told otherwise."""
+    return Path("runs") / "-".join(filter(None, (cache.name, preset, recipe)))
 
 
 def opened(data: str | Path | Cache, size: int | None = None) -> Cache:
@@ -106,6 +127,13 @@ def run_config(out: Path) -> Config:
     from safelight.training.run import Run
 
     return Run.open(out).config
+
+
+def described(cache: Cache, preset: str, recipe: str | None) -> tuple[str, Config]:
+    """The preset's name and its configuration; AUTO is the one for pictures of this size."""
+    if preset == AUTO:
+        return auto_config(cache, recipe)
+    return preset, configuration.preset(preset, recipe)
 
 
 def auto_config(cache: Cache, recipe: str | None = None) -> tuple[str, Config]:
