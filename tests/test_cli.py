@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +168,23 @@ def test_images_of_each_class_in_its_folder(desk: Path) -> None:
     again = np.asarray(Image.open(desk / "again/2/000012.png")).astype(int)
     (desk / "before.png").write_bytes(before)
     assert abs(again - np.asarray(Image.open(desk / "before.png"))).max() <= 1
+
+
+def test_two_samples_at_once_leave_each_other_alone(desk: Path) -> None:
+    """Real processes: the second begins, and ends, while the first is drawing."""
+    run, places = str(desk / "run"), desk / "run" / "samples"
+    words = ["sample", run, "-n", "16", "--steps", "150", "--classes", "0", "--out"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "safelight", *words, str(places / "long")]
+    ) as process:
+        while process.poll() is None and not any(places.glob(".tmp-*")):
+            time.sleep(0.005)
+        main(["sample", run, "-n", "1", "--steps", "1", "--out", str(places / "short")])
+        assert process.poll() is None
+        assert process.wait() == 0
+    for name, count in (("long", 16), ("short", 10)):
+        assert len(list((places / name).glob("?/*.png"))) == count
+    assert not list(places.glob(".tmp-*"))
 
 
 def test_unconditional_samples(desk: Path) -> None:

@@ -42,7 +42,7 @@ def folder_with(path: Path, text: str) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize("by", ["sweep", "lock"])
+@pytest.mark.parametrize("by", ["clear", "lock"])
 def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path, by: str) -> None:
     """The old folder, which had stepped aside, is put back by the next process."""
     out = tmp_path / "out"
@@ -50,8 +50,8 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path, by: str) -> No
     done = subprocess.run([sys.executable, "-c", KILLED_WHILE_REPLACING, str(out)])
     assert done.returncode == -signal.SIGKILL
     assert not out.exists()
-    if by == "sweep":
-        files.sweep(tmp_path)
+    if by == "clear":
+        files.clear_leftovers(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
     else:
         with alone_in(tmp_path):

@@ -1,8 +1,8 @@
 """Writing files so that a kill or a full disk never leaves a half-written one behind.
 
 Everything is written under a temporary name beside its destination, flushed to the disk, and
-renamed when it is complete. A temporary name starts with `.tmp-`, so that what a killed process
-left can be told apart and removed.
+renamed when it is complete. A temporary name starts with `.tmp-safelight-`, and its lock is held
+while it is written (see `locks`), so that what a killed process left can be told apart and removed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safelight.errors import DamagedFile, UserError
+from safelight.locks import Lock, locked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-safelight-"
 ASIDE = f"{TEMPORARY}old-"  # before the name of a folder that is being replaced
 
 _FULL = (
@@ -66,18 +67,13 @@ def writing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write; rename it to `path` when the block ends well."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        # mkstemp makes private files; results are as readable as any other file of the user's.
-        temporary.chmod(0o666 & ~_umask())
-        try:
+        with _temporary(_file_beside, path) as temporary:
+            # mkstemp makes private files; results are as readable as any other file of the user's.
+            temporary.chmod(0o666 & ~_umask())
             yield temporary
             flush(temporary)
             temporary.replace(path)
             flush(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -88,29 +84,53 @@ def writing_folder(path: Path) -> Iterator[Path]:
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
-        temporary.chmod(0o777 & ~_umask())
-        try:
+        with _temporary(_folder_beside, path) as temporary:
+            temporary.chmod(0o777 & ~_umask())
             yield temporary
             for file in temporary.rglob("*"):
                 flush(file)
             flush(temporary)
             _exchange(temporary, path)
             flush(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _temporary(make: Callable[[Path], Path], path: Path) -> Iterator[Path]:
+    """What `make` makes beside `path`, held while it is written and gone afterwards."""
+    while True:
+        temporary = make(path)
+        with locked(temporary):
+            if not temporary.exists():  # taken for a leftover, in the moment before it was held
+                continue
+            try:
+                yield temporary
+            finally:
+                _remove(temporary)
+            return
+
+
+def _file_beside(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _folder_beside(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
 
 
 def _exchange(new: Path, path: Path) -> None:
+    """Rename the folder `new` to `path`, in place of what is there."""
     old = path.with_name(f"{ASIDE}{path.name}")
-    if path.exists():
-        # A folder can't be renamed over a full one: the old one steps aside first.
-        _remove(old)
-        path.replace(old)
-    try:
-        new.replace(path)
-    finally:
-        _settle(old)
+    with locked(path):  # held while it is aside, so that nobody puts it back
+        if path.exists():
+            # A folder can't be renamed over a full one: the old one steps aside first.
+            _remove(old)
+            path.replace(old)
+        try:
+            new.replace(path)
+        finally:
+            _settle(old)
 
 
 def _settle(old: Path) -> None:
@@ -177,17 +197,18 @@ def require_free(out: Path, record: str, identity: str, what: str) -> None:
         raise UserError(f"{out} holds other {what}; {remedy}")
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half-written directly in `folder`."""
-    restore(folder)
-    for leftover in folder.glob(f"{TEMPORARY}*"):
-        _remove(leftover)
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half-written directly in `folder`.
 
-
-def restore(folder: Path) -> None:
-    """Put back what a killed process had moved aside in `folder` and not replaced yet."""
-    for old in folder.glob(f"{ASIDE}*"):
-        _settle(old)
+    What they had moved aside and not replaced yet is put back. What another process holds stays as
+    it is, and where there are no locks all that could be somebody's does.
+    """
+    for left in sorted(folder.glob(f"{TEMPORARY}*")):
+        with locked(left, wait=False) as lock:
+            if left.name.startswith(ASIDE) and lock is not Lock.THEIRS:
+                _settle(left)
+            elif lock is Lock.OURS:
+                _remove(left)
 
 
 def _remove(path: Path) -> None:

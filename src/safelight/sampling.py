@@ -21,7 +21,7 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.errors import UserError, lookup
-from safelight.files import require_free, sweep, write_json, writing_folder
+from safelight.files import clear_leftovers, require_free, write_json, writing_folder
 from safelight.images import contact_sheet, display_scale, labelled_sheet, to_pil
 from safelight.training.source import DiffusionSource
 
@@ -54,7 +54,7 @@ def write_samples(source: DiffusionSource, seeds: Sequence[int], out: Path) -> P
     Raises UserError where `out` holds anything but these very samples.
     """
     require_free(out, RECORD, identity(source, seeds), "samples")
-    sweep(out.parent)
+    clear_leftovers(out.parent)
     with writing_folder(out) as folder:
         _write(source, seeds, folder)
     return out
@@ -64,7 +64,7 @@ def write_sweep(sources: Sequence[DiffusionSource], seeds: Sequence[int], out: P
     """The same seeds with each guidance, in a folder each, and `sweep.png` with a row for each."""
     these = sweep_identity(sources, seeds)
     require_free(out, RECORD, these, "samples")
-    sweep(out.parent)
+    clear_leftovers(out.parent)
     with writing_folder(out) as folder:
         rows = []
         for source in sources:

@@ -19,6 +19,7 @@ import torch
 from safelight.config import Config, Sampling
 from safelight.data.cache import Cache
 from safelight.errors import DamagedFile, NonFiniteLoss, UserError
+from safelight.locks import locked
 from safelight.samplers.steps import State
 from safelight.training.checkpoint import checkpoints
 from safelight.training.loop import Trainer
@@ -167,7 +168,9 @@ def test_pictures_may_move(digits: Cache, out: Path, tmp_path: Path) -> None:
 
 def test_a_file_is_no_run_folder(digits: Cache, out: Path) -> None:
     out.write_text("notes")
-    with pytest.raises(UserError, match="is a file, and a run is a folder"):
+    with pytest.raises(
+        UserError, match="a file stands where a folder is needed; choose another place"
+    ):
         train(digits, SMALL, out)
 
 
@@ -286,9 +289,16 @@ from pathlib import Path
 from safelight.data.cache import Cache
 from safelight.training.train import train
 from tests.training.conftest import SMALL
-longer = SMALL.model_copy(update={"budget": "300steps"})
+longer = SMALL.model_copy(update={"budget": sys.argv[3]})
 train(Cache.open(Path(sys.argv[1])), longer, Path(sys.argv[2]))
 """
+
+
+def training(digits: Cache, out: Path, budget: str) -> subprocess.Popen[bytes]:
+    """Another process that trains into `out`."""
+    command = [sys.executable, "-c", KILLED, str(digits.path), str(out), budget]
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) -> None:
@@ -296,11 +306,9 @@ def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) ->
     longer = SMALL.model_copy(update={"budget": "300steps"})
     straight = train(digits, longer, tmp_path / "straight")
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", KILLED, str(digits.path), str(out)]
-    root = Path(__file__).parents[2]
     kills = 0
     for wanted in (20, 110):
-        process = subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        process = training(digits, out, "300steps")
         while process.poll() is None and not _reached(out, wanted):
             time.sleep(0.005)
         kills += process.poll() is None
@@ -310,6 +318,33 @@ def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) ->
     run = train(digits, longer, out)
     assert weights_hash(run) == weights_hash(straight)
     assert not list(out.rglob(".tmp-*"))
+
+
+def test_two_trainings_in_one_folder_are_refused(digits: Cache, out: Path) -> None:
+    """While the first still plans, and while it trains; its end frees the folder, a kill too."""
+    busy = "another safelight train is at work in .*run; wait for it to end, or choose another"
+    out.mkdir()
+    with locked(out), pytest.raises(UserError, match=busy):
+        train(digits, SMALL, out)
+    assert list(out.iterdir()) == []
+    process = training(digits, out, "20000steps")
+    try:
+        while process.poll() is None and not _reached(out, 4):
+            time.sleep(0.005)
+        with pytest.raises(UserError, match=busy):
+            train(digits, SMALL.model_copy(update={"budget": "20000steps"}), out)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    with pytest.raises(UserError, match="holds another run"):
+        train(digits, SMALL, out)
+
+
+def test_a_folder_in_which_nothing_came_about_goes_again(digits: Cache, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give a time such as"):
+        train(digits, SMALL.model_copy(update={"budget": "0s"}), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def _reached(out: Path, step: int) -> bool:

@@ -34,7 +34,7 @@ from safelight.editing.tasks import (
 )
 from safelight.editing.work import Edited
 from safelight.errors import UserError
-from safelight.files import require_free, sha256, sweep, write_json, writing_folder
+from safelight.files import clear_leftovers, require_free, sha256, write_json, writing_folder
 from safelight.images import display_scale, labelled_sheet, to_pil
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
@@ -140,7 +140,7 @@ def identity(task: Edit, source: DiffusionSource, given: Material) -> str:
 
 
 def write(edited: Edited, given: Material, record: dict[str, Any], out: Path) -> None:
-    sweep(out.parent)
+    clear_leftovers(out.parent)
     with writing_folder(out) as folder:
         for stem, image in zip(stems(given, len(edited.images)), edited.images, strict=True):
             to_pil(image).save(folder / f"{stem}.png")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,8 @@ from safelight.config import Config, Plan, RunFile
 from safelight.console import inform, say
 from safelight.data.cache import Cache
 from safelight.errors import UserError
-from safelight.files import sweep
+from safelight.files import TEMPORARY, clear_leftovers, disk_errors
+from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
 from safelight.training.loop import Trainer, fit
@@ -41,48 +43,80 @@ Settled = TypeVar("Settled")
 def train(cache: Cache, config: Config, out: Path) -> Run:
     """Train on the cache's training split into the folder `out`; go on where a run is there.
 
-    Raises UserError where `out` holds another run, or something that is no run.
+    Raises UserError where `out` holds another run, or something that is no run, or where another
+    process is training there.
     """
     began = time.monotonic()
     trackers = "tensorboard" if config.watch.tensorboard else None
     # Under torchrun without a GPU, Accelerate has to be told, or each process trains by itself.
     several_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
     accelerator = Accelerator(cpu=several_on_cpu, log_with=trackers, project_dir=str(out))
+    with _alone_in(out, accelerator):
+        run = _settled(cache, config, out, accelerator, began)
+        _see_through(run, cache, accelerator)
+        if accelerator.is_main_process:
+            summary, name = run.summary, shlex.quote(str(run.path))
+            say(f"trained {run.path}: {summary.steps:,} steps, {summary.images_seen:,} images")
+            say(f"next:  safelight sample {name}   or   safelight report {name}")
+    return run
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path, accelerator: Accelerator) -> Iterator[None]:
+    """One `train` at a time in a folder, which is made, and goes again where nothing came of it."""
+    made = not out.exists()
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        main = accelerator.is_main_process
+        lock = held.enter_context(locked(out, wait=False)) if main else Lock.NONE
+        if _agree(lock is Lock.THEIRS, accelerator):
+            raise UserError(
+                f"another safelight train is at work in {out}; wait for it to end, or choose "
+                "another folder with --out"
+            )
+        try:
+            yield
+        finally:
+            if made and main:
+                with contextlib.suppress(OSError):  # there is something in it
+                    out.rmdir()
+
+
+def _settled(
+    cache: Cache, config: Config, out: Path, accelerator: Accelerator, began: float
+) -> Run:
+    """The run in `out`: the one that is there, or a new one, planned now."""
     run = existing_run(cache, config, out)
     accelerator.wait_for_everyone()  # none may make the run while another still looks for it
     if run is None:
         plan = make_plan(cache, config, accelerator, began)
         accelerator.free_memory()  # the throw-away networks
-        run = start_run(cache, config, plan, out)
-    elif Path(run.file.cache) != cache.path.resolve():
-        run = start_run(cache, run.config, run.plan, out)  # the same pictures, moved
+        return start_run(cache, config, plan, out)
+    if Path(run.file.cache) != cache.path.resolve():
+        return start_run(cache, run.config, run.plan, out)  # the same pictures, moved
+    return run
+
+
+def _see_through(run: Run, cache: Cache, accelerator: Accelerator) -> None:
+    """Train from the newest checkpoint, if there is one, to the end of the plan."""
     trainer = Trainer(run.config, run.plan, cache, accelerator)
     _take_up(trainer, run)
     purge = {"tensorboard": {"purge_step": trainer.step}}
     accelerator.init_trackers("tensorboard", init_kwargs=purge)
-    main = accelerator.is_main_process
     try:
         fit(trainer, run)
         accelerator.wait_for_everyone()  # for the main process's last checkpoint
     finally:
         accelerator.end_training()  # which ends the group of processes too
         accelerator.free_memory()
-    if main:
-        summary, name = run.summary, shlex.quote(str(run.path))
-        say(f"trained {run.path}: {summary.steps:,} steps, {summary.images_seen:,} images")
-        say(f"next:  safelight sample {name}   or   safelight report {name}")
-    return run
 
 
 def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
     """The run in `out`, if it is the one that these arguments describe."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file, and a run is a folder; choose another place with --out")
-    if not out.exists() or not any(out.iterdir()):
-        return None
     if not (out / "config.yaml").is_file():
-        if all(path.name.startswith(".tmp-") for path in out.iterdir()):
-            return None  # killed before its plan was written
+        if all(path.name.startswith(TEMPORARY) for path in out.iterdir()):
+            return None  # empty, or killed before its plan was written
         raise UserError(f"{out} is not empty and holds no run; choose another folder with --out")
     run = Run.open(out)
     differences = _differences(run.config.model_dump(), config.model_dump())
@@ -199,7 +233,7 @@ def _take_up(trainer: Trainer, run: Run) -> None:
     if not trainer.accelerator.is_main_process:
         return
     for folder in (run.path, run.checkpoint_folder, run.path / "samples" / "progress"):
-        sweep(folder)
+        clear_leftovers(folder)
     run.rewind(trainer.step)
     if trainer.accelerator.num_processes != run.plan.processes:
         inform(
