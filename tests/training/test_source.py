@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from safelight.config import Sampling
 from safelight.data.cache import Cache
 from safelight.errors import UserError
+from safelight.training.checkpoint import Checkpoint, State
 from safelight.training.learners import build_denoiser
-from safelight.training.source import DiffusionSource, Weaker
+from safelight.training.source import DiffusionSource, Model
 from safelight.training.train import train
 from tests.training.conftest import SMALL
 
@@ -19,9 +22,9 @@ TEN = tuple("0123456789")
 
 def made(sampling: Sampling = Sampling(), **how: object) -> DiffusionSource:  # noqa: B008 - frozen
     """A source of 8x8 images with untrained weights."""
-    usual = {"classes": TEN, "name": "made", "fingerprint": "w", "shape": (1, 8, 8)}
+    usual = {"classes": TEN, "name": "made", "shape": (1, 8, 8)}
     denoiser = build_denoiser(SMALL, (1, 8, 8), 10, 0.5)
-    return DiffusionSource(denoiser, sampling=sampling, **{**usual, **how})  # type: ignore[arg-type]
+    return DiffusionSource(Model(denoiser, "w"), sampling=sampling, **{**usual, **how})  # type: ignore[arg-type]
 
 
 def test_guidance_needs_something_to_lead_away_from(digits: Cache, out: Path) -> None:
@@ -41,7 +44,7 @@ def test_guidance_needs_something_to_lead_away_from(digits: Cache, out: Path) ->
 
 
 def test_who_is_guided_unless_told_otherwise() -> None:
-    weaker = Weaker(build_denoiser(SMALL, (1, 8, 8), 10, 0.5), "v")
+    weaker = Model(build_denoiser(SMALL, (1, 8, 8), 10, 0.5), "v")
     assert made().drawing.guidance.weight == 1.5
     assert made(classless=False).drawing.guidance.weight == 1
     assert made(classes=()).drawing.guidance.weight == 1
@@ -56,3 +59,35 @@ def test_what_identifies_a_source_stays() -> None:
     assert made().fingerprint == made(name="other").fingerprint
     assert made().fingerprint[:16] == "e3b9957abaa6dfbf"
     assert made(Sampling(sampler="heun", guidance=2.0)).fingerprint[:16] == "d670f973030782ff"
+
+
+def test_a_source_is_one_checkpoint_while_the_run_goes_on(
+    digits: Cache, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, name and fingerprint are of one checkpoint, whose files are hashed once."""
+    run = train(digits, SMALL, out)
+    newest = run.checkpoint()
+    shutil.move(newest.path, out / "later")
+    step_8 = run.source()
+    shutil.move(out / "later", newest.path)
+    hashed, state = [], Checkpoint.state
+
+    def another_appears(self: Checkpoint) -> State:
+        """The training saves its next checkpoint just after a state is read."""
+        hashed.append(self.path.name)
+        found = state(self)
+        if (out / "later").exists():
+            shutil.move(out / "later", newest.path)
+        return found
+
+    monkeypatch.setattr(Checkpoint, "state", another_appears)
+    shutil.move(newest.path, out / "later")
+    source = run.source()
+    assert source.name == step_8.name == "run (step 8, ema)"
+    assert source.fingerprint == step_8.fingerprint
+    assert torch.equal(source.images([0]), step_8.images([0]))
+    assert hashed == ["step-00000008"]
+    hashed.clear()
+    sweep = Sampling(guidance=(1.0, 2.0, 3.0), weaker="8").each()
+    assert len({source.fingerprint for source in run.sources(sweep)}) == 3
+    assert hashed == ["step-00000012", "step-00000008"]

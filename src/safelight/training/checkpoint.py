@@ -52,6 +52,11 @@ class State(BaseModel):
     device: str
     versions: dict[str, str]
 
+    def digest(self, kind: str) -> str:
+        """The hash of the weights; kind: "raw", or "ema" for the average."""
+        starts = lookup(WEIGHTS, kind, "weights")
+        return next(h for file, h in sorted(self.files.items()) if file.startswith(starts))
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -16,12 +16,12 @@ from safelight.config import Config, Plan, RunFile, Sampling, load_yaml, save_ya
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.path import Path as DiffusionPath
-from safelight.errors import DamagedFile, UserError, lookup
+from safelight.errors import DamagedFile, UserError
 from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
-from safelight.training.checkpoint import WEIGHTS, Checkpoint, checkpoints, load_weights
+from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
 from safelight.training.learners import build_denoiser
-from safelight.training.source import USUAL, DiffusionSource, Weaker
+from safelight.training.source import USUAL, DiffusionSource, Model
 
 
 @dataclass(frozen=True)
@@ -184,14 +184,17 @@ class Run:
 
     def denoiser(self, checkpoint: str | None = None, weights: str = "ema") -> Denoiser:
         """The trained denoiser; weights "ema" or "raw"."""
+        return self._model(self.checkpoint(checkpoint), weights).denoiser
+
+    def _model(self, chosen: Checkpoint, weights: str) -> Model:
+        """What one checkpoint holds: while a run goes on, the newest is soon another."""
         denoiser = build_denoiser(
             self.config, self.file.shape, len(self.file.classes), self.plan.sigma_data
         )
-        chosen = self.checkpoint(checkpoint)
-        chosen.state()  # checks that no file has changed
+        digest = chosen.state().digest(weights)  # checks that no file has changed
         load_weights(denoiser, chosen.weights(weights), chosen.path)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return denoiser.to(device).requires_grad_(False)
+        return Model(denoiser.to(device).requires_grad_(False), digest)
 
     def source(
         self,
@@ -206,16 +209,16 @@ class Run:
         self, samplings: Sequence[Sampling], checkpoint: str | None = None, weights: str = "ema"
     ) -> list[DiffusionSource]:
         """One for each way of drawing; they share the network, which is read once."""
-        denoiser = self.denoiser(checkpoint, weights)
+        chosen = self.checkpoint(checkpoint)
+        model = self._model(chosen, weights)
         weaker = {
-            name: self._weaker(name, weights, denoiser.path)
+            name: self._weaker(name, weights, model.denoiser.path)
             for name in {sampling.weaker for sampling in samplings}
         }
         return [
             DiffusionSource(
-                denoiser,
-                name=f"{self.name} (step {self.checkpoint(checkpoint).step}, {weights})",
-                fingerprint=self._weights_hash(checkpoint, weights),
+                model,
+                name=f"{self.name} (step {chosen.step}, {weights})",
                 shape=self.file.shape,
                 classes=self.classes,
                 classless=self.classless,
@@ -226,29 +229,24 @@ class Run:
             for sampling in samplings
         ]
 
-    def _weights_hash(self, checkpoint: str | None, weights: str) -> str:
-        starts = lookup(WEIGHTS, weights, "weights")
-        hashes = self.checkpoint(checkpoint).state().files
-        return next(h for file, h in sorted(hashes.items()) if file.startswith(starts))
-
-    def _weaker(self, name: str | None, weights: str, path: DiffusionPath) -> Weaker | None:
+    def _weaker(self, name: str | None, weights: str, path: DiffusionPath) -> Model | None:
         """The model called STEP, of this run, or RUN:STEP."""
         if name is None:
             return None
         place, colon, step = name.rpartition(":")
         other = Run.open(Path(place).expanduser()) if colon else self
-        denoiser = other.denoiser(step, weights)
+        model = other._model(other.checkpoint(step), weights)
         for what, same in (
             ("pictures of another shape", other.file.shape == self.file.shape),
             ("other classes", other.classes == self.classes),
-            ("another path", _agree(denoiser.path, path)),
+            ("another path", _agree(model.denoiser.path, path)),
         ):
             if not same:
                 raise UserError(
                     f"--weaker {name} has {what} than {self.path}; name a checkpoint that "
                     "differs only in its training or its network"
                 )
-        return Weaker(denoiser, other._weights_hash(step, weights))
+        return model
 
     @property
     def _log(self) -> Path:

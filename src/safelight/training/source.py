@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,9 +25,8 @@ from safelight.training.likelihood import Measure, measures
 USUAL = Sampling()
 
 
-@dataclass(frozen=True)
-class Weaker:
-    """A model that guidance leads away from, and the hash of its weights."""
+class Model(NamedTuple):
+    """A trained denoiser, and the hash of its weights."""
 
     denoiser: Denoiser
     fingerprint: str
@@ -49,26 +48,25 @@ class DiffusionSource:
 
     def __init__(
         self,
-        denoiser: Denoiser,
+        model: Model,
         *,
         name: str,
-        fingerprint: str,
         shape: tuple[int, int, int],
         classes: tuple[str, ...],
         classless: bool = True,
         sampling: Sampling = USUAL,
-        weaker: Weaker | None = None,
+        weaker: Model | None = None,
         micro_batch: int = 64,
     ) -> None:
         self.name, self.shape, self.classes = name, shape, classes
         lacking = "" if weaker else _lacking(classes, classless)
-        self.drawing = Drawing.of(sampling, denoiser.path, lacking)
-        self._denoiser, self.micro_batch = denoiser.eval(), micro_batch
+        self.drawing = Drawing.of(sampling, model.denoiser.path, lacking)
+        self._denoiser, self.micro_batch = model.denoiser.eval(), micro_batch
         self._weaker = weaker.denoiser.eval() if weaker else None
         about = {
             **self.sampling.model_dump(exclude={"weaker"}),
             "steps": self.drawing.steps,
-            "weights": fingerprint,
+            "weights": model.fingerprint,
             "weaker": weaker.fingerprint if weaker else None,
         }
         self.fingerprint = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()

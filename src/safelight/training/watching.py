@@ -19,7 +19,7 @@ from safelight.images import contact_sheet, dequantise
 from safelight.seeding import ImageNoise, derive, generator
 from safelight.training.batches import pieces
 from safelight.training.run import Run
-from safelight.training.source import DiffusionSource
+from safelight.training.source import DiffusionSource, Model
 
 IMAGES = 128
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # sigma / alpha
@@ -104,9 +104,8 @@ def validation_split(cache: Cache) -> Cache | None:
 def draw_preview(run: Run, denoiser: Denoiser, step: int) -> None:
     """A contact sheet of the same seeds at every step: four rows, a column for each class."""
     source = DiffusionSource(
-        denoiser,
+        Model(denoiser, ""),
         name=run.name,
-        fingerprint="",
         shape=run.file.shape,
         classes=run.classes,
         classless=run.classless,
