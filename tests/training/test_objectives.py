@@ -13,9 +13,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from safelight.config import Config, Diffusion, Sampling
+from safelight.config import RECIPES, Config, Diffusion, Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.objective import OBJECTIVES
+from safelight.diffusion.path import diffuse
 from safelight.diffusion.times import LossAware
 from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
@@ -23,7 +24,7 @@ from safelight.training.checkpoint import EXTRAS
 from safelight.training.learners import build_learner
 from safelight.training.loop import Trainer
 from safelight.training.train import train
-from safelight.training.watching import curves
+from safelight.training.watching import LEVELS, curves
 from tests.training.conftest import SMALL
 from tests.training.test_pieces import plan
 from tests.training.test_train import checkpoints_in, weights_hash
@@ -182,26 +183,50 @@ def test_optimal_pairing_changes_the_noise_and_nothing_else(digits: Cache) -> No
     assert losses[1] == pytest.approx(losses[0], rel=0.3)
 
 
-def test_validation_tells_the_psnr(digits: Cache) -> None:
-    """F6: 10 log10(4 / mse) of the guess of x_0 at each noise level, and as curves."""
-    made = trainer(digits, Diffusion())
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        (Diffusion(), []),
+        (RECIPES["ddpm"].model_copy(update={"T": 100}), [0.02]),
+        (
+            RECIPES["ddpm"].model_copy(update={"path": "table", "betas": (0.01, 0.3)}),
+            [0.02, 0.05, 0.1, 1.0, 2.0, 5.0],
+        ),
+    ],
+)
+def test_validation_tells_the_psnr(options: Diffusion, missing: list[float], digits: Cache) -> None:
+    """F6: 10 log10(4 / mse) of the guess of x_0 at each noise level of the path, and as curves.
+
+    A level that the path does not have is left out, and said to be.
+    """
+    made = trainer(digits, options)
     assert made.validation is not None
     model, held_out = made.average.module.eval(), made.validation
     found = held_out.losses(model, 32)
-    for level, psnr in zip(found["sigma"], found["psnr"], strict=True):
+    assert found["missing"] == missing
+    assert sorted([*found["sigma"], *missing]) == list(LEVELS)
+    weights = edm_weight(torch.tensor(found["sigma"]), model.sigma_data).tolist()
+    for level, psnr, loss, weight in zip(
+        found["sigma"], found["psnr"], found["loss"], weights, strict=True
+    ):
         t = model.path.time(torch.full((len(held_out.images),), level**-2))
+        x_t = diffuse(model.path, held_out.images, t, held_out.eps)
         with torch.inference_mode():
-            guess = model(held_out.images + level * held_out.eps, t, held_out.labels)
+            guess = model(x_t, t, held_out.labels)
         mse = float((guess - held_out.images).square().mean())
         assert psnr == pytest.approx(10 * math.log10(4 / mse), abs=0.02)
+        assert loss == pytest.approx(weight * mse, rel=5e-3)
     told = curves("ema", found)
     assert told["validation ema PSNR/sigma 0.5"] == found["psnr"][found["sigma"].index(0.5)]
     assert told["validation ema/sigma 0.5"] == found["loss"][found["sigma"].index(0.5)]
     assert len(told) == 2 * len(found["sigma"])
-    weight = edm_weight(torch.tensor(1.0), model.sigma_data)
-    assert found["psnr"][5] == pytest.approx(
-        10 * math.log10(4 * weight / found["loss"][5]), abs=0.01
-    )
+
+
+def test_a_path_without_any_of_the_levels_is_trained_unwatched(digits: Cache, out: Path) -> None:
+    far = RECIPES["ddpm"].model_copy(update={"path": "table", "betas": (0.99, 0.999)})
+    run = train(digits, with_diffusion(far), out)
+    assert run.records("validation") == []
+    assert run.summary.finished
 
 
 @pytest.mark.parametrize(

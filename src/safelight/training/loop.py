@@ -28,7 +28,13 @@ from safelight.training.ema import PowerAverage
 from safelight.training.learners import DiffusionLearner, build_learner
 from safelight.training.optimisers import learning_rate, make_optimiser
 from safelight.training.run import Run
-from safelight.training.watching import Validation, curves, draw_preview, validation_split
+from safelight.training.watching import (
+    Validation,
+    curves,
+    draw_preview,
+    levels_of,
+    validation_split,
+)
 
 RECORDS = 500  # of the training loss, in a run
 
@@ -159,7 +165,7 @@ class Trainer:
         self.learner.load_extras(saved.extras())
 
     def validate(self, run: Run) -> None:
-        if self.validation is None:
+        if self.validation is None or not levels_of(self.learner.denoiser.path):
             return
         for name, model in (("ema", self.average.module), ("raw", self.learner.denoiser)):
             with self.autocast():

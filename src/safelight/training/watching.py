@@ -13,6 +13,7 @@ from safelight.config import Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.objective import Denoising
+from safelight.diffusion.path import Path
 from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
 from safelight.images import contact_sheet, dequantise
@@ -55,12 +56,15 @@ class Validation:
         """ "sigma": the noise levels; "loss", "psnr": at each; "mean": the loss over all of them.
 
         "psnr" is that of the guess D of x_0: 10 log10(4 / mean |x_0 - D|²), in decibels.
+        "missing": those of LEVELS that the path does not have; of the others there has to be one.
         """
-        losses = [self._loss(denoiser, level, micro_batch) for level in LEVELS]
-        weights = edm_weight(torch.tensor(LEVELS), denoiser.sigma_data).tolist()
+        levels = levels_of(denoiser.path)
+        losses = [self._loss(denoiser, level, micro_batch) for level in levels]
+        weights = edm_weight(torch.tensor(levels), denoiser.sigma_data).tolist()
         psnr = [10 * math.log10(4 * w / loss) for w, loss in zip(weights, losses, strict=True)]
         return {
-            "sigma": list(LEVELS),
+            "sigma": levels,
+            "missing": [level for level in LEVELS if level not in levels],
             "loss": [round(loss, 6) for loss in losses],
             "psnr": [round(decibels, 3) for decibels in psnr],
             "mean": round(sum(losses) / len(losses), 6),
@@ -82,6 +86,13 @@ class Validation:
             for part in pieces(len(t), micro_batch)
         ]
         return float(torch.cat(losses).mean())
+
+
+def levels_of(path: Path) -> list[float]:
+    """Those of LEVELS for which the path has a time; for others it would give its nearest end's."""
+    wanted = torch.tensor(LEVELS, dtype=torch.float64)
+    reached = path.noise_level(path.time(wanted**-2))
+    return wanted[torch.isclose(reached, wanted, rtol=1e-4)].tolist()
 
 
 def curves(name: str, losses: dict[str, Any]) -> dict[str, float]:
