@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from safelight.config import Config, Diffusion, Plan, RunFile
+import pytest
+
+from safelight.config import RECIPES, Config, Diffusion, Plan, RunFile
 
 PLAN = Plan(
     steps=1,
@@ -31,3 +33,16 @@ def test_steps_that_edm_never_had_are_forgotten() -> None:
         )
         read = RunFile.model_validate(file.model_dump(mode="json"))
         assert expected == read.config.diffusion.T
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_is_usual_need_not_be_said(recipe: str) -> None:
+    """Older files say the mean and deviation of their times, whatever the times; they go on."""
+    now = RECIPES[recipe]
+    normal = (0.0, 1.0) if recipe == "flow" else (-1.2, 1.2)
+    older = {**now.model_dump(mode="json"), "log_mean": normal[0], "log_std": normal[1]}
+    assert Diffusion.model_validate(older) == now
+    own = Diffusion.model_validate({**older, "log_mean": 0.5})
+    assert (own.log_mean, own.log_std) == (0.5, None)
+    unlike = Diffusion(times="logit-normal", log_mean=-1.2, log_std=1.2)
+    assert (unlike.log_mean, unlike.log_std) == (-1.2, 1.2)

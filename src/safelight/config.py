@@ -75,13 +75,13 @@ class Diffusion(Section):
     """What is minimised: denoising, hybrid, bound, mmd or denoising+mmd."""
     times: str = "lognormal"
     """How times are drawn: lognormal, uniform, logit-normal or importance (where losses are)."""
-    log_mean: float = -1.2
+    log_mean: float | None = None
     """Mean of ln(sigma / alpha) of lognormal times; more makes large shapes count for more.
 
-    Of ln(t / (1 - t)) of logit-normal times.
+    Of ln(t / (1 - t)) of logit-normal times. -1.2 and 0 unless given, as in their papers.
     """
-    log_std: Annotated[float, Field(gt=0)] = 1.2
-    """Standard deviation of the same."""
+    log_std: Annotated[float, Field(gt=0)] | None = None
+    """Standard deviation of the same; 1.2 and 1 unless given."""
     weight: str = "edm"
     """How the noise levels are weighted: edm, simple, v, flow, image, min-snr or p2."""
     min_snr: Annotated[float, Field(gt=0)] = 5.0
@@ -91,11 +91,21 @@ class Diffusion(Section):
     variance: str = "small"
     """Variance of the steps back in the bound: small, large or learned (as in hybrid)."""
     pairing: str = "none"
-    """Which noise meets which picture: none, or optimal (the nearest, within a micro-batch)."""
+    """Which noise meets which picture: none, or optimal (the nearest, within a batch)."""
     sigma_data: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the images; measured from the training split unless given."""
     label_dropout: Share = 0.1
     """Share of the labels that are hidden, so that guidance is possible."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_times(cls, values: Any) -> Any:
+        """What is usual need not be said: older files say the mean and deviation of all times."""
+        if not isinstance(values, dict):
+            return values
+        usual = (0.0, 1.0) if values.get("times") == "logit-normal" else (-1.2, 1.2)
+        said = dict(zip(("log_mean", "log_std"), usual, strict=True))
+        return {name: None if said.get(name) == x else x for name, x in values.items()}
 
 
 class Optimiser(Section):
@@ -286,7 +296,7 @@ RECIPES: dict[str, Diffusion] = {
     ),
     "v": Diffusion(path="cosine-continuous", prediction="v", times="uniform", weight="v"),
     "flow": Diffusion(  # arXiv:2209.03003, with the times of arXiv:2403.03206
-        path="flow", prediction="flow", times="logit-normal", log_mean=0, log_std=1, weight="flow"
+        path="flow", prediction="flow", times="logit-normal", weight="flow"
     ),
     # arXiv:2006.09011, and its continuous form and the variance-preserving one of arXiv:2011.13456.
     "smld": Diffusion(path="exploding", prediction="score", times="uniform", weight="simple"),

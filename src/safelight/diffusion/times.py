@@ -122,10 +122,16 @@ def _loss_aware(path: Path) -> LossAware:
     return LossAware(path.levels)
 
 
-# Each row makes its distribution for a path, from the mean and deviation of its normal, if any.
-TIMES: dict[str, Callable[[Path, float, float], Times]] = {
-    "lognormal": lambda path, mean, std: partial(lognormal_times, mean=mean, std=std),
+def _normal_times(times: Callable[..., Drawn], mean: float | None, std: float | None) -> Times:
+    chosen = {"mean": mean, "std": std}
+    return partial(times, **{name: x for name, x in chosen.items() if x is not None})
+
+
+# Each row makes its distribution for a path, from the mean and deviation of its normal, if it has
+# one; None for the usual.
+TIMES: dict[str, Callable[[Path, float | None, float | None], Times]] = {
+    "lognormal": lambda path, mean, std: _normal_times(lognormal_times, mean, std),
     "uniform": lambda path, mean, std: uniform_times,
-    "logit-normal": lambda path, mean, std: partial(logit_normal_times, mean=mean, std=std),
+    "logit-normal": lambda path, mean, std: _normal_times(logit_normal_times, mean, std),
     "importance": lambda path, mean, std: _loss_aware(path),
 }
