@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from safelight.diffusion.bound import (
     step_nats,
     term,
 )
+from safelight.diffusion.objective import TERMS, part
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import EXPLODING, PRESERVING, Path, make_path
 from safelight.diffusion.schedules import proportional
@@ -32,6 +34,7 @@ from safelight.errors import UserError
 from safelight.seeding import ImageNoise
 
 MEAN, STD = torch.tensor(0.1), torch.tensor(0.15)  # of pixels: the outermost levels are far away
+ENTROPY = 0.5 * math.log(2 * math.pi * math.e * float(STD) ** 2) - math.log(2 / 255)
 COARSE = Path(PRESERVING, beta_table(torch.tensor([0.02, 0.05, 0.15, 0.4, 0.8]).double()))
 GRIDS = {  # a path, and the times of a bound on it
     "five steps": (COARSE, 5),
@@ -46,25 +49,36 @@ def hermite(n: int = 24) -> tuple[Tensor, Tensor, Tensor]:
     return x, eps, torch.from_numpy(np.outer(weights, weights).flatten() / (2 * math.pi))
 
 
-def expected_terms(path: Path, n: int, variance: str) -> float:
+def even(n: int) -> Tensor:
+    return torch.arange(n + 1, dtype=torch.float64) / n
+
+
+def sliding(path: Path, offset: float) -> Tensor:
+    """Where the objective cuts a path without steps, rising from 0 to 1."""
+    t, s, n = part(path, (torch.arange(TERMS, dtype=torch.float64) + offset) / TERMS)
+    torch.testing.assert_close(s[1:], t[:-1], rtol=1e-9, atol=1e-6)  # 1e-6: no part is empty
+    assert (s[0], t[-1], n) == (0, 1, TERMS)
+    return torch.cat([s[:1], t]).detach()
+
+
+def expected_terms(path: Path, times: Tensor, variance: str) -> float:
     """The sum of the terms for x_0 ~ N(MEAN, STD²) and its exact denoiser, in nats."""
     denoise = GaussianOracle(path, MEAN, STD)
     z, eps, weights = hermite()
     x_0, eps = (MEAN + STD * z).reshape(-1, 1, 1, 1), eps.reshape(-1, 1, 1, 1)
     total = weights @ prior_term(path, x_0)
-    for k in range(1, n + 1):
-        t, s = (torch.tensor(j / n, dtype=torch.float64) for j in (k, k - 1))
+    for s, t in pairwise(times):
         total = total + weights @ term(denoise, path, x_0, t, s, eps, variance)
     return float(total)
 
 
-def cross_entropy(path: Path, n: int, variance: str) -> float:
-    """E_q[ln q(x_1..x_n | x_0) - ln p(x_0..x_n)] by matrices: both are jointly normal.
+def cross_entropy(path: Path, t: Tensor, variance: str, first: int = 0) -> float:
+    """E_q[ln q(x_1..x_n | x_0) - ln p(x_first..x_n)] by matrices: both are jointly normal.
 
     The chain is written out step by step: x_k = a_k x_{k-1} + N(0, b_k) forwards, and backwards
     x_{k-1} = c_k x_k + d_k + N(0, v_k) from x_n ~ N(0, sigma_n²).
     """
-    t = torch.arange(n + 1, dtype=torch.float64) / n
+    n = len(t) - 1
     alpha, sigma = path.alpha(t).numpy(), path.sigma(t).numpy()
     m, std = float(MEAN), float(STD)
     ratio = alpha[1:] / alpha[:-1]
@@ -81,7 +95,7 @@ def cross_entropy(path: Path, n: int, variance: str) -> float:
     # -E ln p: each factor's quadratic form under the joint of q
     nats = 0.5 * math.log(2 * math.pi * sigma[n] ** 2)
     nats += (covariance[n, n] + mean[n] ** 2) / (2 * sigma[n] ** 2)
-    for k in range(1, n + 1):
+    for k in range(first + 1, n + 1):
         gain = alpha[k] * std**2 / (alpha[k] ** 2 * std**2 + sigma[k] ** 2)
         to_x_0 = alpha[k - 1] * beta[k - 1] / sigma[k] ** 2
         c = ratio[k - 1] * sigma[k - 1] ** 2 / sigma[k] ** 2 + to_x_0 * gain
@@ -99,18 +113,30 @@ def cross_entropy(path: Path, n: int, variance: str) -> float:
 def test_terms_sum_to_the_closed_form(name: str, variance: str) -> None:
     """C6, K3: eq. (5) of arXiv:2006.11239 for the exact denoiser, to 1e-4 bits a dimension."""
     path, n = GRIDS[name]
-    density = cross_entropy(path, n, variance)
-    found = expected_terms(path, n, variance) / math.log(2)
+    density = cross_entropy(path, even(n), variance)
+    found = expected_terms(path, even(n), variance) / math.log(2)
     assert found == pytest.approx((density - math.log(2 / 255)) / math.log(2), abs=1e-4)
+
+
+@pytest.mark.parametrize("offset", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("name", ["edm", "flow", "cosine-continuous", "learned"])
+def test_wherever_the_cuts_are_it_is_a_bound(name: str, offset: float) -> None:
+    """C6, C7: on a path without steps, by the closed form; and not far above the entropy."""
+    path = make_path(name).requires_grad_(False)
+    times = sliding(path, offset)
+    found = expected_terms(path, times[1:], "large")
+    density = cross_entropy(path, times, "large", first=1)  # a narrow decoder is no density
+    assert found / math.log(2) == pytest.approx(density / math.log(2), abs=1e-4)
+    excess = (expected_terms(path, times, "large") - ENTROPY) / math.log(2)
+    assert 0 < excess < 1
 
 
 def test_a_finer_grid_is_a_better_bound() -> None:
     """With the variance of broad data it falls to the entropy of the pixels, never below it."""
-    entropy = 0.5 * math.log(2 * math.pi * math.e * float(STD) ** 2) - math.log(2 / 255)
     path = Path(EXPLODING, proportional(sigma_max=3.0))
-    bounds = [expected_terms(path, n, "large") for n in (5, 20, 80, 320)]
+    bounds = [expected_terms(path, even(n), "large") for n in (5, 20, 80, 320)]
     assert bounds == sorted(bounds, reverse=True)
-    assert entropy < bounds[-1] < entropy + 0.1
+    assert ENTROPY < bounds[-1] < ENTROPY + 0.1
 
 
 @pytest.mark.parametrize("variance", VARIANCES)

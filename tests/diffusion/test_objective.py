@@ -10,8 +10,18 @@ from torch import Tensor, nn
 
 from safelight.diffusion.bound import bits_per_dimension, prior_term, term
 from safelight.diffusion.denoiser import Denoiser
+from safelight.diffusion.likelihood import ends
 from safelight.diffusion.mmd import squared_mmd
-from safelight.diffusion.objective import HYBRID, MMD, TERMS, Bound, Denoising, Hybrid, part
+from safelight.diffusion.objective import (
+    HYBRID,
+    MMD,
+    TERMS,
+    Bound,
+    Denoising,
+    Hybrid,
+    asked,
+    part,
+)
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import broadcast, diffuse, make_path
 from safelight.diffusion.precond import PREDICTIONS
@@ -33,14 +43,9 @@ class Fixed(nn.Module):
         return self.answer[: len(x)]
 
 
-def denoiser(path: str, prediction: str, learned_variance: bool = False) -> Denoiser:
-    return Denoiser(
-        Fixed(1 + learned_variance),
-        make_path(path),
-        PREDICTIONS[prediction],
-        SIGMA_DATA,
-        learned_variance,
-    )
+def denoiser(path: str, prediction: str, variance: str = "small") -> Denoiser:
+    net = Fixed(1 + (variance == "learned"))
+    return Denoiser(net, make_path(path), PREDICTIONS[prediction], SIGMA_DATA, variance)
 
 
 @pytest.fixture
@@ -127,24 +132,24 @@ def test_the_bound_is_the_mean_over_its_terms(path: str, variance: str) -> None:
     """C6, K3: one term at random times their number is, on average, the sum; in bits."""
     made = make_path(path, T=5) if path in ("linear", "exploding") else make_path(path)
     model = Denoiser(
-        Fixed(1 + (variance == "learned")), made, PREDICTIONS["v"], 0.5, variance == "learned"
+        Fixed(1 + (variance == "learned")), made, PREDICTIONS["v"], SIGMA_DATA, variance
     )
-    n = 5 if made.levels else TERMS
+    n = made.levels or TERMS
     noise = ImageNoise([3])
     x_0, eps = (noise.normal(1, 4, 4) / 4).clamp(-1, 1), noise.normal(1, 4, 4)
     total = prior_term(made, x_0)
     losses = []
     for k in range(1, n + 1):
-        t, s = (torch.tensor([j / n], dtype=torch.float64) for j in (k, k - 1))
+        drawn = torch.tensor([(k if made.levels else k - 0.7) / n])  # the same within every part
+        t, s, _ = part(made, drawn)
         total = total + term(model, made, x_0, t, s, eps, variance)
-        drawn = (t if made.levels else (t + s) / 2).float()  # anywhere within the part
-        losses.append(Bound(variance)(model, x_0, drawn, eps, None))
+        losses.append(Bound()(model, x_0, drawn, eps, None))
     mean = torch.cat(losses).mean(0, keepdim=True)
     torch.testing.assert_close(mean, bits_per_dimension(total, x_0), rtol=1e-4, atol=0)
 
 
-def test_parts_of_the_time() -> None:
-    """Steps are themselves, in float32 too; a continuous path's times belong to the step above."""
+def test_parts_of_a_path_with_steps() -> None:
+    """They are its steps, in float32 too."""
     steps = make_path("linear", T=1000)
     t = (torch.arange(1000) + 1) / 1000
     exact, s, n = part(steps, t)
@@ -152,10 +157,36 @@ def test_parts_of_the_time() -> None:
     assert torch.equal((exact * 1000).round(), torch.arange(1.0, 1001).double())
     torch.testing.assert_close(exact - s, torch.full_like(s, 1e-3))
     assert s[0] == 0
-    exact, s, n = part(make_path("flow"), torch.tensor([1e-7, 0.01, 0.0101, 1.0]))
-    assert n == TERMS
-    assert (exact * n).round().tolist() == [1, 1, 2, 100]
-    assert (s * n).round().tolist() == [0, 0, 1, 99]
+
+
+@pytest.mark.parametrize("name", ["edm", "flow", "cosine-continuous", "learned"])
+def test_the_bound_of_a_path_without_steps_sees_every_noise_level(name: str) -> None:
+    """None is left out between the ends: there are as many levels as times that are drawn."""
+    path, drawn = make_path(name).requires_grad_(False), (torch.arange(20_000) + 0.5) / 20_000
+    t, s, _ = part(path, drawn)
+    assert (s < t).all()
+    level = path.noise_level(asked(Bound(), path, drawn)).log()
+    inside = level[t < 1]
+    assert len(inside.unique()) > 0.98 * len(drawn)
+    lowest = float(path.noise_level(ends(path)[0] if name != "learned" else torch.tensor(1e-9)))
+    assert float(level[0]) == pytest.approx(math.log(lowest), abs=2e-3)
+    assert float(inside.diff().max()) < 2e-3
+    assert float(inside[-1].exp()) > 60 or name == "learned"
+    assert torch.equal(asked(Denoising(edm_weight), path, drawn), drawn)
+
+
+@pytest.mark.parametrize("name", ["edm", "flow", "learned"])
+def test_no_part_is_empty(name: str) -> None:
+    """Not even that of t = 1, which is drawn about once in 16 million times."""
+    path = make_path(name)
+    t, s, _ = part(path, torch.tensor([1.0, 1 - 2**-24, 2**-24]))
+    assert (t > s).all()
+    x_0 = torch.zeros(3, 1, 2, 2)
+    model = Denoiser(Fixed(), path, PREDICTIONS["v"], SIGMA_DATA)
+    model.net.answer = nn.Parameter(torch.zeros_like(x_0))
+    assert (
+        Bound()(model, x_0, torch.tensor([1.0, 1 - 2**-24, 2**-24]), x_0 + 1, None).isfinite().all()
+    )
 
 
 def test_the_hybrid_loss_learns_the_variance_from_the_bound_alone(
@@ -165,7 +196,7 @@ def test_the_hybrid_loss_learns_the_variance_from_the_bound_alone(
     x_0, eps, t = batch
 
     def slope(objective: Denoising | Bound | Hybrid) -> Tensor:
-        model = denoiser("cosine", "noise", learned_variance=True)
+        model = denoiser("cosine", "noise", variance="learned")
         objective(model, x_0, t, eps, None).sum().backward()
         found: Tensor = model.net.answer.grad
         return found
@@ -174,7 +205,7 @@ def test_the_hybrid_loss_learns_the_variance_from_the_bound_alone(
     of_simple, nothing = slope(Denoising(simple_weight)).chunk(2, dim=1)
     assert torch.equal(nothing, torch.zeros_like(nothing))
     torch.testing.assert_close(mean, of_simple)
-    of_bound = slope(Bound("learned")).chunk(2, dim=1)[1]
+    of_bound = slope(Bound()).chunk(2, dim=1)[1]
     assert of_bound.abs().min() > 0
     torch.testing.assert_close(variance, HYBRID * of_bound)
 
@@ -183,7 +214,7 @@ def test_a_learned_variance_leaves_the_loss_of_the_mean_as_it_is(
     batch: tuple[Tensor, Tensor, Tensor],
 ) -> None:
     x_0, eps, t = batch
-    model = denoiser("cosine", "noise", learned_variance=True)
+    model = denoiser("cosine", "noise", variance="learned")
     plain = denoiser("cosine", "noise")
     plain.net.answer.data = model.net.answer.data[:, :1]
     losses = [Denoising(simple_weight)(m, x_0, t, eps, None) for m in (model, plain)]
@@ -220,7 +251,7 @@ def test_the_learned_schedules_gradient_is_finite_at_both_ends() -> None:
     model = Denoiser(Fixed(), make_path("learned"), PREDICTIONS["v"], 0.5)
     noise = ImageNoise(range(2))
     x_0, eps = noise.normal(1, 4, 4).clamp(-1, 1), noise.normal(1, 4, 4)
-    Bound("small")(model, x_0, torch.tensor([1e-4, 1.0]), eps, None).sum().backward()
+    Bound()(model, x_0, torch.tensor([1e-4, 1.0]), eps, None).sum().backward()
     for parameter in model.parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()

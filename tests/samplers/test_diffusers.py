@@ -87,8 +87,8 @@ def _split(x: Tensor, c_noise: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def denoiser(net: nn.Module, path: Path, prediction: str = "noise") -> Denoiser:
-    learned = isinstance(net, WithVariance)
-    model = Denoiser(net, path, PREDICTIONS[prediction], 0.5, learned)
+    variance = "learned" if isinstance(net, WithVariance) else "small"
+    model = Denoiser(net, path, PREDICTIONS[prediction], 0.5, variance)
     return model.eval().requires_grad_(False)
 
 

@@ -39,7 +39,8 @@ class Opinion(nn.Module):
 
 
 def model(bias: float = 0.0, variance: bool = False) -> Denoiser:
-    return Denoiser(Opinion(bias, variance), PATH, PREDICTIONS["image"], 0.5, variance)
+    name = "learned" if variance else "small"
+    return Denoiser(Opinion(bias, variance), PATH, PREDICTIONS["image"], 0.5, name)
 
 
 def at_level(level: float) -> Tensor:

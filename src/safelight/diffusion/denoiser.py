@@ -14,11 +14,12 @@ class Denoiser(nn.Module):
 
     Args:
         net: F(x (b, c, h, w), c_noise (b,), y (b,) or None) -> (b, c, h, w); (b, 2 c, h, w) with
-            learned variance.
+            a learned variance.
         prediction: a row of `PREDICTIONS`.
         sigma_data: standard deviation of the images, in [-1, 1].
-        learned_variance: the second half of the network's channels says how uncertain each step
-            back is, section 3.1 of arXiv:2102.09672.
+        variance: of the steps back, a row of `bound.VARIANCES`; it is a part of the model that a
+            bound judges. If "learned", the second half of the network's channels says how uncertain
+            each step is, section 3.1 of arXiv:2102.09672.
     """
 
     def __init__(
@@ -27,14 +28,14 @@ class Denoiser(nn.Module):
         path: Path,
         prediction: Row,
         sigma_data: float,
-        learned_variance: bool = False,
+        variance: str = "small",
     ) -> None:
         super().__init__()
         self.net = net
         self.path = path
         self.prediction = prediction
         self.sigma_data = sigma_data
-        self.learned_variance = learned_variance
+        self.variance = variance
 
     def affine(self, t: Tensor) -> Affine:
         """The row's coefficients at t (b,)."""
@@ -65,7 +66,7 @@ class Denoiser(nn.Module):
         """F of the row at t, and v as above or None; in float32 whatever the network ran in."""
         scaled = broadcast(row.scale, x_t) * x_t
         outputs = self.net(scaled, c_noise(self.path.log_snr(t)), y).float()
-        if not self.learned_variance:
+        if self.variance != "learned":
             return outputs, None
         F, v = outputs.chunk(2, dim=1)
         return F, (v + 1) / 2

@@ -9,17 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from safelight.diffusion.bound import bits_per_dimension, prior_term, step_nats, term
 from safelight.diffusion.denoiser import Denoiser
+from safelight.diffusion.likelihood import ends
 from safelight.diffusion.mmd import squared_mmd
 from safelight.diffusion.path import Path, broadcast, diffuse
+from safelight.diffusion.precision import precise
 from safelight.diffusion.precond import Affine, log_noise_level
 from safelight.diffusion.weights import Weight
 
-# Of the bound of a path without steps: parts of equal length in t. Few enough that it matters where
-# they fall, which is what a learned schedule learns from; with infinitely many it would not.
+# Of the bound of a path without steps. Few enough that it matters to a learned schedule where they
+# fall; the bound of infinitely many depends on the ends of the path alone.
 TERMS = 100
 HYBRID = 1e-3  # lambda of section 3.1 of arXiv:2102.09672
 
@@ -91,7 +94,6 @@ class MMD:
         return parts if self.weight is None else parts + answer.error(self.weight, denoiser, t)
 
 
-@dataclass(frozen=True)
 class Bound:
     """The variational bound, eq. (5) of arXiv:2006.11239, in bits per dimension.
 
@@ -99,14 +101,12 @@ class Bound:
     bound. A learned schedule's gradient comes through it.
     """
 
-    variance: str
-
     def __call__(
         self, denoiser: Denoiser, x_0: Tensor, t: Tensor, eps: Tensor, y: Tensor | None
     ) -> Tensor:
         t, s, n = part(denoiser.path, t)
-        asked = Labelled(denoiser, y)
-        nats = n * term(asked, denoiser.path, x_0, t, s, eps, self.variance)
+        model = Labelled(denoiser, y)
+        nats = n * term(model, denoiser.path, x_0, t, s, eps, denoiser.variance)
         return bits_per_dimension(nats + prior_term(denoiser.path, x_0), x_0)
 
 
@@ -115,7 +115,8 @@ class Hybrid:
     """L_simple + 0.001 L_vlb, eq. (16) of arXiv:2102.09672: it learns the variance too.
 
     The bound's gradient reaches the variance alone; the mean is learnt from the first part. As in
-    that paper's code L_vlb counts a thousandth for each of T steps: 0.001 T of a random term.
+    that paper's code L_vlb counts a thousandth for each of T steps: 0.001 T of a random term. So
+    the path has to have steps.
     """
 
     weight: Weight
@@ -147,22 +148,46 @@ class Labelled:
 
 
 def part(path: Path, t: Tensor) -> tuple[Tensor, Tensor, int]:
-    """The part (s, t] of the time that t falls in, of n equal ones: the path's steps, or TERMS.
+    """From t, uniform in (0, 1], one of n parts (s, t] of the time; `precise`, s = 0 in the first.
 
-    In float64, and s is 0 exactly in the first part.
+    They are the path's steps if it has any. If not, the time is cut into TERMS parts, and the cuts
+    slide with t: there are n - 2 of one length, and the first and the last together have that
+    length. So every noise level is seen. For any cuts the sum over the parts is an upper bound,
+    and so its mean over all cuts, which is what a uniform t gives, is one too.
     """
-    n = path.levels or TERMS
-    position = t.double() * n
-    # A step's time may be rounded up, and is that step; other times belong to the step above.
-    k = (position.ceil() if path.levels is None else position.round()).clamp(1, n)
-    return k / n, (k - 1) / n, n
+    if path.levels is not None:
+        n = path.levels
+        k = (precise(t) * n).round().clamp(1, n)  # float32 may have rounded a step's time up
+        return k / n, (k - 1) / n, n
+    place = precise(t) * TERMS
+    upper, lower = (place / (TERMS - 1)).clamp(max=1), ((place - 1) / (TERMS - 1)).clamp(min=0)
+    lower = lower.clamp(max=1 - torch.finfo(torch.float32).eps)  # t = 1 would leave it empty
+    return cut(path, upper), cut(path, lower), TERMS
 
 
-# Each row makes its objective from the weight, and the variance of the steps back.
-OBJECTIVES: dict[str, Callable[[Weight, str], Objective]] = {
-    "denoising": lambda weight, variance: Denoising(weight),
-    "hybrid": lambda weight, variance: Hybrid(weight),
-    "bound": lambda weight, variance: Bound(variance),
-    "mmd": lambda weight, variance: MMD(),
-    "denoising+mmd": lambda weight, variance: MMD(weight),
+def cut(path: Path, share: Tensor) -> Tensor:
+    """The time before which there is this share of what is cut up, of a path without steps.
+
+    That is the fall of the log-SNR between the `ends` of noise that matters, as in `bound_times`.
+    On a learned path it is the time itself, or its shape would have nothing to learn from.
+    """
+    if any(True for _ in path.parameters()):
+        return share
+    low, high = path.log_snr(ends(path)).tolist()
+    t = path.time((low + share * (high - low)).exp())
+    return t.where(share > 0, 0.0).where(share < 1, 1.0)
+
+
+def asked(objective: Objective, path: Path, t: Tensor) -> Tensor:
+    """The time at which the network is asked, where t was drawn: a bound has cuts of its own."""
+    return part(path, t)[0].to(t) if isinstance(objective, Bound) else t
+
+
+# Each row makes its objective from the weight, if it heeds one.
+OBJECTIVES: dict[str, Callable[[Weight], Objective]] = {
+    "denoising": Denoising,
+    "hybrid": Hybrid,
+    "bound": lambda weight: Bound(),
+    "mmd": lambda weight: MMD(),
+    "denoising+mmd": MMD,
 }

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from safelight.config import Config, Diffusion, Net
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.denoiser import Denoiser
-from safelight.diffusion.objective import OBJECTIVES, Objective
-from safelight.diffusion.path import make_path
+from safelight.diffusion.objective import OBJECTIVES, Objective, asked
+from safelight.diffusion.path import PATHS, make_path
 from safelight.diffusion.precond import PREDICTIONS, c_noise, require_regular
 from safelight.diffusion.times import TIMES, LossAware, Times
 from safelight.diffusion.weights import WEIGHTS
@@ -77,12 +77,15 @@ class DiffusionLearner(nn.Module):
         if y is not None:
             y = torch.where(u[:, 1] < self.label_dropout, self._nobody, y)
         t, importance = self.times(path, u[:, 0])
-        loss = self.objective(self.denoiser, x_0, t, eps, y)
+        error = loss = self.objective(self.denoiser, x_0, t, eps, y)
         if self.uncertainty is not None:
-            log_loss = self.uncertainty(c_noise(path.log_snr(t)))
-            loss = loss / log_loss.exp() + log_loss
-        seen = torch.stack([t, loss.detach()])
-        return {"loss": importance * loss, "level": path.noise_level(t).detach(), "seen": seen}
+            log_error = self.uncertainty(c_noise(path.log_snr(t)))
+            error = error / log_error.exp()
+            loss = error + log_error
+        # Importance is that of what the network learns from: log_error is not, and may be below 0.
+        seen = torch.stack([t, error.detach()])
+        level = path.noise_level(asked(self.objective, path, t)).detach()
+        return {"loss": importance * loss, "level": level, "seen": seen}
 
     @property
     def observe(self) -> Callable[[Tensor], None] | None:
@@ -114,7 +117,6 @@ def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float
     )
     prediction = lookup(PREDICTIONS, options.prediction, "prediction")
     require_regular(path, options.prediction)
-    learned_variance = options.variance == "learned"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         net = UNet(
@@ -127,9 +129,9 @@ def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float
             activation=config.net.activation,
             embedding=config.net.embedding,
             dropout=config.net.dropout,
-            answers=2 if learned_variance else 1,
+            answers=2 if options.variance == "learned" else 1,
         )
-    return Denoiser(net, path, prediction, sigma_data, learned_variance)
+    return Denoiser(net, path, prediction, sigma_data, options.variance)
 
 
 def attention_heights(net: Net, height: int) -> tuple[int, ...]:
@@ -150,7 +152,7 @@ def build_learner(
         uncertainty = Uncertainty() if options.uncertainty else None
     return DiffusionLearner(
         denoiser,
-        lookup(OBJECTIVES, options.objective, "objective")(weight, options.variance),
+        lookup(OBJECTIVES, options.objective, "objective")(weight),
         times(denoiser.path, options.log_mean, options.log_std),
         pairing=lookup(PAIRINGS, options.pairing, "pairing"),
         uncertainty=uncertainty,
@@ -160,8 +162,27 @@ def build_learner(
 
 VARIATIONAL = ("bound", "hybrid")
 COMPARING = ("mmd", "denoising+mmd")
+NORMAL = ("lognormal", "logit-normal")
+
+
+def compares(options: Diffusion) -> bool:
+    """Whether the loss of an image depends on the others of its process's share of a batch.
+
+    Then all of them have to go through the network together, or the result would depend on how
+    much memory was free.
+    """
+    return options.objective in COMPARING or options.pairing != "none"
+
+
+Rule = tuple[Callable[[Diffusion], bool], str]
+
+
+def _has_steps(options: Diffusion) -> bool:
+    return not {"T", "betas"}.isdisjoint(lookup(PATHS, options.path, "path").heeds)
+
+
 # What does not go together, and what to do about it.
-CONFLICTS: tuple[tuple[Callable[[Diffusion], bool], str], ...] = (
+CONFLICTS: tuple[Rule, ...] = (
     (
         lambda o: o.path == "learned" and o.objective != "bound",
         "a learned path would make other objectives small by leaving the hard noise levels out; "
@@ -170,6 +191,11 @@ CONFLICTS: tuple[tuple[Callable[[Diffusion], bool], str], ...] = (
     (
         lambda o: o.objective == "hybrid" and o.variance != "learned",
         "the hybrid objective learns the variance; add --diffusion.variance learned",
+    ),
+    (
+        lambda o: o.objective == "hybrid" and not _has_steps(o),
+        "the hybrid objective counts the bound by a path's steps, and this path has none; choose a "
+        "path with steps, such as cosine, or --diffusion.objective bound",
     ),
     (
         lambda o: o.objective not in VARIATIONAL and o.variance != "small",
@@ -199,9 +225,39 @@ CONFLICTS: tuple[tuple[Callable[[Diffusion], bool], str], ...] = (
 )
 
 
+USUAL = Diffusion()
+# What would change nothing. Runs of before it was refused go on.
+UNHEEDED: tuple[Rule, ...] = (
+    (
+        lambda o: o.objective in ("bound", "mmd") and o.weight != USUAL.weight,
+        "the objectives bound and mmd weigh the noise levels in their own way; give "
+        f"--diffusion.weight {USUAL.weight}, the usual, or choose another --diffusion.objective",
+    ),
+    (
+        lambda o: o.weight != "min-snr" and o.min_snr != USUAL.min_snr,
+        "--diffusion.min-snr is the cap of the weight min-snr; leave it out, or add "
+        "--diffusion.weight min-snr",
+    ),
+    (
+        lambda o: o.times not in NORMAL and (o.log_mean, o.log_std) != (None, None),
+        "--diffusion.log-mean and --diffusion.log-std are those of normal distributions; leave "
+        "them out, or choose --diffusion.times lognormal or logit-normal",
+    ),
+)
+
+
 def check_objective(options: Diffusion) -> None:
     """Raises UserError where the objective can't be had with the other options."""
     lookup(VARIANCES, options.variance, "variance")
-    for broken, remedy in CONFLICTS:
+    _require(CONFLICTS, options)
+
+
+def require_heeded(options: Diffusion) -> None:
+    """Raises UserError where an option would change nothing."""
+    _require(UNHEEDED, options)
+
+
+def _require(rules: tuple[Rule, ...], options: Diffusion) -> None:
+    for broken, remedy in rules:
         if broken(options):
             raise UserError(remedy)

@@ -28,6 +28,9 @@ from safelight.machine import full_precision
 from safelight.seeding import ImageNoise, derive
 from safelight.training.batches import pieces
 
+# Not which: it is a part of the model, and models of different variances may be compared.
+VARIANCE = "steps back of the variance that the model was trained with"
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -74,7 +77,7 @@ def measures(
         "bound": Measure(
             f"variational bound of {what}: the path's own steps, or {STEPS:,} even in log-SNR from "
             f"noise level {LOWEST:.4f} to {HIGHEST:g}; {options.terms} terms drawn for each image "
-            "besides prior and discretised Gaussian decoder",
+            "besides prior and discretised Gaussian decoder; {VARIANCE}",
             partial(_bound, options),
             denoiser,
             micro_batch,
@@ -82,7 +85,8 @@ def measures(
         "ODE": Measure(
             f"probability-flow ODE of {what}: dopri5, tolerance {options.tolerance:g}, within the "
             f"path's noise levels and {LOWEST:.4f} to {HIGHEST:g}; Hutchinson's estimator, "
-            f"{options.probes} Rademacher probe(s); {options.dequantisation} dequantisation",
+            f"{options.probes} Rademacher probe(s); {options.dequantisation} dequantisation; "
+            f"{VARIANCE}",
             partial(_ode, options),
             denoiser,
             micro_batch,
@@ -95,17 +99,13 @@ def _bound(options: Likelihood, model: Labelled, x_0: Tensor, noise: ImageNoise)
     times = bound_times(path)
     places = noise.uniform(min(options.terms, len(times) - 2))
     draw = partial(noise.normal, *x_0.shape[1:])
-    return bound_nats(model, path, x_0, times, places, draw, _variance(model))
+    return bound_nats(model, path, x_0, times, places, draw, model.denoiser.variance)
 
 
 def _ode(options: Likelihood, model: Labelled, x_0: Tensor, noise: ImageNoise) -> Tensor:
     shape = x_0.shape[1:]
     signs = [2 * noise.uniform(*shape).round() - 1 for _ in range(options.probes)]
     begin = DEQUANTISATIONS[options.dequantisation]
-    start = begin(model, model.denoiser.path, x_0, noise.normal(*shape), _variance(model))
+    start = begin(model, model.denoiser.path, x_0, noise.normal(*shape), model.denoiser.variance)
     probes = torch.stack(signs)
     return flow_nats(model, model.denoiser.path, x_0, start, probes, options.tolerance)
-
-
-def _variance(model: Labelled) -> str:
-    return "learned" if model.denoiser.learned_variance else "small"

@@ -24,6 +24,7 @@ from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
+from safelight.training.learners import require_heeded
 from safelight.training.loop import Trainer, fit
 from safelight.training.planning import (
     Costs,
@@ -146,6 +147,7 @@ def start_run(cache: Cache, config: Config, plan: Plan, out: Path) -> Run:
 def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Plan:
     """Measure memory and speed on a throw-away copy of the run, and settle the rest."""
     train, device = cache.subset("train"), accelerator.device
+    require_heeded(config.diffusion)
     if config.optimiser.batch < accelerator.num_processes:
         raise UserError(
             f"a batch of {config.optimiser.batch} leaves some of {accelerator.num_processes} "
