@@ -145,5 +145,5 @@ def test_means_of_squares(side: int, width: int) -> None:
 
 def test_a_single_image_has_no_pair() -> None:
     x, level, y, residual = batch(1)
-    with pytest.raises(UserError, match="another --optimiser.batch"):
+    with pytest.raises(UserError, match="a larger --optimiser.batch"):
         squared_mmd(residual, x, level, y)

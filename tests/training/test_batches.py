@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from safelight.config import Data
 from safelight.data.augment import flip, shift
 from safelight.data.cache import Cache
 from safelight.images import quantise
-from safelight.training.batches import Batches
+from safelight.training.batches import Batches, pieces
 
 CPU = torch.device("cpu")
 VARIED = Data(flip=True, shift=1)
@@ -22,8 +24,8 @@ def batches(cache: Cache, *, size: int = 12, rank: int = 0, processes: int = 1) 
 
 def drawn(source: Batches, step: int, micro: int) -> tuple[torch.Tensor, ...]:
     """Images, labels and noise of a step, its pieces put together."""
-    pieces = [(b.images, b.labels, n.normal(2)) for b, n in source.at(step, micro)]
-    return tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
+    parts = [(b.images, b.labels, n.normal(2)) for b, n in source.at(step, micro)]
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 def test_micro_batches_are_the_batch(digits: Cache) -> None:
@@ -32,6 +34,17 @@ def test_micro_batches_are_the_batch(digits: Cache) -> None:
     for micro in (1, 5, 6):
         for one, other in zip(whole, drawn(batches(digits), 5, micro), strict=True):
             assert torch.equal(one, other)
+
+
+@given(count=st.integers(0, 200), size=st.integers(1, 70))
+@example(count=64, size=7)  # nine of 7 would leave one by itself
+def test_pieces_are_few_and_even(count: int, size: int) -> None:
+    found = pieces(count, size)
+    assert [i for piece in found for i in range(count)[piece]] == list(range(count))
+    lengths = [piece.stop - piece.start for piece in found]
+    assert len(lengths) == -(-count // size)
+    assert max(lengths, default=0) <= size
+    assert max(lengths, default=0) - min(lengths, default=0) <= 1
 
 
 def test_processes_share_the_batch(digits: Cache) -> None:

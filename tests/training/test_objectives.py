@@ -21,9 +21,9 @@ from safelight.diffusion.times import LossAware
 from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
 from safelight.training.checkpoint import EXTRAS
-from safelight.training.learners import build_learner
+from safelight.training.learners import build_learner, check_objective, require_heeded
 from safelight.training.loop import Trainer
-from safelight.training.train import train
+from safelight.training.train import start_run, train
 from safelight.training.watching import LEVELS, curves
 from tests.training.conftest import SMALL
 from tests.training.test_pieces import plan
@@ -130,6 +130,44 @@ def test_processes_tell_each_other_what_they_saw(
     assert torch.equal(made._of_everyone(shares[1]), every)
 
 
+def test_importance_is_that_of_what_is_learnt(digits: Cache) -> None:
+    """B8: eq. (18) of arXiv:2102.09672 of the weighted error; the uncertainty is not in it."""
+    importance = STATEFUL["importance"].model_copy(update={"uncertainty": True})
+    learner, batches = (made := trainer(digits, importance)).learner.eval(), made.batches
+    sure = learner.uncertainty
+    assert sure is not None
+    found = {}
+    for log_error in (0.0, -3.0):
+        torch.nn.init.constant_(sure.layers[1].bias, log_error)
+        found[log_error] = learner(*next(batches.at(0, 16)))
+    error = found[0.0]["seen"][1]
+    torch.testing.assert_close(found[-3.0]["seen"][1], error * math.exp(3))
+    torch.testing.assert_close(found[-3.0]["loss"], error * math.exp(3) - 3)
+
+
+@pytest.mark.parametrize("path", ["flow", "learned"])
+def test_the_level_of_a_loss_is_where_the_network_was_asked(path: str, digits: Cache) -> None:
+    """Which a bound without steps moves: a loss that is no number is found by it."""
+    made = trainer(digits, STATEFUL["learned schedule"].model_copy(update={"path": path}))
+    told: list[Tensor] = []
+    made.learner.denoiser.net.register_forward_pre_hook(lambda net, given: told.append(given[1]))
+    level = made.learner(*next(made.batches.at(0, 16)))["level"]
+    torch.testing.assert_close(told[0].detach(), level.log() / 4, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"objective": "mmd"}, {"pairing": "optimal"}])
+def test_a_batch_of_two_is_enough_to_compare(
+    options: dict[str, Any], digits: Cache, tmp_path: Path
+) -> None:
+    """C6, X12: and what memory does not hold at once is refused, not split."""
+    config = with_diffusion(Diffusion(**options), batch=2)
+    assert train(digits, config, tmp_path / "two").plan.micro_batch == 2
+    tight = with_diffusion(Diffusion(**options)).model_copy(update={"memory": "2MB"})
+    with pytest.raises(UserError, match="compares the images of a step.*16 need") as refusal:
+        train(digits, tight, tmp_path / "tight")
+    assert "\n" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_lowers_its_loss(objective: str, digits: Cache) -> None:
     """C6, B8, K3"""
@@ -233,6 +271,10 @@ def test_a_path_without_any_of_the_levels_is_trained_unwatched(digits: Cache, ou
     ("options", "remedy"),
     [
         ({"objective": "hybrid", "times": "uniform"}, "add --diffusion.variance learned"),
+        (
+            {"objective": "hybrid", "times": "uniform", "variance": "learned", "path": "flow"},
+            "choose a path with steps, such as cosine",
+        ),
         ({"variance": "learned"}, "leave --diffusion.variance at small"),
         ({"variance": "huge"}, "choose one of: small, large, learned"),
         ({"objective": "bound"}, "use --diffusion.times uniform or importance"),
@@ -254,3 +296,32 @@ def test_what_does_not_go_together_is_refused(options: dict[str, Any], remedy: s
     with pytest.raises(UserError, match=remedy) as refusal:
         build_learner(SMALL.model_copy(update={"diffusion": Diffusion(**options)}), (1, 8, 8), 0, 1)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"objective": "mmd", "weight": "simple"}, "give --diffusion.weight edm, the usual"),
+        ({**UNIFORM, "objective": "bound"}, "give --diffusion.weight edm, the usual"),
+        ({"min_snr": 3.0}, "add --diffusion.weight min-snr"),
+        ({"times": "uniform", "log_mean": 0.0}, "choose --diffusion.times lognormal"),
+        ({"times": "importance", "path": "linear", "log_std": 2.0}, "leave them out"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    options: dict[str, Any], remedy: str, digits: Cache, tmp_path: Path
+) -> None:
+    """Of a new run; one that was begun before this was refused goes on."""
+    config, out = with_diffusion(Diffusion(**options)), tmp_path / "run"
+    with pytest.raises(UserError, match=remedy) as refusal:
+        train(digits, config, out)
+    assert "\n" not in str(refusal.value)
+    start_run(digits, config, plan(steps=1, checkpoint_every=1), out)
+    assert train(digits, config, out).summary.finished
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values())
+def test_recipes_say_nothing_in_vain(recipe: Diffusion) -> None:
+    check_objective(recipe)
+    require_heeded(recipe)
+    require_heeded(recipe.model_copy(update={"weight": "min-snr", "min_snr": 3.0}))

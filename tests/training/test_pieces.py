@@ -9,12 +9,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from safelight.config import Optimiser, Plan, Watch
+from safelight.config import Diffusion, Optimiser, Plan, Watch
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.path import make_path
 from safelight.diffusion.precond import PREDICTIONS
 from safelight.errors import DamagedFile, UserError
+from safelight.images import dequantise
 from safelight.training.batches import Batches
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.checkpoint import Checkpoint, checkpoints, prune
@@ -25,9 +26,12 @@ from safelight.training.optimisers import OPTIMISERS, learning_rate
 from safelight.training.planning import (
     Costs,
     Footprint,
+    deviation,
     footprint,
     intervals,
     looks,
+    measure_sigma_data,
+    micro_batch,
     plan_steps,
 )
 from tests.training.conftest import SMALL
@@ -123,12 +127,47 @@ def test_a_batch_that_does_not_fit_is_split_evenly() -> None:
         needs.micro_batch(64, free=109)
 
 
+def test_a_batch_that_is_compared_is_not_split() -> None:
+    """C6, X12: or the result would depend on the memory that was free."""
+    needs = Footprint(fixed=100 * 2**20, image=2**20)
+    assert needs.whole(64, free=164 * 2**20) == 64
+    with pytest.raises(UserError, match="64 need 164 MB and 163 MB .*a smaller --optimiser.batch"):
+        needs.whole(64, free=163 * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("options", "compared"),
+    [({}, False), ({"objective": "mmd"}, True), ({"pairing": "optimal"}, True)],
+)
+def test_what_compares_images_has_them_all_at_once(options: dict[str, str], compared: bool) -> None:
+    config = SMALL.model_copy(update={"diffusion": Diffusion(**options), "memory": "30MB"})
+    needs, device = Footprint(fixed=2**20, image=2**20), torch.device("cpu")
+    assert micro_batch(config, needs, 16, device, local=1) == 16
+    if compared:
+        with pytest.raises(UserError, match="raise --memory"):
+            micro_batch(config, needs, 64, device, local=1)
+    else:
+        assert micro_batch(config, needs, 64, device, local=1) == 22
+
+
+def test_the_deviation_is_that_of_all_values(digits: Cache) -> None:
+    """Counted level by level; to 1e-9 that of the pictures as numbers."""
+    positions = np.arange(5, 160, 3)
+    values = dequantise(torch.from_numpy(digits.read(positions))).double()
+    assert deviation(digits, positions) == pytest.approx(float(values.std()), rel=1e-9)
+    assert measure_sigma_data(digits) == pytest.approx(0.7, abs=0.1)
+
+
 def test_footprint_grows_with_the_image(digits: Cache) -> None:
-    """The count of what autograd keeps is linear in images: two cost twice one."""
+    """What autograd keeps is linear in images; no batch is too small to count."""
     made = trainer(digits)
     one = footprint(made.learner, made.batches, False, torch.device("cpu"))
     assert one.image > 64 * 8 * 4  # more than one feature map of the widest level
     assert one.fixed >= 6 * sum(p.numel() * 4 for p in made.learner.parameters())
+    made.batches = Batches(
+        digits.subset("train"), SMALL.data, size=1, seed=0, device=torch.device("cpu")
+    )
+    assert footprint(made.learner, made.batches, False, torch.device("cpu")) == one
 
 
 def test_micro_batches_give_the_same_gradient(digits: Cache) -> None:

@@ -56,8 +56,8 @@ def squared_mmd(residual: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None
     n = len(x)
     if n < 2:
         raise UserError(
-            "the objective mmd compares images with one another, and a step has one by itself; "
-            "choose another --optimiser.batch, or give more --memory"
+            "the objective mmd compares the images that a process has of a step with one another, "
+            "and here is only one; choose a larger --optimiser.batch"
         )
     size = max(1, min(BLOCK, ROOM // x.numel()))
     blocks = torch.split(torch.arange(n, device=x.device), size)

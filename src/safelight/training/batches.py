@@ -18,8 +18,10 @@ from safelight.seeding import ImageNoise, derive, generator
 
 
 def pieces(count: int, size: int) -> list[slice]:
-    """0..count-1 in runs of at most `size`."""
-    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+    """0..count-1 in as few runs of at most `size` as there can be, all about as long."""
+    n = -(-count // size)
+    ends = [count * i // n for i in range(1, n + 1)]
+    return [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def optimal(x_0: Tensor, eps: Tensor, labels: Tensor | None) -> Tensor:
     It straightens the paths of the probability-flow ODE. Both x_t and what is to be learnt have to
     be made from the permuted noise. Images of a class share the noise of that class alone: the
     noise that a class meets has to stay N(0, I), which is what a sampler starts each class from.
-    The permutation is of one micro-batch.
+    The permutation is of the images that are given together.
     """
     with torch.autocast(x_0.device.type, enabled=False):  # whatever the network runs in
         cost = -(x_0.flatten(1) @ eps.flatten(1).T).cpu()  # |x_0|² and |eps|² are constant

@@ -11,30 +11,46 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from safelight.config import Config, Watch
 from safelight.data.cache import Cache
 from safelight.errors import UserError
 from safelight.images import dequantise
-from safelight.seeding import generator
-from safelight.training.batches import Batches
+from safelight.seeding import ImageNoise, generator
+from safelight.training.batches import Batch, Batches, pieces
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory
+from safelight.training.learners import compares
 
 SHARE_OF_FREE_MEMORY = 0.8
 OVERHEAD = 1.5  # of what autograd keeps: gradients of activations and the kernels' own buffers
 VALIDATIONS, PREVIEWS = 10, 12  # in a run, at most
 WATCHING = 0.06  # share of a time budget that each of the two may take; there is always one
 CHECKPOINT_SECONDS = 60.0
+BLOCK = 50  # pictures in memory while they are counted
 
 
 def measure_sigma_data(cache: Cache, images: int = 2_000) -> float:
     """Standard deviation of (at most 2,000 of) the pictures in [-1, 1], to three digits."""
     order = torch.randperm(cache.count, generator=generator(0, "sigma_data"))[:images]
-    pixels = dequantise(torch.from_numpy(cache.read(np.sort(order.numpy()))))
     # Three digits: more would only tell this sample of the pictures from another.
-    return max(1e-3, float(f"{pixels.double().std():.3g}"))
+    return max(1e-3, float(f"{deviation(cache, np.sort(order.numpy())):.3g}"))
+
+
+def deviation(cache: Cache, positions: NDArray[np.int64]) -> float:
+    """Standard deviation (n - 1) of all values of these pictures, in [-1, 1].
+
+    From how often each of the 256 levels is there: no more than a block of pictures is in memory.
+    """
+    counts = torch.zeros(256, dtype=torch.int64)
+    for piece in pieces(len(positions), BLOCK):
+        values = torch.from_numpy(cache.read(positions[piece])).flatten()
+        counts += torch.bincount(values, minlength=256)
+    levels, n = dequantise(torch.arange(256, dtype=torch.uint8)).double(), int(counts.sum())
+    mean = float((counts * levels).sum()) / n
+    return math.sqrt(float((counts * (levels - mean) ** 2).sum()) / (n - 1))
 
 
 def choose_precision(asked: str, device: torch.device) -> Precision:
@@ -56,22 +72,38 @@ class Footprint:
                 f"a step with a single image needs {_mb(self.fixed + self.image)} of memory and "
                 f"{_mb(free)} may be used; choose smaller --net.widths or raise --memory"
             )
-        pieces = math.ceil(batch / min(batch, fits))
-        return math.ceil(batch / pieces)
+        return math.ceil(batch / math.ceil(batch / min(batch, fits)))
+
+    def whole(self, batch: int, free: int) -> int:
+        """All of `batch`, whose images are compared with one another; UserError if it is too much.
+
+        In pieces they would be compared with fewer, and the result would depend on `free`.
+        """
+        needed = self.fixed + batch * self.image
+        if needed > free:
+            raise UserError(
+                "this objective or pairing compares the images of a step with one another, so they "
+                f"have to fit into memory together: {batch} need {_mb(needed)} and {_mb(free)} may "
+                "be used; choose a smaller --optimiser.batch or raise --memory"
+            )
+        return batch
 
 
 def footprint(learner: nn.Module, batches: Batches, bf16: bool, device: torch.device) -> Footprint:
-    """Count the bytes that autograd keeps of a few images and of one more."""
+    """Count the bytes that autograd keeps of two images and of three.
+
+    Not of one: where images are compared, a single one has nothing to be compared with.
+    """
     parameters = sum(p.numel() * p.element_size() for p in learner.parameters())
-    few = 2 if batches.share > 2 else 1  # some objectives compare images, and one alone has no pair
-    less, more = (_kept(learner, batches, n, bf16, device) for n in (few, few + 1))
-    one = more - less
+    two, three = (_kept(learner, batches, n, bf16, device) for n in (2, 3))
+    one = three - two
     # weights, gradients, two moments, the average, and a copy in the precision of the step
-    fixed = 6 * parameters + max(0, less - few * one)
+    fixed = 6 * parameters + max(0, two - 2 * one)
     return Footprint(fixed=fixed, image=max(1, int(OVERHEAD * one)))
 
 
 def _kept(learner: nn.Module, batches: Batches, n: int, bf16: bool, device: torch.device) -> int:
+    """Of n times the same image: a batch may have fewer."""
     weights = {p.data_ptr() for p in learner.parameters()}
     kept: dict[int, int] = {}
 
@@ -81,12 +113,14 @@ def _kept(learner: nn.Module, batches: Batches, n: int, bf16: bool, device: torc
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    batch, noise = next(batches.at(0, n))
+    single, _ = next(batches.at(0, 1))
+    labels = None if single.labels is None else single.labels.repeat(n)
+    batch = Batch(single.images.repeat(n, 1, 1, 1), labels)
     with (
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
     ):
-        learner(batch, noise)
+        learner(batch, ImageNoise(range(n), device))
     return sum(kept.values())
 
 
@@ -101,7 +135,8 @@ def micro_batch(
     free = int(SHARE_OF_FREE_MEMORY * free_memory(device)) if asked is None else asked
     if device.type == "cpu":
         free //= local  # processes of one machine share its memory
-    return print_of.micro_batch(share, free)
+    fit = print_of.whole if compares(config.diffusion) else print_of.micro_batch
+    return fit(share, free)
 
 
 @dataclass(frozen=True)
