@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 # Small tensors: a second thread costs more than it gives, above all beside other processes.
 torch.set_num_threads(1)
+# An example that a busy machine made wait is no slow one.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture
