@@ -77,7 +77,7 @@ def measures(
         "bound": Measure(
             f"variational bound of {what}: the path's own steps, or {STEPS:,} even in log-SNR from "
             f"noise level {LOWEST:.4f} to {HIGHEST:g}; {options.terms} terms drawn for each image "
-            "besides prior and discretised Gaussian decoder; {VARIANCE}",
+            f"besides prior and discretised Gaussian decoder; {VARIANCE}",
             partial(_bound, options),
             denoiser,
             micro_batch,
