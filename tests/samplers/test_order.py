@@ -128,8 +128,26 @@ def test_adaptive_is_as_exact_in_company() -> None:
     assert (crowd[:IMAGES] - alone).abs().max() < 5e-4
 
 
-def test_adaptive_says_where_it_fails() -> None:
+def test_adaptive_says_where_the_model_fails() -> None:
+    """The level of the first guess that is not finite: no tolerance would help."""
     path = path_of("flow")
-    times = torch.tensor([0.9, 0.1, 0.0], dtype=torch.float64)
-    with pytest.raises(UserError, match="larger --tolerance"):
-        arrive(Adaptive(), lambda x, t: x * math.nan, path, times, torch.ones(1, 1, 2, 2))
+    oracle = mixture(path)
+
+    def broken(x: Tensor, t: Tensor) -> Tensor:
+        return oracle(x, t) * (math.nan if t <= 0.5 else 1.0)
+
+    times = torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64)
+    with pytest.raises(UserError, match="at the noise level 1; take an earlier --checkpoint"):
+        arrive(Adaptive(), broken, path, times, torch.ones(1, 1, 2, 2))
+
+
+def test_adaptive_says_where_its_tolerance_fails() -> None:
+    path = path_of("flow")
+    oracle = mixture(path)
+
+    def rough(x: Tensor, t: Tensor) -> Tensor:
+        return oracle(x, t) + (1e7 * x).sin()
+
+    times = torch.tensor([0.9, 0.1], dtype=torch.float64)
+    with pytest.raises(UserError, match="take a larger --tolerance"):
+        arrive(Adaptive(1e-6), rough, path, times, torch.ones(1, 1, 2, 2).double())

@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from safelight.diffusion.bound import HALF, prior_term, term
+from safelight.diffusion.ode import root_mean_square, solve
 from safelight.diffusion.path import Path
 from safelight.errors import UserError
 
@@ -36,7 +36,6 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 LOWEST = HALF
 HIGHEST = 80.0  # where samplers start on such a path
 STEPS = 10_000  # of the bound on a continuous path: 0.1 bits are lost with 1,000
-MOST_STEPS = 1_000  # of the ODE's solver; some ten are usual
 NOT_FINITE = (
     "the model gives no finite numbers, so it has no likelihood; take another run, trained with a "
     "smaller --optimiser.lr"
@@ -110,26 +109,11 @@ def flow_nats(
     u = path.noise_level(ends(path).to(x_0.device)).log()
     y = start.y.flatten(1).double()
     begin = torch.cat([y, y.new_zeros(len(y), 1)], dim=1)
-    end = _solve(_Flow(denoise, path, x_0, probes), begin, u, tolerance)
+    flow = _Flow(denoise, path, x_0, probes)
+    with torch.no_grad():
+        end = solve(flow, begin, u, tolerance, "--likelihood.tolerance", _size)
     w = end[:, :-1] + x_0.flatten(1) / u[1].exp()
     return start.nats - log_normal(w) + w.shape[1] * end[:, -1]
-
-
-def _solve(flow: _Flow, begin: Tensor, u: Tensor, tolerance: float) -> Tensor:
-    """The state at u[1], having begun at u[0], (b, d + 1)."""
-    # A solver that is free to step over the end asks for noise levels that the path lacks.
-    options = {"norm": _worst, "step_t": u[1:], "max_num_steps": MOST_STEPS}
-    try:
-        with torch.no_grad():
-            end: Tensor = odeint(
-                flow, begin, u, rtol=0.0, atol=tolerance, method="dopri5", options=options
-            )[-1]
-    except AssertionError as error:  # its steps became too small, or too many
-        raise UserError(
-            "the solver of the probability-flow ODE found no step that is small enough; take a "
-            "larger --likelihood.tolerance"
-        ) from error
-    return end
 
 
 def log_normal(x: Tensor) -> Tensor:
@@ -170,9 +154,9 @@ def with_trace(denoise: Denoise, x_t: Tensor, t: Tensor, probes: Tensor) -> tupl
     return guess.detach(), torch.stack(products).flatten(2).sum(2).mean(0)
 
 
-def _worst(ratio: Tensor) -> Tensor:
-    """The error of the worst image, (b, d + 1): of its y by root mean square, of its integral."""
-    return torch.maximum(ratio[:, :-1].square().mean(1).sqrt(), ratio[:, -1].abs()).max()
+def _size(error: Tensor) -> Tensor:
+    """Of an error of both, (b, d + 1) -> (b,): the larger of y's and the integral's."""
+    return torch.maximum(root_mean_square(error[:, :-1]), error[:, -1].abs())
 
 
 def bound_times(path: Path, steps: int = STEPS) -> Tensor:

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
+from safelight.diffusion.ode import solve
 from safelight.diffusion.path import Path
 from safelight.errors import UserError
 from safelight.samplers.state import (
@@ -25,21 +25,19 @@ from safelight.samplers.state import (
 )
 from safelight.seeding import Noise
 
-MOST_STEPS = 1000
-
 
 @dataclass(frozen=True)
 class Adaptive:
     """The fifth-order method of Dormand and Prince, with steps of its own size from t to s.
 
     `tolerance` is the error that each of them may make by its own estimate, as root mean square
-    over an image's pixels, which lie in [-1, 1]. The worst image of a batch decides, so that none
-    is less exact for its company. But all take the same steps, so neighbours do influence an
-    image, within the tolerance. The step to 0 is the denoiser's guess.
+    over an image's pixels, which lie in [-1, 1]. All images of a batch take the same steps, which
+    the worst of them decides, so neighbours do influence an image, within the tolerance. The step
+    to 0 is the denoiser's guess.
     """
 
     tolerance: float = 1e-3
-    order: ClassVar[int] = 5
+    order: ClassVar[None] = None  # the tolerance decides, and not how many times are visited
 
     def __post_init__(self) -> None:
         within("tolerance", self.tolerance, 1e-6, 1)
@@ -58,41 +56,27 @@ class Adaptive:
             seen = guessed(denoise, state)[0]
             return State(glide(state.x, seen.x_0, c), s, (seen,))
         flow = Flow(denoise, path)
-        y = self._solve(flow, state.x / math.hypot(c.alpha_t, c.sigma_t), c)
-        x_s = math.hypot(c.alpha_s, c.sigma_s) * y
+        begin = state.x / math.hypot(c.alpha_t, c.sigma_t)
+        end = solve(flow, begin, _span(c).to(begin.device), self.tolerance, "--tolerance")
+        x_s = math.hypot(c.alpha_s, c.sigma_s) * end
         # The method's last call was at s.
         return State(x_s, s, (Evaluation(x_s, s, flow.x_0),))
 
-    def _solve(self, flow: Flow, y: Tensor, c: Coefficients) -> Tensor:
-        """y at s, from y at t."""
-        span = torch.tensor(
-            [math.log(c.alpha_t / c.sigma_t), math.log(c.alpha_s / c.sigma_s)],
-            dtype=torch.float64,
-            device=y.device,
-        )
-        options = {"norm": worst_image, "step_t": span[1:], "max_num_steps": MOST_STEPS}
-        try:
-            return odeint(  # type: ignore[no-any-return]
-                flow, y, span, rtol=0.0, atol=self.tolerance, method="dopri5", options=options
-            )[-1]
-        except AssertionError as error:  # it fell below the smallest step, or reached a NaN
-            raise UserError(
-                "the adaptive solver found no step that is small enough; take a larger "
-                "--tolerance, or another --sampler"
-            ) from error
 
-
-def worst_image(error: Tensor) -> Tensor:
-    """Root mean square over the pixels of (b, c, h, w), the largest of the batch."""
-    return error.flatten(1).square().mean(1).sqrt().max()
+def _span(c: Coefficients) -> Tensor:
+    """lambda / 2 at t and at s, (2,) float64."""
+    ends = [math.log(c.alpha_t / c.sigma_t), math.log(c.alpha_s / c.sigma_s)]
+    return torch.tensor(ends, dtype=torch.float64)
 
 
 class Flow:
-    """dy/d lambda = a (D - a y) for y = x / sqrt(alpha² + sigma²), lambda = ln(alpha / sigma).
+    """dy/d(lambda / 2) = a (D - a y) for y = x / sqrt(alpha² + sigma²) and a² = sigmoid(lambda).
 
     That is the probability-flow ODE of any path, in the coordinates of the variance-preserving
-    one, a² = sigmoid(2 lambda): y stays of the size of an image at all noise levels, so that one
+    one, whose alpha is a: y stays of the size of an image at all noise levels, so that one
     tolerance means the same at each. The last guess is kept.
+
+    Raises UserError where a guess is not finite.
     """
 
     x_0: Tensor
@@ -105,6 +89,11 @@ class Flow:
         t = self._path.time(log_snr.exp())
         scale = torch.hypot(self._path.alpha(t), self._path.sigma(t))
         self.x_0 = self._denoise(float(scale) * y, t)
+        if not self.x_0.isfinite().all():
+            raise UserError(
+                f"the model gives no finite numbers at the noise level {(-log_snr / 2).exp():.3g}; "
+                "take an earlier --checkpoint, and a --guidance that is an ordinary number"
+            )
         a = float(log_snr.sigmoid().sqrt())
         return a * (self.x_0 - a * y)
 

@@ -57,8 +57,12 @@ class Step(Protocol):
     """A frozen dataclass whose fields are the sampler's options."""
 
     @property
-    def order(self) -> int:
-        """The error of a whole trajectory falls with this power of the step size."""
+    def order(self) -> int | None:
+        """The error of a whole trajectory falls with this power of the step size.
+
+        That is the image's error where no noise is drawn, and else the covariance's. None where
+        neither falls so.
+        """
         ...
 
     def evaluations(self, steps: int) -> int | None:
