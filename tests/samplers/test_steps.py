@@ -16,6 +16,7 @@ from safelight.errors import UserError
 from safelight.nets.unet import UNet
 from safelight.samplers.adaptive import Adaptive
 from safelight.samplers.ancestral import DDIM, DDPM
+from safelight.samplers.edit import Between, Projected
 from safelight.samplers.edm import Euler, Heun
 from safelight.samplers.grids import GRIDS, karras, logsnr, uniform
 from safelight.samplers.guidance import Clipped, Guided
@@ -197,9 +198,17 @@ def test_times_that_do_not_fall_are_refused(times: list[float]) -> None:
 
 
 def test_learned_variance_has_to_be_learned() -> None:
-    """B8: of a bare denoiser, and of a model without it."""
+    """B8: of a bare denoiser, of a model without it, and of each in the wrappers."""
     path = path_of("preserving")
     model = Denoiser(UNet((1, 8, 8), widths=(8, 16), blocks=1), path, PREDICTIONS["noise"], 0.5)
-    for denoise in (mixture(path), Clipped(Guided(model))):
+    bare, without = GaussianOracle(path, torch.tensor(0.0), torch.tensor(0.5)), Guided(model)
+    for denoise in (
+        bare,
+        Clipped(bare),
+        Clipped(without),
+        Projected(bare, torch.sin),
+        Between(bare, without, torch.tensor(0.5)),
+        Clipped(Between(Projected(without, torch.sin), bare, torch.tensor(0.5))),
+    ):
         with pytest.raises(UserError, match="has learned no variance; use --variance small"):
             arrive(DDPM("learned"), denoise, path, uniform(path, 2), torch.zeros(1, 1, 8, 8))

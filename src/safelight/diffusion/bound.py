@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from safelight.diffusion.denoiser import with_variance
 from safelight.diffusion.path import Path, broadcast, diffuse
 from safelight.diffusion.precision import precise
 from safelight.errors import lookup
@@ -26,9 +27,11 @@ BEYOND = 40.0  # standard deviations that the outermost levels reach out: all fl
 
 
 class Posterior(NamedTuple):
-    """q(x_s | x_t, x_0) = N(of_x_t x_t + of_x_0 x_0, small); all `precise`, shaped as t."""
+    """Of q(x_s | x_t, x_0): what its mean has of x_0, and its variance, small; and large.
 
-    of_x_t: Tensor
+    All of them are `precise`, shaped as t.
+    """
+
     of_x_0: Tensor
     small: Tensor
     large: Tensor
@@ -42,11 +45,10 @@ def posterior(path: Path, t: Tensor, s: Tensor) -> Posterior:
     that paper's code uses (the next step's) where the first two steps are alike.
     """
     t, s = precise(t), precise(s)
-    alpha_t, sigma_t, alpha_s, sigma_s = path.alpha(t), path.sigma(t), path.alpha(s), path.sigma(s)
     new = -torch.expm1(path.log_snr(t) - path.log_snr(s))  # the share of x_t's noise that x_s lacks
-    large = sigma_t**2 * new
-    small = torch.where(s > 0, sigma_s**2 * new, large / 2)
-    return Posterior(alpha_t / alpha_s * (sigma_s / sigma_t) ** 2, alpha_s * new, small, large)
+    large = path.sigma(t) ** 2 * new
+    small = torch.where(s > 0, path.sigma(s) ** 2 * new, large / 2)
+    return Posterior(path.alpha(s) * new, small, large)
 
 
 # From a denoiser to its guess of x_0, and to v: ln variance = v ln large + (1 - v) ln small,
@@ -54,7 +56,7 @@ def posterior(path: Path, t: Tensor, s: Tensor) -> Posterior:
 VARIANCES: dict[str, Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "small": lambda denoise, x_t, t: (denoise(x_t, t), x_t.new_zeros(())),
     "large": lambda denoise, x_t, t: (denoise(x_t, t), x_t.new_ones(())),
-    "learned": lambda denoise, x_t, t: denoise.with_variance(x_t, t),
+    "learned": with_variance,
 }
 
 

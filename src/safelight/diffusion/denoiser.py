@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol, runtime_checkable
+
 from torch import Tensor, nn
 
 from safelight.diffusion.path import Path, broadcast
 from safelight.diffusion.precond import Affine, Row, c_noise
 from safelight.errors import UserError
+
+NO_VARIANCE = "this model has learned no variance; use --variance small or large"
+
+
+@runtime_checkable
+class HasVariance(Protocol):
+    def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+def with_variance(denoise: Any, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """x_0 and v, see `Denoiser.with_variance`, of any function that guesses x_0.
+
+    Raises UserError where it has learned no variance.
+    """
+    if not isinstance(denoise, HasVariance):
+        raise UserError(NO_VARIANCE)
+    return denoise.with_variance(x_t, t)
 
 
 class Denoiser(nn.Module):
@@ -57,7 +76,7 @@ class Denoiser(nn.Module):
         row = self.affine(t)
         F, v = self.answers(row, x_t, t, y)
         if v is None:
-            raise UserError("this model has learned no variance; use --variance small or large")
+            raise UserError(NO_VARIANCE)
         return row.image(x_t, F), v
 
     def answers(

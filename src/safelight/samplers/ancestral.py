@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
+from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.path import Path
-from safelight.errors import UserError, lookup
+from safelight.errors import lookup
 from safelight.samplers.state import (
     Coefficients,
     Denoise,
-    DenoiseWithVariance,
     Evaluation,
     State,
     evaluate,
@@ -29,22 +28,13 @@ def posterior_std(c: Coefficients) -> float:
     return c.sigma_s * math.sqrt(1 - c.fall**2)
 
 
-def forward_std(c: Coefficients) -> float:
-    """Of x_t when x_s is known, beta of arXiv:2006.11239: sigma_t² (1 - fall²)."""
-    return c.sigma_t * math.sqrt(1 - c.fall**2)
+def step_std(c: Coefficients, v: Tensor) -> Tensor:
+    """The posterior's for v = 0, and for v = 1 the forward step's, sqrt(beta) of that paper.
 
-
-def learned_std(c: Coefficients, v: Tensor) -> Tensor:
-    """Between both: v interpolates the logarithm, eq. (15) of arXiv:2102.09672."""
+    beta is sigma_t² (1 - fall²). Between both v interpolates the logarithm, eq. (15) of
+    arXiv:2102.09672.
+    """
     return posterior_std(c) * (c.sigma_t / c.sigma_s) ** v
-
-
-# v is what the model has learned; the others do not look at it.
-VARIANCES: dict[str, Callable[[Coefficients, Tensor], float | Tensor]] = {
-    "small": lambda c, v: posterior_std(c),
-    "large": lambda c, v: forward_std(c),
-    "learned": learned_std,
-}
 
 
 @dataclass(frozen=True)
@@ -69,20 +59,11 @@ class DDPM:
         self, denoise: Denoise, path: Path, state: State, s: Tensor, noise: Noise
     ) -> State:
         c = Coefficients.of(path, state.t, s)
-        seen, v = self._look(denoise, state)
-        x_s = glide(state.x, seen.x_0, c, posterior_std(c))
+        x_0, v = VARIANCES[self.variance](denoise, state.x, state.t)
+        x_s = glide(state.x, x_0, c, posterior_std(c))
         if c.sigma_s > 0:  # the last step adds no noise
-            x_s = x_s + VARIANCES[self.variance](c, v) * noise.normal(*x_s.shape[1:])
-        return State(x_s, s, (seen,))
-
-    def _look(self, denoise: Denoise, state: State) -> tuple[Evaluation, Tensor]:
-        if self.variance != "learned":
-            seen = evaluate(denoise, state)
-            return seen, seen.x_0
-        if not isinstance(denoise, DenoiseWithVariance):
-            raise UserError("this model has learned no variance; use --variance small or large")
-        x_0, v = denoise.with_variance(state.x, state.t)
-        return Evaluation(state.x, state.t, x_0), v
+            x_s = x_s + step_std(c, v) * noise.normal(*x_s.shape[1:])
+        return State(x_s, s, (Evaluation(state.x, state.t, x_0),))
 
 
 @dataclass(frozen=True)

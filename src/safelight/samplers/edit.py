@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from safelight.diffusion.denoiser import with_variance
 from safelight.diffusion.path import Path
 from safelight.samplers.edm import Heun
 from safelight.samplers.state import Denoise, State, Step
@@ -80,7 +81,7 @@ class Projected:
         return self.onto(self.denoise(x_t, t))
 
     def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        x_0, v = self.denoise.with_variance(x_t, t)  # type: ignore[attr-defined]
+        x_0, v = with_variance(self.denoise, x_t, t)
         return self.onto(x_0), v
 
 
@@ -96,8 +97,8 @@ class Between:
         return torch.lerp(self.one(x_t, t), self.other(x_t, t), self.share)
 
     def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        x_0, v = self.one.with_variance(x_t, t)  # type: ignore[attr-defined]
-        other_x_0, other_v = self.other.with_variance(x_t, t)  # type: ignore[attr-defined]
+        x_0, v = with_variance(self.one, x_t, t)
+        other_x_0, other_v = with_variance(self.other, x_t, t)
         return torch.lerp(x_0, other_x_0, self.share), torch.lerp(v, other_v, self.share)
 
 

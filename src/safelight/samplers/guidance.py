@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from safelight.diffusion.denoiser import Denoiser
+from safelight.diffusion.denoiser import Denoiser, with_variance
 from safelight.diffusion.path import Path
 from safelight.errors import UserError
 from safelight.samplers.steps import Denoise, Step
@@ -21,8 +21,9 @@ class Guidance:
     """How far the guess goes from what a weak model says through what the strong one says.
 
     Args:
-        weight: w of weak + w (strong - weak), eq. (6) of arXiv:2207.12598. 1 is the strong model
-            itself, 0 the weak one; each alone costs one network call and both two.
+        weight: of weak + weight (strong - weak). It is 1 + w for the w of arXiv:2207.12598, whose
+            eq. (6) reads (1 + w) strong - w weak: 1 is the strong model itself, 0 the weak one.
+            Each alone costs one network call and both two.
         interval: the noise levels sigma / alpha, above the first and up to the second, between
             which there is guidance, arXiv:2404.07724. Elsewhere the strong model speaks alone.
         rescale: phi of arXiv:2305.08891, section 3.4, in [0, 1]; see `rescaled`.
@@ -137,7 +138,7 @@ class Clipped:
         return self.denoise(x_t, t).clamp(-1, 1)
 
     def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        x_0, v = self.denoise.with_variance(x_t, t)  # type: ignore[attr-defined]
+        x_0, v = with_variance(self.denoise, x_t, t)
         return x_0.clamp(-1, 1), v
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,15 +18,6 @@ Denoise = Callable[[Tensor, Tensor], Tensor]  # x_t (b, c, h, w), t () -> x_0 (b
 # A noise level sigma/alpha beyond which x_t is as good as pure noise: the image's share of it is
 # less than a quarter of one of 256 grey levels.
 PURE = 1e3
-
-
-@runtime_checkable
-class DenoiseWithVariance(Protocol):
-    """A model with learned variance also says how uncertain each step back is."""
-
-    def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """x_0, and v in [0, 1] of eq. (15) of arXiv:2102.09672, both (b, c, h, w)."""
-        ...
 
 
 class Evaluation(NamedTuple):
