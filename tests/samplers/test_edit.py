@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import Path, make_path
+from safelight.errors import UserError
 from safelight.images import dequantise, quantise
 from safelight.samplers.edit import (
     Arc,
@@ -24,7 +25,6 @@ from safelight.samplers.edit import (
     fitted,
     invert,
     redraw,
-    renoised,
     resampled,
     restore,
     slerp,
@@ -32,6 +32,7 @@ from safelight.samplers.edit import (
 )
 from safelight.samplers.grids import GRIDS, karras
 from safelight.samplers.guidance import Clipped
+from safelight.samplers.state import noised
 from safelight.samplers.steps import SAMPLERS, State
 from safelight.seeding import ImageNoise
 
@@ -181,7 +182,7 @@ def test_noise_added_again_has_the_level_of_its_time(path: str) -> None:
     s, t = (torch.tensor(v, dtype=torch.float64) for v in (0.2, 0.7))
     noise = ImageNoise([0])
     x_s = walked.alpha(s) * 0.5 + walked.sigma(s) * noise.normal(1, 200, 200)
-    x_t = renoised(walked, State(x_s, s), t, noise).x
+    x_t = noised(walked, State(x_s, s), t, noise).x
     sigma = float(walked.sigma(t))
     assert abs(float(x_t.mean() - walked.alpha(t) * 0.5)) < 4 * sigma / 200
     assert abs(float(x_t.std()) / sigma - 1) < 4 / math.sqrt(2 * 40_000)
@@ -264,6 +265,12 @@ def test_a_picture_comes_back_from_its_noise(path: str) -> None:
     mse = float((found - picture).square().mean())
     assert 10 * math.log10(4 / mse) > 35
     assert noise.x.std() > 0.5 * float(walked.sigma(noise.t))
+
+
+def test_a_picture_is_not_found_in_pure_noise_alone() -> None:
+    walked, picture = make_path("flow"), dequantise(pictures())
+    with pytest.raises(UserError, match="use more --steps"):
+        invert(oracle(walked), walked, torch.tensor([1.0, 0.0]).double(), picture, picture)
 
 
 shares = st.floats(0, 1)

@@ -16,7 +16,7 @@ from safelight.errors import UserError
 from safelight.nets.unet import UNet
 from safelight.samplers.adaptive import Adaptive
 from safelight.samplers.ancestral import DDIM, DDPM
-from safelight.samplers.edit import Between, Projected
+from safelight.samplers.edit import Between, Projected, develop, invert, redraw, restore
 from safelight.samplers.edm import Euler, Heun
 from safelight.samplers.grids import GRIDS, karras, logsnr, uniform
 from safelight.samplers.guidance import Clipped, Guided
@@ -190,11 +190,32 @@ def test_options_of_other_samplers_are_refused() -> None:
         make_step("dpm", {})
 
 
-@pytest.mark.parametrize("times", [[0.9, 0.9, 0.0], [0.1, 0.5, 0.0], [0.5, math.nan]])
-def test_times_that_do_not_fall_are_refused(times: list[float]) -> None:
-    path = path_of("flow")
-    with pytest.raises(UserError, match="have to fall"):
-        trajectory(DDIM(), mixture(path), path, torch.tensor(times), torch.ones(1), Draws(1))
+NOT_WHOLE = [
+    [0.9, 0.9, 0.0],
+    [0.1, 0.5, 0.0],
+    [0.5, math.nan],
+    [math.nan, 0.0],
+    [1.5, 0.5, 0.0],
+    [0.9, 0.5],
+    [0.5, 0.0, -0.5],
+    [0.0],
+]
+
+
+@pytest.mark.parametrize("falls", NOT_WHOLE, ids=str)
+def test_times_that_do_not_fall_to_0_are_refused(falls: list[float]) -> None:
+    """1 >= t_0 > ... > t_n = 0, whoever is given them."""
+    path, times = path_of("flow"), torch.tensor(falls, dtype=torch.float64)
+    model, x, noise = mixture(path), torch.ones(1, 1, 2, 2), Draws(1)
+    for begin in (
+        lambda: trajectory(DDIM(), model, path, times, x, noise),
+        lambda: restore(DDIM(), model, path, times, torch.sin, x, noise),
+        lambda: redraw(DDIM(), model, path, times, x, 1.0, noise),
+        lambda: invert(model, path, times, x, x),
+        lambda: develop(model, path, times, State(x, torch.tensor(0.9).double())),
+    ):
+        with pytest.raises(UserError, match="have to fall, from 1 at most to 0; sort them"):
+            begin()
 
 
 def test_learned_variance_has_to_be_learned() -> None:

@@ -11,9 +11,10 @@ from torch.nn.functional import avg_pool2d
 
 from safelight.diffusion.denoiser import with_variance
 from safelight.diffusion.path import Path
+from safelight.errors import UserError
 from safelight.samplers.edm import Heun
-from safelight.samplers.state import Denoise, State, Step
-from safelight.samplers.trajectory import last, start, walk
+from safelight.samplers.state import Denoise, State, Step, noised
+from safelight.samplers.trajectory import last, require_whole, start, walk
 from safelight.seeding import ImageNoise, Noise
 
 STRETCHES = 10  # of a trajectory, each of which is walked several times
@@ -118,13 +119,6 @@ def resampled(times: Tensor, repeats: int) -> Iterator[Tensor]:
         yield from down
 
 
-def renoised(path: Path, state: State, t: Tensor, noise: Noise) -> State:
-    """A draw of q(x_t | x_s) for t > s, the time of `state`; it has no past."""
-    ratio = path.alpha(t) / path.alpha(state.t)
-    added = (path.sigma(t) ** 2 - (ratio * path.sigma(state.t)) ** 2).clamp(min=0).sqrt()
-    return State(ratio * state.x + added * noise.normal(*state.x.shape[1:]), t)
-
-
 def restore(
     step: Step,
     denoise: Denoise,
@@ -139,10 +133,11 @@ def restore(
 
     onto: the projection, such as `Known`. repeats: see `resampled`.
     """
+    require_whole(times)
     guess, state = Projected(denoise, onto), start(path, times, eps)
     for s in resampled(times, repeats):
         back = s > state.t
-        state = renoised(path, state, s, noise) if back else step(guess, path, state, s, noise)
+        state = noised(path, state, s, noise) if back else step(guess, path, state, s, noise)
     return onto(state.x)
 
 
@@ -171,6 +166,7 @@ def redraw(
 
     times: of a whole trajectory; those below the level are walked. At level 0 it is the picture.
     """
+    require_whole(times)
     times = times_from(path, times, level)
     eps = noise.normal(*picture.shape[1:])
     x_t = path.alpha(times[0]) * picture + path.sigma(times[0]) * eps
@@ -185,7 +181,10 @@ def invert(denoise: Denoise, path: Path, times: Tensor, picture: Tensor, eps: Te
     than a grey level: no picture that the model has seen there is without any, and from plain black
     it would find no noise but a shadow of the picture.
     """
+    require_whole(times)
     rising = times[(path.alpha(times) > 0) & (times > 0)].flip(0)
+    if not len(rising):
+        raise UserError("one step from pure noise leads back to no picture; use more --steps")
     low = rising[0]
     state = State(path.alpha(low) * picture + path.sigma(low) * eps, low)
     for t in rising[1:]:
@@ -195,6 +194,7 @@ def invert(denoise: Denoise, path: Path, times: Tensor, picture: Tensor, eps: Te
 
 def develop(denoise: Denoise, path: Path, times: Tensor, state: State) -> Tensor:
     """The image that the ODE leads to from `state`, which `invert` found; the same `times`."""
+    require_whole(times)
     return last(walk(Heun(), denoise, path, state, times[times < state.t], _NONE))
 
 

@@ -21,6 +21,7 @@ from safelight.samplers.state import (
     State,
     evaluate,
     glide,
+    noised,
     within,
 )
 from safelight.seeding import Noise
@@ -37,10 +38,7 @@ def churned(path: Path, state: State, churn: float, noise: Noise) -> State:
     if churn == 0 or alpha == 0:
         return state
     higher = path.time((alpha / sigma / (1 + churn)) ** 2)
-    c = Coefficients.of(path, higher, state.t)
-    grown = c.alpha_t / c.alpha_s
-    added = math.sqrt(max(c.sigma_t**2 - (grown * c.sigma_s) ** 2, 0.0))
-    return State(grown * state.x + added * noise.normal(*state.x.shape[1:]), higher, state.past)
+    return noised(path, state, higher, noise)
 
 
 @dataclass(frozen=True)

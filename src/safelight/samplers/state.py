@@ -1,4 +1,4 @@
-"""What every solver step is made of: the state, the protocol, the path's numbers, the one move."""
+"""What solver steps are made of: the state, the protocol, the path's numbers, moves down and up."""
 
 from __future__ import annotations
 
@@ -121,6 +121,14 @@ def glide(x: Tensor, x_0: Tensor, c: Coefficients, std: float = 0.0) -> Tensor:
     """
     keep = math.sqrt(c.sigma_s**2 - std**2) / c.sigma_t
     return keep * x + (c.alpha_s - keep * c.alpha_t) * x_0
+
+
+def noised(path: Path, state: State, t: Tensor, noise: Noise) -> State:
+    """A draw of q(x_t | x_s) where t is noisier than s, the time of `state`; it has no past."""
+    c = Coefficients.of(path, t, state.t)
+    ratio = c.alpha_t / c.alpha_s
+    added = math.sqrt(max(c.sigma_t**2 - (ratio * c.sigma_s) ** 2, 0.0))
+    return State(ratio * state.x + added * noise.normal(*state.x.shape[1:]), t)
 
 
 def within(option: str, value: float, low: float, high: float) -> None:

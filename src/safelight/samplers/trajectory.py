@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from safelight.diffusion.path import Path
@@ -18,13 +17,24 @@ def trajectory(
 ) -> Iterator[State]:
     """Every state from pure noise on: len(times) of them, the last one the image.
 
-    Raises UserError where times do not fall.
-
     Args:
-        times: (n + 1,) float64, falling, the last one 0.
+        times: see `require_whole`.
         eps: (b, c, h, w), standard normal.
     """
+    require_whole(times)
     return walk(step, denoise, path, start(path, times, eps), times[1:], noise)
+
+
+def require_whole(times: Tensor) -> None:
+    """Raises UserError unless these are the times of a whole trajectory, from noise to image.
+
+    times: (n + 1,) float64, 1 >= t_0 > t_1 > ... > t_n = 0.
+    """
+    if not (len(times) > 1 and times[0] <= 1 and (times.diff() < 0).all() and times[-1] == 0):
+        raise UserError(
+            "the times of a trajectory have to fall, from 1 at most to 0; sort them from noise to "
+            "image, and let the last be 0"
+        )
 
 
 def start(path: Path, times: Tensor, eps: Tensor) -> State:
@@ -36,14 +46,6 @@ def walk(
     step: Step, denoise: Denoise, path: Path, state: State, times: Tensor, noise: Noise
 ) -> Iterator[State]:
     """`state` and the states at `times`, which fall from it on."""
-    if not (torch.cat([state.t[None], times]).diff() < 0).all():
-        raise UserError("the times of a trajectory have to fall; sort them from noise to image")
-    return _walk(step, denoise, path, state, times, noise)
-
-
-def _walk(
-    step: Step, denoise: Denoise, path: Path, state: State, times: Tensor, noise: Noise
-) -> Iterator[State]:
     yield state
     for s in times:
         state = step(denoise, path, state, s, noise)
