@@ -31,7 +31,7 @@ from safelight.samplers.edm import Euler, Heun
 from safelight.samplers.grids import karras, logsnr
 from safelight.samplers.multistep import DPMSolver, UniPC
 from safelight.samplers.state import Step
-from safelight.samplers.trajectory import trajectory
+from safelight.samplers.trajectory import last, start, trajectory, walk
 from safelight.seeding import ImageNoise, generator
 
 IMAGES = Path(__file__).parent / "images"
@@ -167,8 +167,8 @@ def orders() -> Figure:
 
     def solve(step: Step, n: int) -> Tensor:
         times = logsnr(path, n + 1, low=0.05, high=20.0)[:-1]
-        *_, last = trajectory(step, oracle, path, times, eps, ImageNoise([]))
-        return last.x
+        begin = start(path, times, eps)
+        return last(walk(step, oracle, path, begin, times[1:], ImageNoise([])))
 
     truth, counts = solve(UniPC(3), 2000), [8, 16, 32, 64, 128, 256]
     figure, (axis,) = panels(1, 3.3)
@@ -229,8 +229,8 @@ def guidance() -> Figure:
             ) -> Tensor:
                 return torch.lerp(every(x, t), one(x, t), weight)
 
-            *_, last = trajectory(Heun(), guided, path, karras(path, 24), eps, ImageNoise([0]))
-            x, y = last.x.reshape(-1, 2).unbind(1)
+            ends = trajectory(Heun(), guided, path, karras(path, 24), eps, ImageNoise([0]))
+            x, y = last(ends).reshape(-1, 2).unbind(1)
             axis.scatter(x, y, s=2.5, color=colour, alpha=0.5, linewidths=0)
             axis.plot(*mean.flatten(), "o", color="white", markeredgecolor=INK, markersize=5)
         axis.set(title=f"guidance {weight:g}", xlim=(-2.1, 2.1), ylim=(-1.9, 2.3), aspect="equal")

@@ -52,8 +52,7 @@ def oracle(path: Path = EDM) -> GaussianOracle:
 
 
 def usual_times(sampler: str, path: Path, steps: int = 7) -> Tensor:
-    row = SAMPLERS[sampler]
-    return GRIDS[row.grids[0 if path.levels is not None else -1]](path, steps)
+    return GRIDS[SAMPLERS[sampler].usual_grid(path)](path, steps)
 
 
 @pytest.mark.parametrize("path", ["edm", "cosine", "flow"])

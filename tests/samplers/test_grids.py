@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from safelight.diffusion.path import Path
+from safelight.diffusion.path import Path, make_path
 from safelight.errors import UserError
 from safelight.samplers.grids import GRIDS, karras, leading, logsnr, quadratic, trailing, uniform
+from safelight.samplers.steps import SAMPLERS
 from tests.samplers.worlds import PATHS, every_path, path_of
 
 EVERY = every_path()
@@ -37,6 +38,10 @@ def test_a_grid_gives_as_many_times_as_asked(grid: str, name: str, n: int) -> No
         n = min(n, path.levels or n)
     if grid == "leading" and path.levels is None:
         with pytest.raises(UserError, match="use --grid uniform, karras or logsnr"):
+            leading(path, n)
+        return
+    if grid == "leading" and 1 + (n - 1) * (path.levels // n) < 0.9 * path.levels:
+        with pytest.raises(UserError, match="use --grid trailing"):
             leading(path, n)
         return
     times = GRIDS[grid](path, n)
@@ -81,11 +86,48 @@ def test_levels_are_the_papers(kind: str) -> None:
         assert each[[0, -1]].tolist() == pytest.approx([80, lowest], rel=1e-4)
 
 
-def test_wrong_lengths_are_refused() -> None:
+def test_leading_begins_near_full_noise_or_not_at_all() -> None:
+    """Published lengths pass, from 10 of 1000 on; longer ones may begin lower than those."""
+    path = path_of("preserving")
+    for n in (10, 20, 25, 50, 100, 125, 200, 250, 500, 1000):
+        assert steps(leading(path, n))[0] == 1001 - 1000 // n
+    for n in (1, 2, 9, 300, 600, 899):
+        with pytest.raises(UserError, match=f"{n} steps of the grid leading begin at step"):
+            leading(path, n)
+    said = "begin at step 1000 of 1500, where 11% of the image is left, .*; use --grid trailing"
+    with pytest.raises(UserError, match=said):
+        leading(make_path("linear", T=1500), 1000)
+
+
+@pytest.mark.parametrize("T", [500, 1000, 1500])
+@pytest.mark.parametrize("zero_terminal_snr", [False, True])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_usual_times_begin_in_full_noise(sampler: str, zero_terminal_snr: bool, T: int) -> None:
+    """At step T, or at the level 80 or the path's highest: what samplers draw there is noise."""
+    path, row = make_path("linear", T=T, zero_terminal_snr=zero_terminal_snr), SAMPLERS[sampler]
+    grid, n = row.usual_grid(path), row.usual_steps(path)
+    times = GRIDS[grid](path, n)
+    assert n == min(row.steps, T)
+    if grid == "trailing":
+        assert times[0] == 1
+        assert (path.alpha(times[0]) == 0) == zero_terminal_snr
+    else:
+        highest = path.sigma(torch.tensor(1.0)) / path.alpha(torch.tensor(1.0))
+        assert float(levels(path, times)[0]) == pytest.approx(min(80, float(highest)), rel=1e-3)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_wrong_lengths_are_refused(grid: str) -> None:
+    path = path_of("preserving")
+    with pytest.raises(UserError, match="0 steps asked of a sampler; use at least 1"):
+        GRIDS[grid](path, 0)
+    if grid in ("karras", "logsnr"):  # which visit times between the path's steps too
+        assert len(GRIDS[grid](path, 1001)) == 1002
+        return
     with pytest.raises(UserError, match="1001 steps asked of a path of 1000; use at most 1000"):
-        uniform(path_of("preserving"), 1001)
-    for grid in GRIDS.values():
-        with pytest.raises(UserError, match="0 steps asked of a sampler; use at least 1"):
-            grid(path_of("preserving"), 0)
+        GRIDS[grid](path, 1001)
+
+
+def test_levels_that_a_path_lacks_are_refused() -> None:
     with pytest.raises(UserError, match="no 3 different noise levels"):
         karras(path_of("preserving"), 3, low=0.0, high=0.001)

@@ -12,8 +12,14 @@ from safelight.diffusion.path import Path
 from safelight.errors import UserError
 
 Grid = Callable[[Path, int], Tensor]
-# Where a path's least noise is read, as in arXiv:2011.13456, appendix C: some begin with it.
+# A path's least noise is read at this time, as in appendix C of arXiv:2011.13456, and not at 0: the
+# noise of some paths jumps from none at 0 to its least.
 EARLIEST = 1e-5
+# The share of a path's T steps that the grid `leading` may leave out above its first. 10 of 1000,
+# the fewest in table 1 of arXiv:2010.02502, begin at 901, where alpha is 0.02 on the linear path
+# and 0.15 on the cosine one. At 601 it is 0.16 and 0.58: so much of an image, above all its
+# brightness, would be missing from the pure noise that a sampler begins with.
+LEFT_OUT = 0.1
 
 
 def uniform(path: Path, n: int) -> Tensor:
@@ -43,14 +49,25 @@ def quadratic(path: Path, n: int) -> Tensor:
 
 
 def leading(path: Path, n: int) -> Tensor:
-    """Steps 1, 1 + T//n, 1 + 2 T//n, ...: the spacing of DDPM's and DDIM's own code."""
+    """Steps 1, 1 + k, 1 + 2 k, ... with k = ⌊T / n⌋: the spacing of DDPM's and DDIM's own code.
+
+    The first that is visited is below T unless n = T. It is far below for some n, such as 600 of
+    1000, which begin at 600; these are refused.
+    """
     T = _levels(path, n)
     if T is None:
         raise UserError(
             "the grid leading counts a path's discrete steps and this path has none; use --grid "
             "uniform, karras or logsnr"
         )
-    return _to_zero((1 + (_counted(n) - 1) * (T // n)) / T)
+    times = (1 + (_counted(n) - 1) * (T // n)) / T
+    if times[0] < 1 - LEFT_OUT:
+        raise UserError(
+            f"{n} steps of the grid leading begin at step {T * float(times[0]):.0f} of {T}, where "
+            f"{float(path.alpha(times[0])):.0%} of the image is left, and a sampler begins with "
+            "noise alone; use --grid trailing"
+        )
+    return _to_zero(times)
 
 
 def trailing(path: Path, n: int) -> Tensor:
@@ -81,7 +98,10 @@ def logsnr(path: Path, n: int, low: float = 0.002, high: float = 80.0) -> Tensor
 
 
 def _reached(path: Path, n: int, low: float, high: float) -> tuple[float, float]:
-    """The ends, drawn in to the levels that the path has. Between its T steps there are more."""
+    """The ends, drawn in to the levels that the path has.
+
+    A path of T steps has those between its steps too, so that n may be larger than T here.
+    """
     _at_least_one(n)
     ends = torch.tensor([EARLIEST, 1.0], dtype=torch.float64)
     lowest, highest = path.noise_level(ends).tolist()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from safelight.diffusion.path import Path
 from safelight.errors import UserError, lookup
 from safelight.samplers.adaptive import Adaptive
 from safelight.samplers.ancestral import DDIM, DDPM
@@ -42,6 +43,14 @@ class SamplerRow:
     grids: tuple[str, ...]  # the grid used, first for a path of T steps, last for a continuous one
     steps: int
 
+    def usual_grid(self, path: Path) -> str:
+        """A row of `GRIDS`."""
+        return self.grids[0 if path.levels is not None else -1]
+
+    def usual_steps(self, path: Path) -> int:
+        """No more than the path has."""
+        return min(self.steps, path.levels or self.steps)
+
 
 SAMPLERS: dict[str, SamplerRow] = {
     "heun": SamplerRow(Heun, ("karras",), 18),
@@ -49,10 +58,10 @@ SAMPLERS: dict[str, SamplerRow] = {
     "dpm++": SamplerRow(DPMSolver, ("logsnr",), 20),
     "unipc": SamplerRow(UniPC, ("logsnr",), 20),
     "adaptive": SamplerRow(Adaptive, ("logsnr",), 2),
-    "ddim": SamplerRow(DDIM, ("leading", "karras"), 50),
-    "ddpm": SamplerRow(DDPM, ("leading", "karras"), 1000),
+    "ddim": SamplerRow(DDIM, ("trailing", "karras"), 50),
+    "ddpm": SamplerRow(DDPM, ("trailing", "karras"), 1000),
     "langevin": SamplerRow(AnnealedLangevin, ("logsnr",), 232),
-    "predictor-corrector": SamplerRow(PredictorCorrector, ("leading", "logsnr"), 1000),
+    "predictor-corrector": SamplerRow(PredictorCorrector, ("trailing", "logsnr"), 1000),
 }
 
 

@@ -38,8 +38,8 @@ class Drawing:
         """lacking: why there is nothing to be guided away from; empty where there is."""
         guidance = _guidance(sampling, lacking)
         row = lookup(SAMPLERS, sampling.sampler, "sampler")
-        grid = sampling.grid or row.grids[0 if path.levels is not None else -1]
-        steps = sampling.steps or min(row.steps, path.levels or row.steps)
+        grid = sampling.grid or row.usual_grid(path)
+        steps = sampling.steps or row.usual_steps(path)
         return cls(
             sampling=sampling.model_copy(update={"guidance": guidance.weight}),
             step=make_step(sampling.sampler, sampling.options),
