@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
+from safelight.diffusion.betas import BETAS
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.samplers.langevin import AnnealedLangevin, PredictorCorrector, best_rate
 from tests.samplers.worlds import PATHS, Draws, arrive, path_of, times_at
+
+
+Score = Callable[[Tensor], Tensor]
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}  # norms of noise are float32's
 
 
 def variance(r: float, gamma: float, inner: int) -> float:
@@ -75,20 +82,53 @@ def test_the_last_step_denoises() -> None:
     torch.testing.assert_close(arrive(AnnealedLangevin(), oracle, path, t, x), oracle(x, t[0]))
 
 
-def test_the_corrector_has_the_papers_step_size() -> None:
-    """Algorithm 4 of arXiv:2011.13456, written out for each image alone: eps = 2 (r |n| / |g|)²."""
-    path = path_of("exploding")
-    oracle = GaussianOracle(path, torch.tensor(0.3), torch.tensor(0.5))
-    t, s = torch.tensor([0.1, 0.05]).double()
-    x = path.sigma(t).float() * Draws(3).normal(1, 8, 8)
-    noise = Draws(3, 5)
-    steps = (PredictorCorrector(snr=0.2, inner=2), PredictorCorrector(snr=0.0))
-    found, predicted = (arrive(step, oracle, path, torch.stack([t, s]), x, 5) for step in steps)
-    noise.normal(1, 8, 8)  # the predictor's
-    for _ in range(2):
-        g = (oracle(predicted, s) - predicted) / path.sigma(s).float() ** 2
-        n = noise.normal(1, 8, 8)
-        for i in range(3):
+def corrected(score: Score, x: Tensor, inner: int, noise: Draws) -> Tensor:
+    """Algorithm 4 of arXiv:2011.13456, each image alone: eps = 2 (r |n| / |g|)² with r = 0.2.
+
+    And algorithm 5, but for its factor 1 - beta.
+    """
+    for _ in range(inner):
+        g, n = score(x), noise.normal(1, 8, 8).double()
+        for i in range(len(x)):
             eps = 2 * (0.2 * n[i].norm() / g[i].norm()) ** 2
-            predicted[i] += eps * g[i] + (2 * eps).sqrt() * n[i]
-    torch.testing.assert_close(found, predicted)
+            x[i] += eps * g[i] + (2 * eps).sqrt() * n[i]
+    return x
+
+
+def test_predictor_and_corrector_are_the_papers_on_exploding_paths() -> None:
+    """Eq. (47) of arXiv:2011.13456, appendix F, and algorithm 4, in squares of sigma."""
+    path, std = path_of("exploding"), 0.5
+    oracle = GaussianOracle(path, torch.tensor(0.3, dtype=torch.float64), torch.tensor(std))
+    high, low = 8.0, 4.0
+    x = high * Draws(3).normal(1, 8, 8).double()
+    times = torch.tensor([high, low]).double() / 80
+    found = arrive(PredictorCorrector(snr=0.2, inner=2), oracle, path, times, x, 5)
+
+    def score(x: Tensor, sigma: float) -> Tensor:
+        return (0.3 - x) / (std**2 + sigma**2)
+
+    noise, fall = Draws(3, 5), high**2 - low**2
+    x = x + fall * score(x, high)
+    x = x + math.sqrt(low**2 * fall / high**2) * noise.normal(1, 8, 8)
+    torch.testing.assert_close(found, corrected(lambda x: score(x, low), x, 2, noise), **CLOSE)
+
+
+def test_predictor_and_corrector_are_the_papers_on_preserving_paths() -> None:
+    """Eq. (4) there with beta-tilde for beta, and algorithm 5 but for its factor."""
+    path, std, i = path_of("preserving"), 0.5, 700
+    betas = BETAS["linear"](1000)
+    kept = (1 - betas).cumprod(0)  # alpha²
+    oracle = GaussianOracle(path, torch.tensor(0.3, dtype=torch.float64), torch.tensor(std))
+    x = Draws(3).normal(1, 8, 8).double()
+    times = torch.tensor([i, i - 1]).double() / 1000
+    found = arrive(PredictorCorrector(snr=0.2, inner=2), oracle, path, times, x, 5)
+
+    def score(x: Tensor, step: int) -> Tensor:
+        alpha2 = kept[step - 1]
+        return (alpha2.sqrt() * 0.3 - x) / (alpha2 * std**2 + 1 - alpha2)
+
+    noise, beta = Draws(3, 5), betas[i - 1]
+    tilde = beta * (1 - kept[i - 2]) / (1 - kept[i - 1])
+    x = (x + beta * score(x, i)) / (1 - beta).sqrt() + tilde.sqrt() * noise.normal(1, 8, 8)
+    torch.testing.assert_close(found, corrected(lambda x: score(x, i - 1), x, 2, noise), **CLOSE)
+    assert 0.98 <= 1 - betas.max() < 1 - betas.min() < 1  # the factor

@@ -37,10 +37,12 @@ class AnnealedLangevin:
     """Algorithm 1 of arXiv:1907.05600, with technique 4 and the last denoising of 2006.09011.
 
     A step from t to s takes z = x / alpha as it is and runs `inner` iterations at the level of s.
-    The step to 0 is the denoiser's guess. `rate` is epsilon / sigma_L² of the second paper, half
-    of that of the first; unless given it is `best_rate`. A step from pure noise, where z is
-    infinite, begins with noise of the level of s, as the papers do at their first level, and has
-    the rate of a step that halves the level.
+    The step to 0 is the denoiser's guess. The papers iterate at their first level too, where they
+    begin with noise of another distribution; here x is a draw of the prior there, as iterations
+    would make it. A step from pure noise, where z is infinite, begins with such a draw at s.
+
+    `rate` is epsilon / sigma_L² of the second paper, half of that of the first. Unless given it is
+    `best_rate`, from pure noise that of a step that halves the level.
 
     An iteration moves what is much wider than the noise by little. So what the data vary in keeps
     some of the variance of higher levels, the more the fewer iterations there are.
@@ -48,7 +50,7 @@ class AnnealedLangevin:
 
     inner: int = 5
     rate: float | None = None
-    order: ClassVar[int] = 1
+    order: ClassVar[None] = None  # the variance tends to the truth with the iterations at a level
 
     def __post_init__(self) -> None:
         within("inner", self.inner, 1, MOST_ITERATIONS)
@@ -85,13 +87,13 @@ def best_rate(gamma: float, inner: int) -> float:
     """Technique 4 of arXiv:2006.09011: the r for which the noise is most nearly of its level.
 
     Where all images are one, D is that image and an iteration multiplies the deviation of z from
-    it by 1 - r and adds noise of variance 2 r l_s². Coming from the level l_t = gamma l_s, after
-    T = `inner` of them its variance is, proposition 2 there,
+    it by 1 - r and adds noise of variance 2 r tau_s². Coming from the level tau_t = gamma tau_s,
+    after K = `inner` of them its variance is, proposition 2 there,
 
-        f(r) l_s²,    f(r) = q (gamma² - v) + v,    q = (1 - r)^(2 T),    v = 2 / (2 - r),
+        f(r) tau_s²,    f(r) = q (gamma² - v) + v,    q = (1 - r)^(2 K),    v = 2 / (2 - r),
 
-    which cannot come down to l_s²: it starts at gamma² for r = 0, and v > 1. So f is least where
-    f' = -2 T q / (1 - r) (gamma² - v) + (1 - q) v² / 2 = 0. f' is negative at 0, positive at 1 and
+    which cannot come down to tau_s²: it starts at gamma² for r = 0, and v > 1. So f is least where
+    f' = -2 K q / (1 - r) (gamma² - v) + (1 - q) v² / 2 = 0. f' is negative at 0, positive at 1 and
     has one root between (its first term rises as long as it is negative): bisection.
     """
     low, high = 0.0, 1.0
@@ -105,16 +107,22 @@ def best_rate(gamma: float, inner: int) -> float:
 
 @dataclass(frozen=True)
 class PredictorCorrector:
-    """Algorithms 2 and 3 of arXiv:2011.13456: an ancestral step, then `inner` of Langevin's.
+    """An ancestral step, then `inner` of Langevin's: section 4.2 of arXiv:2011.13456.
 
-    The step size is that of algorithms 4 and 5, 2 (snr |n| / |score|)², the same on every path.
-    Each image's own norms are taken, where the paper's code takes the batch's means: an image is
-    to depend on its own seed, and not on who keeps it company.
+    The predictor is ancestral sampling as in appendix F there, whose noise has the posterior's
+    variance. Algorithms 2 and 3 have reverse diffusion in its place, and so noise of the forward
+    step's: its deviation is larger by tau_t / tau_s, which is about 1 % in most of the usual
+    thousand steps, but twofold where one step halves the level.
+
+    The corrector's step size is 2 (snr |n| / |score|)², that of algorithm 4. Algorithm 5, for
+    variance-preserving paths, has the factor 1 - beta_i as well, between 0.98 and 1 there. Without
+    it an image is the same on every path. Each image's own norms are taken, where the paper's code
+    takes the batch's means: an image is to depend on its own seed, and not on who keeps it company.
     """
 
     snr: float = 0.16
     inner: int = 1
-    order: ClassVar[int] = 1
+    order: ClassVar[None] = None  # the corrector's error stays, however many the steps
 
     def __post_init__(self) -> None:
         within("snr", self.snr, 0, 0.7)
