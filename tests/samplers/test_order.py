@@ -1,4 +1,4 @@
-"""The error of a deterministic trajectory falls with the declared power of the step size."""
+"""The error of a whole trajectory falls with the declared power of the step size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import Path
 from safelight.errors import UserError
 from safelight.samplers.adaptive import Adaptive
-from safelight.samplers.ancestral import DDIM
+from safelight.samplers.ancestral import DDIM, DDPM
 from safelight.samplers.edm import Euler, Heun
 from safelight.samplers.multistep import DPMSolver, UniPC
 from safelight.samplers.state import Evaluation, State, Step
+from safelight.samplers.steps import SAMPLERS
 from safelight.samplers.trajectory import walk
-from tests.samplers.worlds import PATHS, Draws, arrive, mixture, path_of, times_at
+from tests.samplers.worlds import PATHS, Draws, arrive, mixture, moments, path_of, times_at
 
 STEPS = [
     DDIM(),
@@ -31,6 +32,14 @@ STEPS = [
     UniPC(1),
     UniPC(2),
     UniPC(3),
+]
+STOCHASTIC = [
+    DDPM(),
+    DDPM("large"),
+    DDIM(0.5),
+    DDIM(1.0),
+    DPMSolver(0.5),
+    DPMSolver(1.0),
 ]
 BEFORE, START, END = math.log(6.0), math.log(2.0), math.log(0.2)  # of sigma / alpha
 IMAGES = 8
@@ -99,6 +108,30 @@ def test_order_from_pure_noise(step: Step) -> None:
         errors.append(float((arrive(step, oracle, path, times, x) - exact).abs().max()))
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     assert abs(slope - step.order) < 0.2
+
+
+@pytest.mark.parametrize("kind", PATHS)
+@pytest.mark.parametrize("step", STOCHASTIC, ids=str)
+def test_order_of_the_covariance(step: Step, kind: str) -> None:
+    """X8, F4: of the deviation of normal images, from the level 5 to 0.2, without sampling error."""
+    path, std = path_of(kind), 0.2
+    oracle = GaussianOracle(path, torch.tensor(0.0).double(), torch.tensor(std).double())
+    counts, errors = np.array([64, 128, 256]), []
+    for n in counts:
+        times = times_at(path, torch.linspace(math.log(5), math.log(0.2), int(n) + 1))
+        true = (path.alpha(times) ** 2 * std**2 + path.sigma(times) ** 2).sqrt()
+        _, found = moments(step, oracle, path, times, 0.0, float(true[0]))
+        errors.append(abs(found - float(true[-1])))
+    slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
+    assert abs(slope - step.order) < 0.2
+
+
+def test_every_declared_order_is_tested() -> None:
+    """Of all samplers as they are unless told otherwise, and of those that may have none."""
+    declared = {type(step) for row in SAMPLERS.values() if (step := row.make()).order is not None}
+    assert declared == {type(step) for step in (*STEPS, *STOCHASTIC)}
+    assert Euler(0.1).order is None
+    assert Heun(0.1).order is None
 
 
 @pytest.mark.parametrize("kind", PATHS)

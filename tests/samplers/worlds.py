@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from safelight.diffusion.oracle import MixtureOracle
+from safelight.diffusion.oracle import GaussianOracle, MixtureOracle
 from safelight.diffusion.path import PATHS as NAMES
 from safelight.diffusion.path import Path, make_path
 from safelight.samplers.state import Denoise, State, Step
@@ -26,6 +26,36 @@ class Draws:
 
     def uniform(self, *shape: int) -> Tensor:
         return torch.rand(self._b, *shape, generator=self._stream)
+
+
+class Impulses:
+    """Noise whose k-th draw, k = 1, 2, ..., is 1 in image k + 1 and 0 in all others."""
+
+    def __init__(self, b: int) -> None:
+        self._b, self._images = b, iter(range(2, b))
+
+    def normal(self, *shape: int) -> Tensor:
+        drawn = torch.zeros(self._b, *shape, dtype=torch.float64)
+        drawn[next(self._images)] = 1
+        return drawn
+
+    def uniform(self, *shape: int) -> Tensor:
+        raise NotImplementedError
+
+
+def moments(
+    step: Step, oracle: GaussianOracle, path: Path, times: Tensor, mean: float, std: float
+) -> tuple[float, float]:
+    """Mean and standard deviation at the last of the times, if these are those at the first.
+
+    They are exact, since all that a sampler does to Gaussian data is linear: an image is moved
+    without noise, one with the deviation alone, and one with each of the draws alone.
+    """
+    draws = (len(times) - 1) * getattr(step, "inner", 1)
+    x = torch.full((draws + 2, 1, 1, 1), mean, dtype=torch.float64)
+    x[1] += std
+    *_, last = walk(step, oracle, path, State(x, times[0]), times[1:], Impulses(len(x)))
+    return float(last.x[0]), float((last.x - last.x[0]).square().sum().sqrt())
 
 
 def path_of(kind: str) -> Path:

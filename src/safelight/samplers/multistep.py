@@ -1,9 +1,9 @@
 """Exponential integrators that remember: one network call a step, and a higher order.
 
-With lambda = ln(alpha / sigma) and h = lambda_s - lambda_t the probability-flow ODE has the
-solution, eq. (8) of arXiv:2211.01095,
+With tau = sigma / alpha and xi = ln(tau_t / tau), which goes from 0 at t to h at s, the
+probability-flow ODE has the solution, eq. (8) of arXiv:2211.01095,
 
-    x_s = sigma_s / sigma_t x_t + alpha_s int_0^h e^(u - h) D(lambda_t + u) du,
+    x_s = sigma_s / sigma_t x_t + alpha_s int_0^h e^(xi - h) D(xi) dxi,
 
 where D is the denoiser along the trajectory. A multistep method puts a polynomial through its
 values so far in the place of D. That makes the integral a weighted sum of them, and the step the
@@ -60,7 +60,7 @@ class DPMSolver:
         guess = seen.x_0
         if state.past and c.sigma_s > 0:
             last = state.past[0]
-            before, now, then = _lambdas(path, (last.t, state.t, s))
+            before, now, then = _progress(path, (last.t, state.t, s))
             guess = guess + (then - now) / (now - before) / 2 * (guess - last.x_0)
         return State(renoised(state.x, guess, c, self.eta, noise), s, (seen,))
 
@@ -101,16 +101,16 @@ class UniPC:
         return State(x_s, s, (seen, *past)[: self.solver_order])
 
 
-def _lambdas(path: Path, times: Sequence[Tensor]) -> list[float]:
-    """ln(alpha / sigma) at each of these times ()."""
+def _progress(path: Path, times: Sequence[Tensor]) -> list[float]:
+    """-ln tau at each of these times (): it grows by h in a step."""
     return (path.log_snr(torch.stack(list(times))) / 2).tolist()
 
 
 def _nodes(path: Path, past: Sequence[Evaluation], h: float) -> list[tuple[float, Tensor]]:
-    """Each guess with its place u / h: 0 at t, 1 at s. Pure noise has no place, nor a finite h."""
+    """Each guess with its place xi / h: 0 at t, 1 at s. Pure noise has no place, nor a finite h."""
     if math.isinf(h):
         return [(0.0, past[0].x_0)]
-    places = _lambdas(path, [seen.t for seen in past])
+    places = _progress(path, [seen.t for seen in past])
     return [
         ((place - places[0]) / h, seen.x_0)
         for place, seen in zip(places, past, strict=True)
@@ -130,8 +130,8 @@ def _mean(known: Sequence[tuple[float, Tensor]], h: float) -> Tensor:
 def quadrature(nodes: Sequence[float], h: float) -> list[float]:
     """Weights w with sum_j w_j nodes_j^k = m_k for k below their number.
 
-    m_k is the mean of (u / h)^k under the weight e^u of the integral. By parts,
-    I_k = int_0^h e^(u - h) (u / h)^k du = 1 - k / h I_(k - 1) and m_k = I_k / I_0. With two nodes
+    m_k is the mean of (xi / h)^k under the weight e^xi of the integral. By parts,
+    I_k = int_0^h e^(xi - h) (xi / h)^k dxi = 1 - k / h I_(k - 1) and m_k = I_k / I_0. With two nodes
     m_1 is 1/2, to which it tends for small h, as in the papers.
     """
     if len(nodes) == 1:

@@ -49,15 +49,16 @@ class Step(Protocol):
 
     @property
     def order(self) -> int | None:
-        """The error of a whole trajectory falls with this power of the step size.
+        """The power of the step size that the error of a whole trajectory is proportional to.
 
-        That is the image's error where no noise is drawn, and else the covariance's. None where
-        neither falls so.
+        The error is an image's if the step draws no noise. If it does, it is the error of the
+        covariance of images, where these are normally distributed. None where the error is
+        proportional to no power.
         """
         ...
 
     def evaluations(self, steps: int) -> int | None:
-        """Calls of `denoise` in a trajectory of so many steps to 0; None where that depends."""
+        """How often a trajectory of so many steps to 0 calls `denoise`; None if images decide."""
         ...
 
     def __call__(
@@ -87,7 +88,7 @@ class Coefficients(NamedTuple):
 
     @property
     def fall(self) -> float:
-        """The level sigma/alpha at s over that at t: e^-h for h of arXiv:2206.00927, in [0, 1).
+        """tau_s / tau_t, where tau = sigma / alpha: rho in docs/mathematics.md, in [0, 1).
 
         It is 0 where s is clean, and where t is pure noise (alpha_t = 0).
         """
@@ -95,7 +96,7 @@ class Coefficients(NamedTuple):
 
     @property
     def h(self) -> float:
-        """The step size in ln(alpha/sigma), which the exponential integrators count in."""
+        """ln(tau_t / tau_s), the step size that exponential integrators count in."""
         return -math.log(self.fall) if self.fall > 0 else math.inf
 
 
