@@ -36,7 +36,7 @@ from safelight.samplers.guidance import Clipped, Guided
 from safelight.samplers.multistep import DPMSolver, UniPC
 from safelight.samplers.state import Denoise, State, Step
 from safelight.samplers.trajectory import walk
-from safelight.seeding import ImageNoise
+from safelight.seeding import ImageNoise, generator
 
 STEPS = 12
 GRIDS = {"leading": leading, "trailing": trailing, "linspace": uniform}
@@ -51,10 +51,9 @@ class Plausible(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(0)
-        self.unet = UNet((1, 8, 8), widths=(8,), blocks=1)
+        self.unet, drawn = UNet((1, 8, 8), widths=(8,), blocks=1), generator(0)
         for parameter in self.unet.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
+            torch.nn.init.normal_(parameter, std=0.1, generator=drawn)
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
         alpha, sigma = _split(x, c_noise)

@@ -35,6 +35,7 @@ from safelight.samplers.guidance import Clipped
 from safelight.samplers.state import noised
 from safelight.samplers.steps import SAMPLERS, State
 from safelight.seeding import ImageNoise
+from tests.samplers.worlds import Draws
 
 EDM = make_path("edm")
 
@@ -96,16 +97,17 @@ def test_samplers_end_on_what_is_known_by_themselves(sampler: str) -> None:
 @pytest.mark.parametrize("k", [2, 4])
 def test_projections_are_projections(k: int) -> None:
     """X10: A P x = y, P P = P, and of all images with A x = y, P x is the nearest."""
-    x, y = torch.randn(3, 2, 8, 8).double(), torch.rand(3, 2, 8 // k, 8 // k).double() * 2 - 1
+    drawn = Draws(3)
+    x, y = drawn.normal(2, 8, 8).double(), drawn.uniform(2, 8 // k, 8 // k).double() * 2 - 1
     project = Pooled(y)
     onto = project(x)
     torch.testing.assert_close(avg_pool2d(onto, k), y)
     torch.testing.assert_close(project(onto), onto)
-    other = project(torch.randn(3, 2, 8, 8).double())
+    other = project(drawn.normal(2, 8, 8).double())
     # The way to the nearest point stands at a right angle to every way within the set.
     right_angle = ((x - onto) * (other - onto)).sum()
     assert abs(right_angle) < 1e-9
-    known = Known(x, torch.rand(1, 1, 8, 8) > 0.5)
+    known = Known(x, Draws(1).uniform(1, 8, 8) > 0.5)
     assert torch.equal(known(known(other)), known(other))
 
 
@@ -318,5 +320,5 @@ def test_between_two_denoisers() -> None:
     """Linear in the share, and each alone at the ends."""
     share = torch.tensor([0.0, 0.25, 1.0]).view(3, 1, 1, 1)
     mixed = Between(lambda x, t: x, lambda x, t: 3 * x, share)
-    x = torch.randn(3, 1, 2, 2)
+    x = Draws(3).normal(1, 2, 2)
     torch.testing.assert_close(mixed(x, torch.tensor(0.5)), x * (1 + 2 * share))

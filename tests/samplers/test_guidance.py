@@ -18,6 +18,7 @@ from safelight.samplers.guidance import Clipped, Guidance, Guided, network_calls
 from safelight.samplers.steps import SAMPLERS
 from safelight.samplers.trajectory import trajectory
 from safelight.seeding import ImageNoise
+from tests.samplers.worlds import Draws
 
 PATH = make_path("edm")
 
@@ -27,8 +28,7 @@ class Opinion(nn.Module):
 
     def __init__(self, bias: float = 0.0, variance: bool = False) -> None:
         super().__init__()
-        torch.manual_seed(0)
-        self.images = torch.randn(4, 1, 6, 6) / 3  # the last one without a label
+        self.images = Draws(4).normal(1, 6, 6) / 3  # the last one without a label
         self.bias, self.variance, self.calls = bias, variance, 0
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
@@ -116,7 +116,7 @@ def test_rescaling_gives_contrast_back(x: Tensor, phi: float) -> None:
 
 def test_a_picture_of_one_colour_has_no_contrast_to_rescale() -> None:
     flat = torch.full((1, 1, 4, 4), 0.3)
-    assert torch.equal(rescaled(flat, torch.randn(1, 1, 4, 4)), flat)
+    assert torch.equal(rescaled(flat, Draws(1).normal(1, 4, 4)), flat)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.0])

@@ -76,15 +76,16 @@ def test_langevin_has_the_variance_that_its_step_size_gives(name: str) -> None:
     assert 1.06 < found / STD < 1.075  # the variance that it keeps of higher levels
 
 
-def test_langevin_with_its_own_step_size_tends_to_the_truth() -> None:
-    """B3: as iterations grow in number."""
+def test_langevin_with_its_own_step_size_nears_the_truth() -> None:
+    """B3: with more iterations at each level, if slowly."""
     path = make_path("flow")
-    times, prior = GRIDS["logsnr"](path, 40), 80 / 81
-    errors = [
+    times = GRIDS["logsnr"](path, 40)
+    prior = float(path.sigma(times[0]))
+    biases = [
         moments(AnnealedLangevin(inner), oracle(path), path, times, 0.0, prior)[1] / STD - 1
-        for inner in (5, 20, 80)
+        for inner in (1, 5, 20, 80)
     ]
-    assert errors[0] > 1.5 * errors[1] > 1.5**2 * errors[2] > 0
+    assert all(few > 1.3 * many > 0 for few, many in itertools.pairwise(biases))
 
 
 @pytest.mark.parametrize("name", EVERY)
