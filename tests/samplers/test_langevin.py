@@ -17,7 +17,6 @@ from safelight.diffusion.oracle import GaussianOracle
 from safelight.samplers.langevin import AnnealedLangevin, PredictorCorrector, best_rate
 from tests.samplers.worlds import PATHS, Draws, arrive, path_of, times_at
 
-
 Score = Callable[[Tensor], Tensor]
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}  # norms of noise are float32's
 

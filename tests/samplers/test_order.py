@@ -113,7 +113,7 @@ def test_order_from_pure_noise(step: Step) -> None:
 @pytest.mark.parametrize("kind", PATHS)
 @pytest.mark.parametrize("step", STOCHASTIC, ids=str)
 def test_order_of_the_covariance(step: Step, kind: str) -> None:
-    """X8, F4: of the deviation of normal images, from the level 5 to 0.2, without sampling error."""
+    """X8, F4: of the deviation of normal images, computed exactly, from the level 5 to 0.2."""
     path, std = path_of(kind), 0.2
     oracle = GaussianOracle(path, torch.tensor(0.0).double(), torch.tensor(std).double())
     counts, errors = np.array([64, 128, 256]), []

@@ -48,6 +48,7 @@ class Euler:
     """
 
     churn: float = 0.0
+
     def __post_init__(self) -> None:
         within("churn", self.churn, 0, MOST_CHURN)
 

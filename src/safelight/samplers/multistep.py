@@ -131,8 +131,8 @@ def quadrature(nodes: Sequence[float], h: float) -> list[float]:
     """Weights w with sum_j w_j nodes_j^k = m_k for k below their number.
 
     m_k is the mean of (xi / h)^k under the weight e^xi of the integral. By parts,
-    I_k = int_0^h e^(xi - h) (xi / h)^k dxi = 1 - k / h I_(k - 1) and m_k = I_k / I_0. With two nodes
-    m_1 is 1/2, to which it tends for small h, as in the papers.
+    I_k = int_0^h e^(xi - h) (xi / h)^k dxi = 1 - k / h I_(k - 1) and m_k = I_k / I_0. With two
+    nodes m_1 is 1/2, to which it tends for small h, as in the papers.
     """
     if len(nodes) == 1:
         return [1.0]
