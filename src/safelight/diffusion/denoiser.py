@@ -15,6 +15,8 @@ NO_VARIANCE = "this model has learned no variance; use --variance small or large
 
 @runtime_checkable
 class HasVariance(Protocol):
+    """A guess of x_0 that says how uncertain it is; wrappers have the method whatever they wrap."""
+
     def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
