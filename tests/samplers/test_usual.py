@@ -91,6 +91,6 @@ def test_langevin_with_its_own_step_size_nears_the_truth() -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_the_usual_sampler_asks_at_most_20_times(name: str) -> None:
     """The network, for an image without guidance: issue 3's bar for the sampler in `Sampling`."""
-    evaluations = Drawing.of(Sampling(), EVERY[name], guidable=False).evaluations
+    evaluations = Drawing.of(Sampling(guidance=1.0), EVERY[name]).evaluations
     assert evaluations is not None
     assert evaluations <= 20
