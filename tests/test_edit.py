@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from safelight import (
     ImageToImage,
@@ -26,6 +29,9 @@ from safelight import (
 from safelight.cli import main
 from safelight.config import Config, Data, Diffusion, Net, Optimiser, Watch
 from safelight.data.cache import Cache
+from safelight.nets.unet import UNet
+from safelight.training.run import Run
+from safelight.training.source import DiffusionSource
 from safelight.training.train import train
 
 SMALL = Config(
@@ -226,6 +232,59 @@ def test_classes_come_from_the_option_the_folder_or_the_cache(desk: Path) -> Non
     assert len(classes(f"{desk / 'digits'}:test")) == 16  # type: ignore[arg-type]
 
 
+def test_a_picture_called_like_the_sheet_is_not_overwritten_by_it(desk: Path) -> None:
+    (desk / "sheets").mkdir()
+    for i, name in enumerate(("Sheet.png", "b.png")):
+        shutil.copy(desk / f"pictures/{i}.png", desk / "sheets" / name)
+    out = edit(desk / "run", desk / "sheets", ImageToImage(strength=0.0), sampling=FAST)
+    assert sorted(p.name for p in out.glob("*.png")) == ["000.png", "001.png", "sheet.png"]
+    assert record(out)["pictures"] == ["b.png", "Sheet.png"]
+    for i, given in ((0, 1), (1, 0)):
+        assert np.array_equal(pixels(out / f"00{i}.png"), pixels(desk / f"pictures/{given}.png"))
+
+
+def test_a_mask_in_the_home_folder(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where it lies plays no part: the same pixels, the same folder of results."""
+    monkeypatch.setenv("HOME", str(desk))
+    found = [
+        edit(desk / "run", desk / "pictures", Inpaint(mask=mask, repeats=1), sampling=FAST)
+        for mask in (Path("~/mask.png"), desk / "mask.png")
+    ]
+    assert found[0] == found[1]
+
+
+def test_no_more_pictures_at_once_than_a_micro_batch(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X5: the ends of a way as well as the pictures on it."""
+    seen: list[int] = []
+    forward = UNet.forward
+
+    def counted(self: UNet, x: Tensor, *rest: Tensor) -> Tensor:
+        seen.append(len(x))
+        return forward(self, x, *rest)
+
+    monkeypatch.setattr(UNet, "forward", counted)
+    sources = Run.sources
+
+    def small(*arguments: Any) -> list[DiffusionSource]:
+        found = sources(*arguments)
+        for source in found:
+            source.micro_batch = 1
+        return found
+
+    files = sorted((desk / "named").rglob("*.png"))[:2]
+    many = edit(desk / "run", files, Interpolate(frames=3), sampling=FAST, out=desk / "many")
+    assert max(seen) == 3
+    monkeypatch.setattr(Run, "sources", small)
+    seen.clear()
+    one = edit(desk / "run", files, Interpolate(frames=3), sampling=FAST, out=desk / "one")
+    assert max(seen) == 1
+    for i in range(3):
+        apart = pixels(one / f"00{i}.png").astype(int) - pixels(many / f"00{i}.png")
+        assert abs(apart).max() <= 1
+
+
 def test_guidance_costs_what_it_says(desk: Path) -> None:
     """X9: twice, and only within its interval."""
     cost = {}
@@ -259,6 +318,7 @@ def test_mistakes_are_answered_in_one_line(
     (tmp_path / "empty").mkdir()
     Image.new("L", (12, 8)).save(tmp_path / "wide.png")
     Image.new("L", (3, 3)).save(tmp_path / "three.png")
+    (tmp_path / "closed.png").symlink_to("/proc/self/mem")  # which gives an error of the disk
     cases = {
         ("inpaint", run, files): "--mask",
         ("inpaint", run, files, "--mask", tmp_path / "none.png"): "there is no picture",
@@ -293,6 +353,16 @@ def test_mistakes_are_answered_in_one_line(
         ("super-resolution", run, files): "from pictures of a side that divides 8.*--size 4",
         ("super-resolution", run, tmp_path / "three.png"): "3x3 grey.*a side that divides 8",
         ("invert", run, files, "--sampler", "ddim"): "by heun; leave out --sampler",
+        ("invert", run, files, "--sampler", "dpm++"): "by heun; leave out --sampler",
+        ("invert", run, files, "--guidance-interval", "1,2", "--class", 3): "at --guidance 1 there",
+        (
+            "inpaint",
+            run,
+            tmp_path / "closed.png",
+            "--mask",
+            mask,
+        ): "closed.png can't be read .Input",
+        ("image-to-image", run, desk / "named", files): "class of 0.png is not known, and those",
         ("invert", run, files, "--eta", 0.5): "by heun; leave out --sampler and its options",
         ("interpolate", run): "two pictures, not 0; name two files",
         ("interpolate", run, files): "two pictures, not 4; name two files",

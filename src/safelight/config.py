@@ -163,8 +163,11 @@ class Config(Section):
 class Sampling(Section):
     """How images are drawn from a model. What is not given is as the sampler usually has it."""
 
-    sampler: str = "dpm++"
-    """heun, euler, dpm++, unipc, adaptive, ddim, ddpm, langevin or predictor-corrector."""
+    sampler: str | None = None
+    """heun, euler, dpm++, unipc, adaptive, ddim, ddpm, langevin or predictor-corrector.
+
+    dpm++ unless given.
+    """
     steps: Annotated[int, Field(ge=1)] | None = None
     """Solver steps; the sampler's usual number unless given."""
     grid: str | None = None

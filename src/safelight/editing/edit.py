@@ -34,12 +34,12 @@ from safelight.editing.tasks import (
 )
 from safelight.editing.work import Edited
 from safelight.errors import UserError
-from safelight.files import clear_leftovers, require_free, sha256, write_json, writing_folder
+from safelight.files import clear_leftovers, require_free, write_json, writing_folder
 from safelight.images import display_scale, labelled_sheet, to_pil
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
 
-RECORD = "edit.json"
+RECORD, SHEET = "edit.json", "sheet.png"
 SHOWN = 10  # pictures in a row of the sheet
 ODE_STEPS = 50  # of the walk up to the noise, and of the walk down
 
@@ -55,8 +55,7 @@ class Row(NamedTuple):
 def ode(task: Edit, sampling: Sampling) -> Sampling:
     """The one solver that walks up as well as down. Guided only if told so: what guidance adds on
     the way down it would have to find on the way up."""
-    usual = Sampling().sampler
-    if sampling.options or sampling.sampler not in (usual, "heun"):
+    if sampling.options or sampling.sampler not in (None, "heun"):
         raise UserError(
             f"{name_of(task)} walks the probability-flow ODE up and down by heun; leave out "
             "--sampler and its options"
@@ -133,8 +132,9 @@ def guidable(sampling: Sampling, given: Material, run: Run) -> Sampling:
 
 
 def identity(task: Edit, source: DiffusionSource, given: Material) -> str:
-    """A hash of what decides the results; of a file that is its content, wherever it lies."""
-    options = {name: sha256(value) if isinstance(value, Path) else value for name, value in task}
+    """A hash of what decides the results. A file's content is in the fingerprint of what is given,
+    and where it lies plays no part."""
+    options = {name: value for name, value in task if not isinstance(value, Path)}
     what = f"{name_of(task)} {source.fingerprint} {given.fingerprint} {sorted(options.items())}"
     return hashlib.sha256(what.encode()).hexdigest()
 
@@ -146,7 +146,7 @@ def write(edited: Edited, given: Material, record: dict[str, Any], out: Path) ->
             to_pil(image).save(folder / f"{stem}.png")
         rows = [(name, images[:SHOWN]) for name, images in edited.rows]
         scale = display_scale(edited.images.shape[-2])
-        labelled_sheet(rows, scale).save(folder / "sheet.png")
+        labelled_sheet(rows, scale).save(folder / SHEET)
         if edited.arrays:
             arrays = {name: value.numpy() for name, value in edited.arrays.items()}
             np.savez_compressed(folder / "noise.npz", **arrays)  # type: ignore[arg-type]
@@ -154,10 +154,14 @@ def write(edited: Edited, given: Material, record: dict[str, Any], out: Path) ->
 
 
 def stems(given: Material, results: int) -> list[str]:
-    """File names of the results: the pictures' own, or numbers where these are not one for each."""
+    """File names of the results: the pictures' own, or numbers where these are not one for each,
+    or where one of them is the sheet's."""
     words = [re.sub(r"[^\w.-]+", "-", _without_ending(name)) for name in given.names]
-    alike = Counter(words).most_common(1)[0][1] > 1
-    return [f"{i:03d}" for i in range(results)] if alike or len(words) != results else words
+    # Whatever the case: some disks do not tell "A" from "a".
+    taken = Counter([Path(SHEET).stem, *map(str.lower, words)])
+    if max(taken.values()) > 1 or len(words) != results:
+        return [f"{i:03d}" for i in range(results)]
+    return words
 
 
 def _without_ending(name: str) -> str:
@@ -175,4 +179,4 @@ def remark(edited: Edited) -> str:
         return f"they come back with a PSNR of {figures['lowest_psnr']} dB or more"
     if "largest_step" in figures:
         return f"neighbours differ by at most {figures['largest_step']} of 255 levels (RMS)"
-    return "look at sheet.png"
+    return f"look at {SHEET}"

@@ -137,17 +137,26 @@ def _material(wanted: Wanted, fits: Fits) -> Material:
 
 
 def _labels(found: Sequence[Picture], wanted: Wanted) -> Tensor | None:
-    """The class that is asked for; else those of the pictures, if the model knows them all."""
+    """The class that is asked for; else those of the pictures; None where none of them is known.
+
+    Raises UserError where some are and others are not: these would be drawn as anything.
+    """
     known = {name: k for k, name in enumerate(wanted.run.classes)}
     chosen = _chosen_class(wanted)
     if chosen is not None:
         return torch.full((len(found),), chosen)
-    if all(one.kind in known for one in found):
+    strange = [one.name for one in found if one.kind not in known]
+    if not strange:
         return torch.tensor([known[str(one.kind)] for one in found])
     if not wanted.run.classless:
         raise UserError(
-            f"{wanted.run.path} draws nothing without a class, and that of {found[0].name} is not "
+            f"{wanted.run.path} draws nothing without a class, and that of {strange[0]} is not "
             "known; name it with --class"
+        )
+    if len(strange) < len(found):
+        raise UserError(
+            f"the class of {strange[0]} is not known, and those of others are; name one for all "
+            "with --class, or edit those without by themselves"
         )
     return None
 
@@ -210,11 +219,15 @@ def _first(labels: np.ndarray | None, n: int) -> Sequence[int]:
 
 def _decoded(path: Path, channels: Channels, fits: Fits) -> Pixels:
     """(c, h, w) uint8, at the picture's own size."""
-    if not path.is_file():
-        raise UserError(f"there is no picture {path}; name one that exists")
-    own = own_size(lambda _: path.read_bytes(), "")
     try:
-        image, _ = decode(path.read_bytes(), own[1] if own else 1, channels)
+        data = path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}); name one that can") from None
+    if data is None:
+        raise UserError(f"there is no picture {path}; name one that exists")
+    own = own_size(lambda _: data, "")
+    try:
+        image, _ = decode(data, own[1] if own else 1, channels)
     except RejectedPicture as reason:
         raise UserError(f"{path} gives no picture: {reason}") from None
     assert own is not None  # or `decode` would have rejected it

@@ -149,11 +149,13 @@ def _between_seeds(
 def _between_pictures(
     source: DiffusionSource, given: Material, share: Tensor
 ) -> Callable[[slice], Tensor]:
-    how, ends = source.drawing, _inverted(source, given, slice(None))
+    how = source.drawing
+    parts = [_inverted(source, given, part) for part in pieces(2, source.micro_batch)]
+    ends, t = torch.cat([state.x for state in parts]), parts[0].t
 
     def draw(part: slice) -> Tensor:
-        a, b = (end.expand(len(share[part]), *end.shape) for end in ends.x)
-        begun = State(edit.slerp(a, b, share[part]), ends.t)
+        a, b = (end.expand(len(share[part]), *end.shape) for end in ends)
+        begun = State(edit.slerp(a, b, share[part]), t)
         denoise = _mixed(source, given, share[part], clip=False)
         return edit.develop(denoise, how.path, how.times, begun)
 

@@ -13,7 +13,7 @@ from safelight.diffusion.path import Path
 from safelight.errors import UserError, lookup
 from safelight.samplers.grids import GRIDS
 from safelight.samplers.guidance import Guidance, network_calls
-from safelight.samplers.steps import SAMPLERS, Step, make_step
+from safelight.samplers.steps import SAMPLERS, USUAL, Step, make_step
 
 USUAL_GUIDANCE = 1.5
 
@@ -37,12 +37,13 @@ class Drawing:
     def of(cls, sampling: Sampling, path: Path, lacking: str = "") -> Drawing:
         """lacking: why there is nothing to be guided away from; empty where there is."""
         guidance = _guidance(sampling, lacking)
-        row = lookup(SAMPLERS, sampling.sampler, "sampler")
+        sampler = sampling.sampler or USUAL
+        row = lookup(SAMPLERS, sampler, "sampler")
         grid = sampling.grid or row.usual_grid(path)
         steps = sampling.steps or row.usual_steps(path)
         return cls(
-            sampling=sampling.model_copy(update={"guidance": guidance.weight}),
-            step=make_step(sampling.sampler, sampling.options),
+            sampling=sampling.model_copy(update={"sampler": sampler, "guidance": guidance.weight}),
+            step=make_step(sampler, sampling.options),
             path=path,
             grid=grid,
             times=lookup(GRIDS, grid, "grid")(path, steps),

@@ -147,14 +147,25 @@ class DiffusionSource:
         share = alpha / (alpha + sigma)  # from about 0 to 1, rising
         wanted = torch.linspace(float(share[0]), 1, frames, dtype=share.dtype)
         picks = sorted(set((share[:, None] - wanted).abs().argmin(dim=0).tolist()))
+        labels = self.labels(seeds) if labels is None else labels
+        parts = [
+            self._frames(seeds[piece], None if labels is None else labels[piece], picks)
+            for piece in pieces(len(seeds), self.micro_batch)
+        ]
+        x, x_0 = (torch.cat(frames, dim=1) for frames in zip(*parts, strict=True))
+        deviation = (alpha**2 + sigma**2).sqrt()[picks].to(x)
+        levels = (sigma / alpha)[picks].tolist()
+        return levels, self.pixels(x / deviation.view(-1, 1, 1, 1, 1)), self.pixels(x_0)
+
+    def _frames(
+        self, seeds: Sequence[int], labels: Tensor | None, picks: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """x_t and x_0 (f, b, c, h, w) of these states."""
         states = enumerate(self._states(seeds, labels))
         # Not the states themselves: they hold on to those before them, and 1,000 would not fit.
         chosen = [(state.x, state.x_0) for i, state in states if i in picks]
-        deviation = (alpha**2 + sigma**2).sqrt()
-        shown = [x / float(deviation[i]) for i, (x, _) in zip(picks, chosen, strict=True)]
-        levels = [float(sigma[i] / alpha[i]) for i in picks]
-        guesses = torch.stack([x_0 for _, x_0 in chosen])
-        return levels, self.pixels(torch.stack(shown)), self.pixels(guesses)
+        x, x_0 = (torch.stack(frames) for frames in zip(*chosen, strict=True))
+        return x, x_0
 
     def pixels(self, x: Tensor) -> Tensor:
         """[-1, 1] -> uint8, on the CPU. Raises UserError where there is a number that is none."""
