@@ -91,3 +91,48 @@ def test_a_source_is_one_checkpoint_while_the_run_goes_on(
     sweep = Sampling(guidance=(1.0, 2.0, 3.0), weaker="8").each()
     assert len({source.fingerprint for source in run.sources(sweep)}) == 3
     assert hashed == ["step-00000012", "step-00000008"]
+
+
+def test_the_network_is_asked_in_full_float32_and_nothing_else_is_touched() -> None:
+    """B7: TF32's ten bits of mantissa would make an image depend on the device and its company.
+
+    The flags are set for each call: between two states of a trajectory they are the caller's.
+    """
+    source, during = made(Sampling(steps=3), micro_batch=2), []
+    source._denoiser.net.register_forward_hook(
+        lambda *_: during.append(torch.backends.cudnn.allow_tf32)
+    )
+    before = torch.backends.cudnn.allow_tf32
+    with torch.backends.cudnn.flags(allow_tf32=True):
+        for _ in source._states([0, 1], None):
+            assert torch.backends.cudnn.allow_tf32
+        source.develop([0, 1, 2], None, 3)
+        source.denoise(None).with_variance  # noqa: B018 - what samplers look for
+    assert torch.backends.cudnn.allow_tf32 == before
+    assert len(during) == 2 * 3 * 3
+    assert not any(during)
+
+
+def test_no_more_images_at_once_than_a_micro_batch() -> None:
+    """X5, L3: neither drawing nor the strip from noise to image, which is the same in pieces."""
+    few, all_at_once = made(Sampling(steps=4), micro_batch=3), made(Sampling(steps=4))
+    seeds = [0, 1, 2, 3, 4, 5, 6, 7]
+    with few.counting() as seen:
+        few.images(seeds)
+        pieces = few.develop(seeds, None, 3)
+    assert max(seen) == 3
+    whole = all_at_once.develop(seeds, None, 3)
+    assert pieces[0] == whole[0]
+    for one, other in zip(pieces[1:], whole[1:], strict=True):
+        assert one.shape == (3, 8, 1, 8, 8)
+        assert (one.int() - other.int()).abs().max() <= 1
+
+
+def test_an_option_that_changes_nothing_is_refused() -> None:
+    for asked in ({"guidance_interval": (0.3, 5.0)}, {"guidance_rescale": 0.5}):
+        with pytest.raises(UserError, match="at --guidance 1 there is none; leave them out, or"):
+            made(Sampling(guidance=1.0, **asked))
+        swept = Sampling(guidance=(1.0, 2.0), **asked).each()
+        assert swept[0] == Sampling(guidance=1.0)
+        assert swept[1] == Sampling(guidance=2.0, **asked)
+        assert made(swept[0]).fingerprint == made(Sampling(guidance=1.0)).fingerprint

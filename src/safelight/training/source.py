@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from safelight.config import Likelihood, Sampling
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import UserError
 from safelight.images import quantise
+from safelight.machine import full_precision
 from safelight.samplers.guidance import Clipped, Guided
 from safelight.samplers.steps import Denoise, State
 from safelight.samplers.trajectory import last, trajectory
@@ -93,7 +95,7 @@ class DiffusionSource:
         clip: keep its guesses in [-1, 1].
         """
         y = None if labels is None or not self.classes else labels.to(self.device)
-        guided = Guided(self._denoiser, y, self.drawing.guidance, self._weaker)
+        guided = Precise(Guided(self._denoiser, y, self.drawing.guidance, self._weaker))
         return Clipped(guided) if clip else guided
 
     @contextlib.contextmanager
@@ -182,6 +184,21 @@ class DiffusionSource:
         denoise = self.denoise(self.labels(seeds) if labels is None else labels)
         how, eps = self.drawing, noise.normal(*self.shape)
         yield from trajectory(how.step, denoise, how.path, how.times, eps, noise)
+
+
+@dataclass(frozen=True)
+class Precise:
+    """A model asked in full float32; what is done between two calls is left as it is."""
+
+    guided: Guided
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        with full_precision():
+            return self.guided(x_t, t)
+
+    def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        with full_precision():
+            return self.guided.with_variance(x_t, t)
 
 
 def _lacking(classes: tuple[str, ...], classless: bool) -> str:
