@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safelight import UserError, sample, train
+from safelight import UserError, evaluate, sample, train
 from safelight.cli import base_config, main, one_line, parse
 from safelight.config import PRESETS, RECIPES, Config, Sampling
 from safelight.training.run import Run
@@ -250,6 +250,29 @@ def test_evaluating_leaves_a_record(desk: Path, capsys: pytest.CaptureFixture[st
     assert estimates["KID (classifier)"]["low"] > estimates["KID (classifier)"]["floor"]["high"]
 
 
+def test_any_state_of_a_run_is_evaluated(desk: Path) -> None:
+    """L9: an earlier checkpoint, and raw weights; the record says which, and the name too."""
+    options = {"features": "classifier", "metrics": ("kid",), "n": 50}
+    how = {"sampling": Sampling(steps=2), "checkpoint": "4", "weights": "raw"}
+    found = evaluate(desk / "run", **options, **how)  # type: ignore[arg-type]
+    assert found.trained == {"checkpoint": "4", "weights": "raw"}
+    assert found.source == "run (step 4, raw)"
+    kept = json.loads((desk / "run/metrics.json").read_text())[-1]
+    assert kept["trained"] == {"checkpoint": "4", "weights": "raw"}
+
+
+def test_a_damaged_record_is_found_before_the_work(
+    desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And again by all that read it; what helps is said."""
+    run = tmp_path / "run"
+    shutil.copytree(desk / "plain", run)
+    (run / "metrics.json").write_text('[{"source": "run"}]')
+    for words in (("evaluate", run), ("compare", run, run), ("report", run)):
+        line = refused(capsys, *words)
+        assert re.search(r"metrics\.json: evaluation 1 of 1 is incomplete.*move the file", line)
+
+
 def test_bits_per_dimension_of_a_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """X11, X1: both numbers are kept and shown; nothing else is measured."""
     options = ("-n", "4", "--likelihood.terms", "3", "--likelihood.tolerance", "0.1")
@@ -336,6 +359,13 @@ def test_mistakes_are_answered_in_one_line(
             "--likelihood.tolerance: Input should be greater than or equal to"
         ),
         ("evaluate", cache): "--against",
+        ("evaluate", run, "--checkpoint", 5): "no checkpoint '5'; choose one of: 2, 4, 6",
+        ("evaluate", f"{cache}:test", "--steps", 5, "--weights", "raw", "--checkpoint", 5): (
+            "--steps, --checkpoint, --weights is of a run, and digits:test is none"
+        ),
+        ("evaluate", run, "--metrics", "bpd", "--sampler", "heun"): "--sampler says .*bpd draws no",
+        ("evaluate", run, "--likelihood.terms", 3): "--likelihood.terms says .*add bpd",
+        ("evaluate", run, "--guidance-interval", "1,2", "--guidance", 1): "at --guidance 1 there",
         ("evaluate", run, "--against", desk / "plain"): "--against takes real images",
         ("compare", run, desk / "plain"): "run: safelight evaluate",
         ("report", tmp_path): "not a run",

@@ -204,6 +204,8 @@ def evaluate(
     number: Annotated[int | None, arg(aliases=("-n",))] = None,
     seed: int = 0,
     sampling: Drawing = Sampling(),  # noqa: B008 - frozen
+    checkpoint: str | None = None,
+    weights: Literal["ema", "raw"] = "ema",
     likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
     json: Path | None = None,
 ) -> Command:
@@ -219,6 +221,8 @@ def evaluate(
             images; 200 unless given.
         seed: the first seed.
         sampling: how a run draws its images.
+        checkpoint: of a run: a step, such as 1000; the newest unless given.
+        weights: of a run: ema is the average over training, raw the last weights.
         likelihood: how bpd is measured.
         json: write the result to this file too.
     """
@@ -231,6 +235,8 @@ def evaluate(
         n=number,
         seed=seed,
         sampling=sampling,
+        checkpoint=checkpoint,
+        weights=weights,
         likelihood=likelihood,
         json=json,
     )

@@ -24,6 +24,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def changes(self) -> dict[str, Any]:
+        """What is not as usual."""
+        return self.model_dump(exclude_defaults=True)
+
 
 class Data(Section):
     """What is learnt from, and how it is varied."""
@@ -215,12 +219,14 @@ class Sampling(Section):
 
     def each(self) -> tuple[Sampling, ...]:
         """One for each weight of a sweep of guidance."""
-        weights = self.guidance if isinstance(self.guidance, tuple) else (self.guidance,)
-        return tuple(self.model_copy(update={"guidance": w}) for w in dict.fromkeys(weights))
-
-    def changes(self) -> dict[str, Any]:
-        """What is not as usual."""
-        return self.model_dump(exclude_defaults=True)
+        if not isinstance(self.guidance, tuple):
+            return (self,)
+        # A sweep may begin at 1, where there is no guidance to have an interval or a rescale.
+        without = {"guidance_interval": None, "guidance_rescale": 0.0}
+        return tuple(
+            self.model_copy(update={"guidance": weight, **(without if weight == 1 else {})})
+            for weight in dict.fromkeys(self.guidance)
+        )
 
 
 class Likelihood(Section):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from safelight.config import Likelihood, Sampling
 from safelight.data.cache import Cache, open_data
 from safelight.errors import UserError
 from safelight.training.run import Run
@@ -47,3 +49,36 @@ def sibling(cache: Cache, split: str) -> Cache | None:
         return Cache.open(cache.path, split)
     except UserError:
         return None
+
+
+def require_heeded(
+    source: Run | Cache,
+    metrics: Sequence[str],
+    sampling: Sampling,
+    likelihood: Likelihood,
+    checkpoint: str | None,
+    weights: str,
+) -> None:
+    """Raise UserError for an option of `evaluate` that would change nothing."""
+    drawing = _named(sampling.changes())
+    choosing = [*(["--checkpoint"] if checkpoint else []), *(["--weights"] * (weights != "ema"))]
+    if not isinstance(source, Run) and (drawing or choosing):
+        raise UserError(
+            f"{', '.join([*drawing, *choosing])} is of a run, and {source.name} is none: its "
+            "images are there already; leave it out"
+        )
+    if drawing and metrics and set(metrics) <= {"bpd"}:
+        raise UserError(
+            f"{', '.join(drawing)} says how images are drawn, and bpd draws none; leave it out, or "
+            "add another metric, such as kid"
+        )
+    if "bpd" not in metrics and (measuring := _named(likelihood.changes(), "likelihood.")):
+        raise UserError(
+            f"{', '.join(measuring)} says how bpd is measured; leave it out, or add bpd to "
+            "--metrics"
+        )
+
+
+def _named(changes: Iterable[str], prefix: str = "") -> list[str]:
+    """The options as they are typed."""
+    return [f"--{prefix}{name.replace('_', '-')}" for name in changes]

@@ -242,6 +242,8 @@ def evaluate(
     n: int | None = None,
     seed: int = 0,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    checkpoint: str | None = None,
+    weights: str = "ema",
     likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
     json: Path | str | None = None,
 ) -> Evaluation:
@@ -256,18 +258,23 @@ def evaluate(
         n: images of the source; 2,000 of a model and all of a folder unless given. For bpd, real
             images; 200 unless given.
         sampling: how a run draws them.
+        checkpoint, weights: of a run, as for `sample`.
         likelihood: how bpd is measured.
         json: write the evaluation there too.
     """
+    from safelight.evaluation.estimate import parsed
     from safelight.evaluation.evaluate import evaluate as judge
     from safelight.evaluation.table import table
-    from safelight.sources import open_source, real_images, sibling
+    from safelight.sources import open_source, real_images, require_heeded, sibling
     from safelight.training.run import Run
 
     opened = open_source(source)
+    require_heeded(opened, metrics, sampling, likelihood, checkpoint, weights)
+    if isinstance(opened, Run):
+        parsed(opened.evaluations(), opened.metrics_file)  # to be refused before the work
     real = real_images(against, opened)
     judged = judge(
-        opened.source(sampling) if isinstance(opened, Run) else opened,
+        opened.source(sampling, checkpoint, weights) if isinstance(opened, Run) else opened,
         real,
         pool=sibling(real, "train"),
         train=sibling(real, "train"),
@@ -302,14 +309,13 @@ def compare(*runs: str | Path) -> list[Comparison]:
     """
     from safelight.evaluation.compare import compare as set_side_by_side
     from safelight.evaluation.compare import table
-    from safelight.evaluation.estimate import Evaluation
+    from safelight.evaluation.estimate import parsed
     from safelight.training.run import Run
 
-    judged = {
-        str(path): [Evaluation.from_json(found) for found in Run.open(Path(path)).evaluations()]
-        for path in runs
-    }
-    comparisons = set_side_by_side(judged)
+    opened = {str(path): Run.open(Path(path)) for path in runs}
+    comparisons = set_side_by_side(
+        {name: parsed(run.evaluations(), run.metrics_file) for name, run in opened.items()}
+    )
     for comparison in comparisons:
         results.print(table(comparison))
     return comparisons

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from safelight.errors import DamagedFile
-from safelight.evaluation.estimate import COVERS, Estimate, Evaluation, Interval, normal_interval
+from safelight.evaluation.estimate import (
+    COVERS,
+    Estimate,
+    Evaluation,
+    Interval,
+    normal_interval,
+    parsed,
+)
 from safelight.evaluation.protocol import Protocol
 from safelight.evaluation.table import table
 
@@ -59,9 +67,12 @@ def test_an_evaluation_survives_json(numbers: list[float], with_floor: bool) -> 
 
 def test_records_of_older_versions_are_read() -> None:
     """They do not say how the images were drawn."""
-    new = Evaluation("run", "mnist:test", "now", (an_estimate(),), "ef", "heun", {"steps": 5})
+    how = {"fingerprint": "ef", "drawn": "heun", "sampling": {"steps": 5}}
+    how |= {"likelihood": {"terms": 3}, "trained": {"checkpoint": "5"}}
+    new = Evaluation("run", "mnist:test", "now", (an_estimate(),), **how)  # type: ignore[arg-type]
     held = new.to_json()
-    for name in ("fingerprint", "drawn", "sampling"):
+    assert Evaluation.from_json(held) == new
+    for name in how:
         del held[name]
     assert Evaluation.from_json(held) == Evaluation("run", "mnist:test", "now", (an_estimate(),))
 
@@ -111,6 +122,12 @@ def test_edited_or_newer_evaluations_are_refused() -> None:
         spoil(held)
         with pytest.raises(DamagedFile, match=what):
             Evaluation.from_json(held)
+        where = f"a/metrics.json: evaluation 2 of 2 .*{what}.*; move the file away, and run"
+        with pytest.raises(DamagedFile, match=where):
+            parsed([good, held], Path("a/metrics.json"))
+    with pytest.raises(DamagedFile, match="evaluation 1 of 1 is incomplete or was edited"):
+        parsed(["no evaluation"], Path("metrics.json"))  # type: ignore[list-item]
+    assert parsed([good], Path("metrics.json")) == (Evaluation.from_json(good),)
 
 
 def test_people_read_shares_as_percent_and_distances_as_numbers() -> None:

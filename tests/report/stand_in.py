@@ -152,6 +152,10 @@ class StandInRun:
             found.append((step, path))
         return found
 
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.json"
+
     def evaluations(self) -> list[dict[str, Any]]:
         return [] if self.empty else [EVALUATION.to_json()]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from safelight.errors import DamagedFile
@@ -119,7 +120,8 @@ class Evaluation:
 
     fingerprint: of the source. drawn: how its images were drawn, in words, and sampling: the
     options that say so; both empty where none were. likelihood: the options of bits per dimension,
-    empty where they were not measured. Records of older versions may have none of these.
+    empty where they were not measured. trained: the options that name a run's weights. Records of
+    older versions may have none of these.
     """
 
     source: str
@@ -130,6 +132,7 @@ class Evaluation:
     drawn: str = ""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     likelihood: Mapping[str, Any] = field(default_factory=dict)
+    trained: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -140,12 +143,16 @@ class Evaluation:
             "drawn": self.drawn,
             "sampling": dict(self.sampling),
             "likelihood": dict(self.likelihood),
+            "trained": dict(self.trained),
             "estimates": [estimate.to_json() for estimate in self.estimates],
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
-        """The evaluation that `to_json` wrote; raises DamagedFile where it can't be that."""
+        """The evaluation that `to_json` wrote; raises DamagedFile where it can't be that.
+
+        The message goes on from the name of what holds it.
+        """
         try:
             estimates = tuple(Estimate.from_json(held) for held in value["estimates"])
             return cls(
@@ -157,11 +164,24 @@ class Evaluation:
                 value.get("drawn", ""),
                 value.get("sampling", {}),
                 value.get("likelihood", {}),
+                value.get("trained", {}),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedFile("is incomplete or was edited") from error
+
+
+def parsed(records: Sequence[Mapping[str, Any]], file: Path) -> tuple[Evaluation, ...]:
+    """The evaluations that `file` holds; raises DamagedFile naming it and the first bad one."""
+    found = []
+    for number, record in enumerate(records, 1):
+        try:
+            found.append(Evaluation.from_json(record))
+        except DamagedFile as error:
             raise DamagedFile(
-                "an evaluation is incomplete or was edited; run `safelight evaluate` again"
+                f"{file}: evaluation {number} of {len(records)} {error}; move the file away, and "
+                "run `safelight evaluate` again"
             ) from error
+    return tuple(found)
 
 
 def now() -> str:

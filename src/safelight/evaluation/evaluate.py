@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,16 @@ class Drawn(Protocol):
 
     def describe(self) -> str:
         """The same in words."""
+        ...
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """A source that is one of a run's states."""
+
+    @property
+    def trained(self) -> Mapping[str, str]:
+        """The options that name it."""
         ...
 
 
@@ -85,6 +95,8 @@ def evaluate(
     for row in densities:
         estimates += row.estimates(source, judged, likelihood, seed)
     found = Evaluation(source.name, against.name, now(), tuple(estimates), source.fingerprint)
+    if isinstance(source, Trained):
+        found = replace(found, trained=source.trained)
     if densities:
         found = replace(found, likelihood=likelihood.model_dump())
     if looking and isinstance(source, Drawn):

@@ -70,18 +70,20 @@ class Protocol:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Protocol:
-        """The protocol that `to_json` wrote; raises DamagedFile where it was edited or is newer."""
+        """The protocol that `to_json` wrote; raises DamagedFile where it was edited or is newer.
+
+        The message goes on from the name of what holds it.
+        """
         try:
             protocol = cls(**{name: held for name, held in value.items() if name != "hash"})
         except TypeError as error:
             raise DamagedFile(
-                "an evaluation's protocol has unknown or missing fields, so it was made by another "
-                "version of safelight; run `safelight evaluate` again"
+                "has a protocol with unknown or missing fields, of another version of safelight"
             ) from error
         if value.get("hash") != protocol.hash:
             raise DamagedFile(
-                f"an evaluation's protocol was edited (its hash is {protocol.hash}, "
-                f"not {value.get('hash')}); run `safelight evaluate` again"
+                f"has a protocol that was edited (its hash is {protocol.hash}, "
+                f"not {value.get('hash')})"
             )
         return protocol
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from safelight.console import progress
-from safelight.evaluation.estimate import Evaluation
+from safelight.evaluation.estimate import Evaluation, parsed
 from safelight.report.neighbours import Nearest, nearest
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def collect(run: Run) -> ReportData:
         training=tuple(run.records("train")),
         validation=tuple(run.records("validation")),
         copying=compare_with_training(samples.images, cache, data),
-        evaluations=tuple(Evaluation.from_json(value) for value in run.evaluations()),
+        evaluations=parsed(run.evaluations(), run.metrics_file),
         pictures=data,
     )
 

@@ -109,6 +109,7 @@ def _evaluate_at(
         *(["--features", networks[0]] if networks else []),
         *("--metrics", ",".join(metrics)),
         *("-n", str(n), "--seed", str(protocols[0].seed)),
+        *(word for name, value in evaluation.trained.items() for word in (f"--{name}", value)),
         *(_changed(Sampling(), evaluation.sampling) if drawn else []),
         *(_changed(Likelihood(), evaluation.likelihood, "likelihood.") if "bpd" in metrics else []),
     ]

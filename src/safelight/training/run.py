@@ -19,6 +19,7 @@ from safelight.diffusion.path import Path as DiffusionPath
 from safelight.errors import DamagedFile, UserError
 from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
+from safelight.locks import locked
 from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
 from safelight.training.learners import build_denoiser
 from safelight.training.source import USUAL, DiffusionSource, Model
@@ -104,16 +105,23 @@ class Run:
     def save_preview(self, step: int, sheet: Image) -> None:
         save_png(sheet, self.path / "samples" / "progress" / f"step-{step:08d}.png")
 
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.json"
+
     def evaluations(self) -> list[dict[str, Any]]:
         """What `evaluate` found, oldest first."""
-        file = self.path / "metrics.json"
-        if not file.exists():
+        if not self.metrics_file.exists():
             return []
-        found: list[dict[str, Any]] = read_json(file, "delete it and evaluate again")
+        remedy = "move it away, and run `safelight evaluate` again"
+        found = read_json(self.metrics_file, remedy)
+        if not isinstance(found, list):
+            raise DamagedFile(f"{self.metrics_file} holds no list of evaluations; {remedy}")
         return found
 
     def add_evaluation(self, evaluation: dict[str, Any]) -> None:
-        write_json(self.path / "metrics.json", [*self.evaluations(), evaluation])
+        with locked(self.path / "config.yaml"):  # two that end at once write one after the other
+            write_json(self.metrics_file, [*self.evaluations(), evaluation])
 
     # What came of it
 
@@ -219,6 +227,7 @@ class Run:
             DiffusionSource(
                 model,
                 name=f"{self.name} (step {chosen.step}, {weights})",
+                trained={"checkpoint": str(chosen.step), "weights": weights},
                 shape=self.file.shape,
                 classes=self.classes,
                 classless=self.classless,

@@ -43,7 +43,8 @@ class DiffusionSource:
 
     At most `micro_batch` images go through the network at once.
 
-    classless: whether the model can draw without a class, and so be guided away from that.
+    trained: which of a run's weights it has, as options. classless: whether it can draw without a
+    class, and so be guided away from that.
     """
 
     count = None
@@ -53,6 +54,7 @@ class DiffusionSource:
         model: Model,
         *,
         name: str,
+        trained: Mapping[str, str] | None = None,
         shape: tuple[int, int, int],
         classes: tuple[str, ...],
         classless: bool = True,
@@ -61,6 +63,7 @@ class DiffusionSource:
         micro_batch: int = 64,
     ) -> None:
         self.name, self.shape, self.classes = name, shape, classes
+        self.trained = trained or {}
         lacking = "" if weaker else _lacking(classes, classless)
         self.drawing = Drawing.of(sampling, model.denoiser.path, lacking)
         self._denoiser, self.micro_batch = model.denoiser.eval(), micro_batch
