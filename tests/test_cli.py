@@ -193,7 +193,7 @@ def test_unconditional_samples(desk: Path) -> None:
     main(["sample", str(desk / "plain"), "-n", "5", "--steps", "4", "--out", str(out)])
     assert sorted(p.name for p in out.glob("0*.png")) == [f"{i:06d}.png" for i in range(5)]
     strip = np.asarray(Image.open(out / "develop.png"))
-    assert strip.shape == (5 * 9 - 1, 5 * 9 - 1)  # five images, five states, gaps between
+    assert strip.shape == (5 * 9 - 1, 4 * 9 - 1)  # five images, four states, gaps between
 
 
 def test_a_sweep_draws_the_same_seeds_with_each_guidance(desk: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_sweep_draws_the_same_seeds_with_each_guidance(desk: Path) -> None:
         json.loads((out / f"guidance-{weight}" / "sample.json").read_text())["evaluations"]
         for weight in ("1", "2.5")
     ]
-    assert calls == [5, 10]
+    assert calls == [3, 6]
     main([*words, "--guidance", "1,2.5", "--out", str(out)])  # the same samples
 
 
@@ -250,14 +250,15 @@ def test_evaluating_leaves_a_record(desk: Path, capsys: pytest.CaptureFixture[st
     assert estimates["KID (classifier)"]["low"] > estimates["KID (classifier)"]["floor"]["high"]
 
 
-def test_any_state_of_a_run_is_evaluated(desk: Path) -> None:
+def test_any_state_of_a_run_is_evaluated(desk: Path, tmp_path: Path) -> None:
     """L9: an earlier checkpoint, and raw weights; the record says which, and the name too."""
+    shutil.copytree(desk / "run", tmp_path / "run")
     options = {"features": "classifier", "metrics": ("kid",), "n": 50}
     how = {"sampling": Sampling(steps=2), "checkpoint": "4", "weights": "raw"}
-    found = evaluate(desk / "run", **options, **how)  # type: ignore[arg-type]
+    found = evaluate(tmp_path / "run", **options, **how)  # type: ignore[arg-type]
     assert found.trained == {"checkpoint": "4", "weights": "raw"}
     assert found.source == "run (step 4, raw)"
-    kept = json.loads((desk / "run/metrics.json").read_text())[-1]
+    kept = json.loads((tmp_path / "run/metrics.json").read_text())[-1]
     assert kept["trained"] == {"checkpoint": "4", "weights": "raw"}
 
 

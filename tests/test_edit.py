@@ -107,7 +107,7 @@ def test_inpainting_leaves_the_known_region_as_it_is(desk: Path, run: str) -> No
         assert not np.array_equal(drawn[:, 5:], given[:, 5:])
         assert np.array_equal(drawn, pixels(b / f"{i}.png"))
     assert any(not np.array_equal(pixels(a / f"{i}.png"), pixels(c / f"{i}.png")) for i in range(4))
-    assert record(a)["evaluations"] == 3 * 7  # without a class there is nothing to guide to
+    assert record(a)["evaluations"] == 3 * 4  # without a class there is nothing to guide to
     main([*words, str(a)])  # the very same again
 
 
@@ -238,9 +238,9 @@ def test_a_picture_called_like_the_sheet_is_not_overwritten_by_it(desk: Path) ->
         shutil.copy(desk / f"pictures/{i}.png", desk / "sheets" / name)
     out = edit(desk / "run", desk / "sheets", ImageToImage(strength=0.0), sampling=FAST)
     assert sorted(p.name for p in out.glob("*.png")) == ["000.png", "001.png", "sheet.png"]
-    assert record(out)["pictures"] == ["b.png", "Sheet.png"]
-    for i, given in ((0, 1), (1, 0)):
-        assert np.array_equal(pixels(out / f"00{i}.png"), pixels(desk / f"pictures/{given}.png"))
+    assert record(out)["pictures"] == ["Sheet.png", "b.png"]
+    for i in range(2):
+        assert np.array_equal(pixels(out / f"00{i}.png"), pixels(desk / f"pictures/{i}.png"))
 
 
 def test_a_mask_in_the_home_folder(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,8 +293,8 @@ def test_guidance_costs_what_it_says(desk: Path) -> None:
         task = Inpaint(mask=desk / "mask.png", repeats=1)
         out = edit(desk / "run", desk / "named", task, sampling=sampling)
         cost[name] = record(out)["evaluations"]
-    assert cost["all"] == 38
-    assert 19 < cost["some"] < 38  # type: ignore[operator]
+    assert cost["all"] == 20
+    assert 10 < cost["some"] < 20  # type: ignore[operator]
 
 
 def test_colour_pictures(desk: Path) -> None:
