@@ -64,6 +64,13 @@ class ImageSource(Protocol):
         ...
 
 
+def pieces(count: int, size: int) -> list[slice]:
+    """0..count-1 in as few runs of at most `size` as there can be, all about as long."""
+    n = -(-count // size)
+    ends = [count * i // n for i in range(1, n + 1)]
+    return [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
+
+
 def quantise(x: Tensor) -> Tensor:
     """[-1, 1] -> uint8, rounded to the nearest level: truncating would darken by half a level."""
     return (x.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)

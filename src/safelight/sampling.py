@@ -22,7 +22,7 @@ from torch import Tensor
 from safelight.console import progress
 from safelight.errors import UserError, lookup
 from safelight.files import clear_leftovers, require_free, write_json, writing_folder
-from safelight.images import contact_sheet, display_scale, labelled_sheet, to_pil
+from safelight.images import contact_sheet, display_scale, labelled_sheet, pieces, to_pil
 from safelight.training.source import DiffusionSource
 
 BATCH = 128
@@ -119,8 +119,7 @@ def _draw(
     """Draw batch by batch, writing each image as it comes."""
     images = np.empty((len(seeds), *source.shape), np.uint8)
     with progress("sampling", len(seeds)) as advance:
-        for first in range(0, len(seeds), BATCH):
-            part = slice(first, min(first + BATCH, len(seeds)))
+        for part in pieces(len(seeds), BATCH):
             drawn = source.images(seeds[part], None if labels is None else labels[part])
             images[part] = drawn.numpy()
             for i in range(part.start, part.stop):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from safelight.config import Data
 from safelight.data.augment import flip, shift
 from safelight.data.cache import Cache
-from safelight.images import quantise
-from safelight.training.batches import Batches, pieces
+from safelight.images import pieces, quantise
+from safelight.training.batches import Batches
 
 CPU = torch.device("cpu")
 VARIED = Data(flip=True, shift=1)

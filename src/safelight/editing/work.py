@@ -14,12 +14,11 @@ from safelight.console import progress
 from safelight.editing.material import Material
 from safelight.editing.tasks import ImageToImage, Inpaint, Interpolate, Invert, SuperResolution
 from safelight.errors import UserError
-from safelight.images import dequantise
+from safelight.images import dequantise, pieces
 from safelight.samplers import edit
 from safelight.samplers.edit import Arc, Between, Known, Pooled
 from safelight.samplers.steps import Denoise, State
 from safelight.samplers.trajectory import last, trajectory
-from safelight.training.batches import pieces
 from safelight.training.source import DiffusionSource
 
 HOLE = 128  # the level in which the sheet shows what is to be drawn anew

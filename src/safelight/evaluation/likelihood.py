@@ -21,7 +21,7 @@ from safelight.console import Advance, progress
 from safelight.errors import UserError
 from safelight.evaluation.estimate import Interval
 from safelight.evaluation.plan import Side
-from safelight.images import ImageSource
+from safelight.images import ImageSource, pieces
 from safelight.seeding import derive
 
 BATCH = 32  # images at once: about as long as one cares to wait for a sign of progress
@@ -94,8 +94,7 @@ def _bits(
     measure: Measure, side: Side, labels: Tensor | None, seed: int, advance: Advance
 ) -> NDArray[np.float64]:
     found = np.empty(len(side))
-    for first in range(0, len(side), BATCH):
-        part = slice(first, min(first + BATCH, len(side)))
+    for part in pieces(len(side), BATCH):
         positions = side.seeds[part]
         seeds = [derive(seed, "likelihood", position) for position in positions]
         images = side.source.images(positions)

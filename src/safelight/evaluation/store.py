@@ -23,7 +23,7 @@ from safelight.errors import DamagedFile, UserError
 from safelight.evaluation.moments import FeatureFile, Features
 from safelight.evaluation.network import MICRO_BATCH, Network
 from safelight.files import read_json, sha256, write_json, writing
-from safelight.images import ImageSource
+from safelight.images import ImageSource, pieces
 from safelight.machine import full_precision
 
 FORMAT = 1  # part of every key: a change in how features are made or kept forgets the old ones
@@ -66,8 +66,8 @@ def _compute(
 
 def _batches(source: ImageSource, seeds: Sequence[int], batch: int) -> Iterator[Tensor]:
     with progress(f"looking at {source.name}", len(seeds)) as advance:
-        for start in range(0, len(seeds), batch):
-            part = seeds[start : start + batch]
+        for piece in pieces(len(seeds), batch):
+            part = seeds[piece]
             images = source.images(part, source.labels(part))
             if images.dtype != torch.uint8 or images.shape != (len(part), *source.shape):
                 raise TypeError(f"{source.name} gave {images.dtype} {tuple(images.shape)}")

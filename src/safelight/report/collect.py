@@ -13,6 +13,7 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.evaluation.estimate import Evaluation, parsed
+from safelight.images import pieces
 from safelight.report.neighbours import Nearest, nearest
 
 if TYPE_CHECKING:
@@ -143,8 +144,7 @@ def draw(source: ImageSource, seeds: Sequence[int], labels: Tensor | None, what:
     """Make these pictures in batches, with progress."""
     parts = []
     with progress(f"drawing {what}", len(seeds)) as advance:
-        for start in range(0, len(seeds), BATCH):
-            part = slice(start, start + BATCH)
+        for part in pieces(len(seeds), BATCH):
             parts.append(source.images(seeds[part], None if labels is None else labels[part]))
             advance(len(parts[-1]))
     return Samples(torch.cat(parts), tuple(seeds), labels)

@@ -13,15 +13,8 @@ from torch import Tensor
 from safelight.config import Data
 from safelight.data.augment import flip, shift
 from safelight.data.cache import Cache
-from safelight.images import dequantise
+from safelight.images import dequantise, pieces
 from safelight.seeding import ImageNoise, derive, generator
-
-
-def pieces(count: int, size: int) -> list[slice]:
-    """0..count-1 in as few runs of at most `size` as there can be, all about as long."""
-    n = -(-count // size)
-    ends = [count * i // n for i in range(1, n + 1)]
-    return [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
 
 
 @dataclass(frozen=True)

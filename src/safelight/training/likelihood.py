@@ -23,10 +23,9 @@ from safelight.diffusion.likelihood import (
 )
 from safelight.diffusion.objective import Labelled
 from safelight.errors import lookup
-from safelight.images import dequantise
+from safelight.images import dequantise, pieces
 from safelight.machine import full_precision
 from safelight.seeding import ImageNoise, derive
-from safelight.training.batches import pieces
 
 # Not which: it is a part of the model, and models of different variances may be compared.
 VARIANCE = "steps back of the variance that the model was trained with"

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from safelight.config import Config, Watch
 from safelight.data.cache import Cache
 from safelight.errors import UserError
-from safelight.images import dequantise
+from safelight.images import dequantise, pieces
 from safelight.seeding import ImageNoise, generator
-from safelight.training.batches import Batch, Batches, pieces
+from safelight.training.batches import Batch, Batches
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory
 from safelight.training.learners import compares

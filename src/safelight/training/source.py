@@ -14,13 +14,12 @@ from torch import Tensor
 from safelight.config import Likelihood, Sampling
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import UserError
-from safelight.images import quantise
+from safelight.images import pieces, quantise
 from safelight.machine import full_precision
 from safelight.samplers.guidance import Clipped, Guided
 from safelight.samplers.steps import Denoise, State
 from safelight.samplers.trajectory import last, trajectory
 from safelight.seeding import ImageNoise, derive
-from safelight.training.batches import pieces
 from safelight.training.drawing import Drawing
 from safelight.training.likelihood import Measure, measures
 

@@ -16,9 +16,8 @@ from safelight.diffusion.objective import Denoising
 from safelight.diffusion.path import Path
 from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
-from safelight.images import contact_sheet, dequantise
+from safelight.images import contact_sheet, dequantise, pieces
 from safelight.seeding import ImageNoise, derive, generator
-from safelight.training.batches import pieces
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource, Model
 
