@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from safelight.nets.blocks import (
     SelfAttention,
     zeroed,
 )
+
+# Channels in, channels out, depth -> a residual block and its attention, if there is one.
+Block = Callable[[int, int, int], nn.ModuleList]
 
 
 class UNet(nn.Module):
@@ -57,33 +60,20 @@ class UNet(nn.Module):
         self.act = act
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
 
-        def block(inputs: int, outputs: int, resolution: int) -> nn.ModuleList:
+        def block(inputs: int, outputs: int, depth: int) -> nn.ModuleList:
             residual = ResidualBlock(inputs, outputs, e, norm, activation, dropout)
-            attend = SelfAttention(outputs, norm) if resolution in attention else nn.Identity()
-            return nn.ModuleList([residual, attend])
+            attends = height >> depth in attention
+            return nn.ModuleList(
+                [residual, SelfAttention(outputs, norm) if attends else nn.Identity()]
+            )
 
-        self.down = nn.ModuleList()
-        skips, width = [widths[0]], widths[0]
-        for depth, outputs in enumerate(widths):
-            if depth:
-                self.down.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
-                skips.append(width)
-            for _ in range(blocks):
-                self.down.append(block(width, outputs, height >> depth))
-                width = outputs
-                skips.append(width)
-        self.middle = block(width, width, height >> (len(widths) - 1))
-        self.up = nn.ModuleList()
-        for depth, outputs in reversed(list(enumerate(widths))):
-            for _ in range(blocks + 1):
-                self.up.append(block(width + skips.pop(), outputs, height >> depth))
-                width = outputs
-            if depth:
-                self.up.append(nn.Upsample(scale_factor=2, mode="nearest"))
+        self.down, skips = _way_down(widths, blocks, block)
+        self.middle = block(widths[-1], widths[-1], len(widths) - 1)
+        self.up = _way_up(widths, blocks + 1, skips, block)
         self.head = nn.Sequential(
-            lookup(NORMS, norm, "normalisation")(width),
+            lookup(NORMS, norm, "normalisation")(widths[0]),
             act,
-            zeroed(nn.Conv2d(width, answers * channels, 3, padding=1)),
+            zeroed(nn.Conv2d(widths[0], answers * channels, 3, padding=1)),
         )
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
@@ -104,6 +94,32 @@ class UNet(nn.Module):
                 h = torch.cat([h, skips.pop()], dim=1)
             h = _apply(layer, h, embedding)
         return self.head(h)  # type: ignore[no-any-return]
+
+
+def _way_down(widths: Sequence[int], blocks: int, block: Block) -> tuple[nn.ModuleList, list[int]]:
+    """So many blocks at each resolution; and the channels of what is remembered on the way."""
+    layers, skips, width = nn.ModuleList(), [widths[0]], widths[0]
+    for depth, outputs in enumerate(widths):
+        if depth:
+            layers.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
+            skips.append(width)
+        for _ in range(blocks):
+            layers.append(block(width, outputs, depth))
+            width = outputs
+            skips.append(width)
+    return layers, skips
+
+
+def _way_up(widths: Sequence[int], blocks: int, skips: list[int], block: Block) -> nn.ModuleList:
+    """So many blocks at each resolution, each of which takes the last of `skips` besides."""
+    layers, width = nn.ModuleList(), widths[-1]
+    for depth, outputs in reversed(list(enumerate(widths))):
+        for _ in range(blocks):
+            layers.append(block(width + skips.pop(), outputs, depth))
+            width = outputs
+        if depth:
+            layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
+    return layers
 
 
 def _apply(layer: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
