@@ -21,7 +21,6 @@ from rich.progress import (
 )
 
 
-# no emoji: rich would draw a tram for the split in "digits:train: 3 of 5"
 class Pipeable(Console):
     """A console whose reader may leave, as in `safelight demo | head`: the work goes on unseen."""
 
@@ -30,6 +29,7 @@ class Pipeable(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+# no emoji: rich would draw a tram for the split in "digits:train: 3 of 5"
 results = Pipeable(highlight=False, soft_wrap=True, emoji=False)
 status = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 

@@ -168,7 +168,7 @@ WRONG = [
     (DDPM, {"variance": "medium"}, "choose one of: small, large, learned"),
     (Heun, {"churn": 0.5}, "churn is 0.5; it has to lie between 0 and 0.414"),
     (Euler, {"churn": math.nan}, "churn is nan"),
-    (UniPC, {"solver_order": 4}, "solver order is 4; it has to lie between 1 and 3"),
+    (UniPC, {"solver_order": 4}, "--solver-order is 4; it has to lie between 1 and 3"),
     (Adaptive, {"tolerance": 0.0}, "tolerance is 0.0"),
     (AnnealedLangevin, {"inner": 0}, "inner is 0"),
     (AnnealedLangevin, {"rate": 1.5}, "rate is 1.5"),

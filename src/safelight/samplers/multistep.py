@@ -78,7 +78,7 @@ class UniPC:
     solver_order: int = 2
 
     def __post_init__(self) -> None:
-        within("solver order", self.solver_order, 1, 3)
+        within("solver_order", self.solver_order, 1, 3)
 
     @property
     def order(self) -> int:

@@ -133,6 +133,7 @@ def noised(path: Path, state: State, t: Tensor, noise: Noise) -> State:
 
 
 def within(option: str, value: float, low: float, high: float) -> None:
-    """Raises UserError where an option of a sampler is out of its range."""
+    """Raises UserError where a sampler's option, a field of its step, is out of its range."""
     if not low <= value <= high:
-        raise UserError(f"{option} is {value}; it has to lie between {low:g} and {high:g}")
+        name = option.replace("_", "-")
+        raise UserError(f"--{name} is {value}; it has to lie between {low:g} and {high:g}")

@@ -24,7 +24,7 @@ from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
-from safelight.training.learners import require_heeded
+from safelight.training.learners import COMPARING, require_heeded
 from safelight.training.loop import Trainer, fit
 from safelight.training.planning import (
     Costs,
@@ -240,12 +240,26 @@ def _take_up(trainer: Trainer, run: Run) -> None:
     if trainer.accelerator.num_processes != run.plan.processes:
         inform(
             f"planned for {run.plan.processes} processes and going on with "
-            f"{trainer.accelerator.num_processes}: the last bits of the weights will differ"
+            f"{trainer.accelerator.num_processes}: {_difference(run.config)}"
         )
     if trainer.step == run.plan.steps:
         inform(f"{run.path} has finished its {trainer.step:,} steps; nothing to do")
     elif trainer.step:
         inform(f"going on with {run.path} at step {trainer.step:,} of {run.plan.steps:,}")
+
+
+def _difference(config: Config) -> str:
+    """What another number of processes, or another micro-batch, makes of the weights."""
+    diffusion = config.diffusion
+    shared = {
+        "dropout draws": config.net.dropout > 0,
+        "the pairing goes by what is": diffusion.pairing != "none",
+        "the discrepancy compares what is": diffusion.objective in COMPARING,
+    }
+    reasons = [reason for reason, holds in shared.items() if holds]
+    if not reasons:
+        return "the last bits of the weights will differ"
+    return f"the weights will be others, as good, since {' and '.join(reasons)} in one process"
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
