@@ -19,14 +19,14 @@ from kept import Row, Rows, cost
 
 import safelight
 from safelight import Sampling
-from safelight.config import RECIPES, Diffusion
+from safelight.config import Diffusion
 from safelight.data.cache import Cache
 from safelight.evaluation.estimate import Estimate
 from safelight.evaluation.evaluate import evaluate
+from safelight.presets import RECIPES, fitting
 from safelight.sources import sibling
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
-from safelight.verbs import auto_config
 
 FEW = Sampling()
 # 5 iterations at each of 232 levels, as usual, would take an hour.
@@ -39,7 +39,7 @@ FURTHER = {name: Diffusion(objective=name) for name in ("mmd", "denoising+mmd")}
 
 
 def trained(cache: Cache, recipe: str, budget: str, out: Path) -> Run:
-    _, config = auto_config(cache)
+    _, config = fitting(cache.shape)
     config = config.model_copy(update={"diffusion": {**RECIPES, **FURTHER}[recipe]})
     return safelight.train(cache, config=config, budget=budget, out=out / recipe)
 

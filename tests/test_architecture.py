@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "console": set(),
     "machine": set(),
     "images": {"files"},
-    "config": {"files"},
+    "config": set(),
+    "presets": {"config"},
+    "configfile": {"config", "files"},
     "data": {"seeding", "locks", "files", "console", "images"},
     "diffusion": set(),
     "samplers": {"diffusion", "seeding"},
@@ -31,13 +33,24 @@ MAY_IMPORT = {
         "console",
         "images",
         "config",
+        "configfile",
         "data",
         "diffusion",
         "samplers",
         "nets",
     },
     "evaluation": {"seeding", "machine", "files", "console", "images", "config", "data"},
-    "report": {"seeding", "files", "console", "images", "config", "data", "training", "evaluation"},
+    "report": {
+        "seeding",
+        "files",
+        "console",
+        "images",
+        "config",
+        "presets",
+        "data",
+        "training",
+        "evaluation",
+    },
 }
 PURE = {"diffusion", "samplers", "nets"}  # these need only torch
 PURE_LIBRARIES = {
@@ -104,6 +117,8 @@ def test_every_part_of_the_house_is_ruled() -> None:
         "sampling",
         "editing",
         "options",
+        "listing",
+        "starting",
         "commands",
     }
     assert {part_of(path) for path in FILES} <= set(MAY_IMPORT) | on_top

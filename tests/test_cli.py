@@ -16,7 +16,8 @@ from PIL import Image
 
 from safelight import UserError, evaluate, sample, train
 from safelight.cli import base_config, main, one_line, parse
-from safelight.config import PRESETS, RECIPES, Config, Sampling
+from safelight.config import Config, Sampling
+from safelight.presets import PRESETS, RECIPES
 from safelight.training.run import Run
 
 QUICK = (

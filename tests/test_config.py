@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from safelight.config import RECIPES, Config, Diffusion, Plan, RunFile
+from safelight.config import Config, Diffusion, Plan, RunFile
+from safelight.presets import RECIPES
 
 PLAN = Plan(
     steps=1,

@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from safelight.config import RECIPES
 from safelight.diffusion.path import PATHS
 from safelight.diffusion.precond import MIXTURES
 from safelight.diffusion.weights import WEIGHTS
+from safelight.presets import RECIPES
 from safelight.samplers.grids import GRIDS
 
 ROOT = Path(__file__).parents[1]

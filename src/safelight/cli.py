@@ -25,11 +25,13 @@ from safelight.commands import (
     sample,
     train_command,
 )
-from safelight.config import Config, preset, with_recipe
+from safelight.config import Config
 from safelight.console import results, status
 from safelight.editing.tasks import EDITS
 from safelight.errors import UserError
 from safelight.options import REGISTRY, first_wrong, one_line
+from safelight.presets import AUTO, described, preset, with_recipe
+from safelight.starting import opened, require_one_description, run_config, run_folder
 
 USAGE_ERROR, STOPPED = 2, 130
 DESCRIPTION = "Train, sample and judge image generators on your own pictures."
@@ -64,15 +66,15 @@ def run(words: Sequence[str]) -> None:
 def settled(train: Command, words: Sequence[str]) -> Command:
     """The same command, its options on top of the configuration that they are to change."""
     asked = train.keywords
-    verbs.require_one_description(asked["preset"], asked["recipe"], asked["resume"], asked["out"])
+    require_one_description(asked["preset"], asked["recipe"], asked["resume"], asked["out"])
     if asked["resume"]:
         # What is not given stays as it is in the run; what is given and differs is refused.
-        return parse(words, verbs.run_config(asked["out"]))
+        return parse(words, run_config(asked["out"]))
     # The preset may depend on the pictures.
-    cache = verbs.opened(train.args[0], asked["size"])
-    name, base = verbs.described(cache, asked["preset"], asked["recipe"])
+    cache = opened(train.args[0], asked["size"])
+    name, base = described(cache.shape, asked["preset"], asked["recipe"])
     config = parse(words, base).keywords["config"]
-    out = asked["out"] or verbs.run_folder(cache, name, asked["recipe"])
+    out = asked["out"] or run_folder(cache, name, asked["recipe"])
     return partial(verbs.train, cache, config=config, out=out)
 
 
@@ -103,7 +105,7 @@ def parse(words: Sequence[str], base: Config) -> Command:
 def base_config(words: Sequence[str]) -> Config:
     """The configuration that `--preset NAME` and `--recipe NAME` among the words name."""
     name, recipe = named(words, "--preset"), named(words, "--recipe")
-    return with_recipe(Config(), recipe) if name in (None, verbs.AUTO) else preset(name, recipe)
+    return with_recipe(Config(), recipe) if name in (None, AUTO) else preset(name, recipe)
 
 
 def named(words: Sequence[str], option: str) -> str | None:

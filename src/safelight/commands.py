@@ -16,6 +16,7 @@ from safelight import verbs
 from safelight.config import Config, Likelihood, Sampling
 from safelight.editing.tasks import Edit
 from safelight.options import Names
+from safelight.presets import AUTO
 
 Count = Annotated[int, arg(aliases=("-n",))]
 Drawing = Annotated[Sampling, arg(name="")]
@@ -73,7 +74,7 @@ def train_command(base: Config) -> Callable[..., Command]:
         data: Positional[str],
         /,
         *,
-        preset: str = verbs.AUTO,
+        preset: str = AUTO,
         recipe: str | None = None,
         out: Path | None = None,
         size: int | None = None,

@@ -1,4 +1,4 @@
-"""The run's description: typed, frozen, validated; YAML in and out; presets are rows of a table.
+"""The run's description: typed, frozen, validated. `presets` has ready ones, `configfile` reads it.
 
 Names of paths, networks, samplers and the like are checked where their tables stand, when the
 run is built, so that a new row of a table needs no change here.
@@ -7,14 +7,9 @@ run is built, so that a new row of a table needs no change here.
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from safelight.errors import DamagedFile, UserError, lookup
-from safelight.files import write_text
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -282,86 +277,3 @@ class RunFile(Section):
             if diffusion["path"] == "edm":
                 diffusion.pop("T", None)
         return values
-
-
-# Few blocks and narrow at the finest resolution: that is where nearly all of the time goes.
-PRESETS: dict[str, Config] = {
-    "tiny": Config(net=Net(widths=(48, 96)), optimiser=Optimiser(lr=2e-3)),
-    "small": Config(net=Net(widths=(32, 64, 128), blocks=1)),
-    "medium": Config(net=Net(widths=(32, 64, 128, 128), blocks=1)),
-    "large": Config(net=Net(widths=(32, 64, 128, 128, 256), blocks=1)),
-}
-# What the literature means by a name: a path, what is predicted, and what is minimised.
-RECIPES: dict[str, Diffusion] = {
-    "edm": Diffusion(),  # arXiv:2206.00364
-    "ddpm": Diffusion(path="linear", prediction="noise", times="uniform", weight="simple"),
-    "improved-ddpm": Diffusion(  # arXiv:2102.09672
-        path="cosine",
-        prediction="noise",
-        times="uniform",
-        weight="simple",
-        objective="hybrid",
-        variance="learned",
-    ),
-    "v": Diffusion(path="cosine-continuous", prediction="v", times="uniform", weight="v"),
-    "flow": Diffusion(  # arXiv:2209.03003, with the times of arXiv:2403.03206
-        path="flow", prediction="flow", times="logit-normal", weight="flow"
-    ),
-    # arXiv:2006.09011, and its continuous form and the variance-preserving one of arXiv:2011.13456.
-    "smld": Diffusion(path="exploding", prediction="score", times="uniform", weight="simple"),
-    "ve": Diffusion(
-        path="exploding-continuous", prediction="score", times="uniform", weight="simple"
-    ),
-    "vp": Diffusion(path="linear-continuous", prediction="noise", times="uniform", weight="simple"),
-}
-Model = TypeVar("Model", bound=Section)
-
-
-def preset(name: str, recipe: str | None = None) -> Config:
-    """The configuration called `name`, with the mathematics of `recipe` if one is given."""
-    return with_recipe(lookup(PRESETS, name, "preset"), recipe)
-
-
-def with_recipe(config: Config, recipe: str | None) -> Config:
-    if recipe is None:
-        return config
-    return config.model_copy(update={"diffusion": lookup(RECIPES, recipe, "recipe")})
-
-
-def parse(model: type[Model], values: Any, where: str) -> Model:
-    """Validate plain values; raises a UserError naming the first field that is wrong."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{where}: {first_error(error)}") from error
-
-
-def first_error(error: ValidationError) -> str:
-    """The first thing that was wrong: field, rule and value."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the whole"
-    return f"{field}: {first['msg']} (got {first['input']!r})"
-
-
-def save_yaml(path: Path, value: Section) -> None:
-    write_text(path, yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False))
-
-
-def load_yaml(model: type[Model], path: Path, remedy: str) -> Model:
-    """Read `path`; raises DamagedFile with the remedy where it is missing, cut short or newer."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DamagedFile(f"{path} is missing; {remedy}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DamagedFile(f"{path} is damaged; {remedy}") from error
-    newest = model.model_fields["format"].default if "format" in model.model_fields else None
-    if isinstance(values, dict) and newest and values.get("format", newest) > newest:
-        raise DamagedFile(
-            f"{path} was made by a newer version (format {values['format']}, this one reads "
-            f"{newest}); update safelight"
-        )
-    try:
-        return parse(model, values, str(path))
-    except UserError as error:
-        raise DamagedFile(f"{error}; {remedy}") from error

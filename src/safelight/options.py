@@ -10,7 +10,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import ValidationError
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from safelight.config import Sampling, first_error
+from safelight.config import Sampling
+from safelight.configfile import first_error
 from safelight.editing.tasks import Interpolate
 
 Names = Annotated[

@@ -10,23 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from safelight import config as configuration
 from safelight.config import Config, Likelihood, Sampling
 from safelight.console import results, say
 from safelight.editing.tasks import Edit
 from safelight.errors import UserError
 from safelight.files import write_json
+from safelight.presets import AUTO, PRESETS, described
+from safelight.starting import opened, require_one_description, run_config, run_folder
 
 if TYPE_CHECKING:
     from safelight.data.cache import Cache
     from safelight.evaluation.compare import Comparison
     from safelight.evaluation.estimate import Evaluation
     from safelight.training.run import Run
-
-AUTO = "auto"
-PRESET_SIZES = ((16, "tiny"), (32, "small"), (64, "medium"))  # up to so many pixels; else large
 
 
 def prepare(
@@ -87,65 +83,12 @@ def train(
     cache = opened(data, size)
     if cache.split is not None:
         raise UserError(f"{cache.name} is a split; give the cache, whose training split is used")
-    name, fitting = described(cache, preset, recipe)
+    name, fitting = described(cache.shape, preset, recipe)
     out = Path(out or run_folder(cache, name, recipe))
     config = config or (run_config(out) if resume else fitting)
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
     return training.train(cache, config, out)
-
-
-def require_one_description(
-    preset: str,
-    recipe: str | None,
-    resume: bool,
-    out: Path | str | None,
-    config: Config | None = None,
-) -> None:
-    """Raise UserError where a run is described twice, or not at all."""
-    if resume and out is None:
-        raise UserError("--resume goes on with the run in --out; name its folder there")
-    whole = "--resume takes the run's own configuration" if resume else "a configuration is given"
-    if (resume or config is not None) and (preset != AUTO or recipe is not None):
-        raise UserError(f"{whole}, which has a preset and a recipe; leave these two out")
-
-
-def run_folder(cache: Cache, preset: str, recipe: str | None) -> Path:
-    """Where a run is put unless told otherwise."""
-    return Path("runs") / "-".join(filter(None, (cache.name, preset, recipe)))
-
-
-def opened(data: str | Path | Cache, size: int | None = None) -> Cache:
-    """The cache that `data` is or names; pictures that are no cache yet are prepared first."""
-    from safelight.data.cache import Cache, open_data
-
-    return data if isinstance(data, Cache) else open_data(data, size=size)
-
-
-def run_config(out: Path) -> Config:
-    """The configuration of the run in `out`."""
-    from safelight.training.run import Run
-
-    return Run.open(out).config
-
-
-def described(cache: Cache, preset: str, recipe: str | None) -> tuple[str, Config]:
-    """The preset's name and its configuration; AUTO is the one for pictures of this size."""
-    if preset == AUTO:
-        return auto_config(cache, recipe)
-    return preset, configuration.preset(preset, recipe)
-
-
-def auto_config(cache: Cache, recipe: str | None = None) -> tuple[str, Config]:
-    """The preset meant for pictures of this size, with no more resolutions than they can halve."""
-    _, height, width = cache.shape
-    name = next((name for largest, name in PRESET_SIZES if height <= largest), "large")
-    config = configuration.preset(name, recipe)
-    depth = len(config.net.widths)
-    while height % 2 ** (depth - 1) or width % 2 ** (depth - 1):
-        depth -= 1
-    net = config.net.model_copy(update={"widths": config.net.widths[:depth]})
-    return name, config.model_copy(update={"net": net})
 
 
 def sample(
@@ -323,25 +266,11 @@ def compare(*runs: str | Path) -> list[Comparison]:
 
 def presets() -> dict[str, Config]:
     """Print the presets and recipes of `train`, and return the presets."""
-    from safelight.training.learners import build_denoiser
+    from safelight.listing import listing
 
-    table = Table("preset", "widths", "attention at", "batch", "learning rate", "parameters")
-    for name, config in configuration.PRESETS.items():
-        denoiser = build_denoiser(config, (3, 64, 64), 0, 0.5)
-        parameters = sum(p.numel() for p in denoiser.parameters())
-        net, optimiser = config.net, config.optimiser
-        widths = " ".join(map(str, net.widths))
-        attention = net.attention if net.attention == "coarsest" else str(net.attention)
-        row = (name, widths, attention, str(optimiser.batch), f"{optimiser.lr:g}")
-        table.add_row(*row, f"{parameters / 1e6:.1f} M")
-    results.print(table)
-    recipes = Table("recipe", "path", "prediction", "objective", "times", "weight")
-    for name, recipe in configuration.RECIPES.items():
-        recipes.add_row(
-            name, recipe.path, recipe.prediction, recipe.objective, recipe.times, recipe.weight
-        )
-    results.print(recipes)
-    return dict(configuration.PRESETS)
+    for shown in listing():
+        results.print(shown)
+    return dict(PRESETS)
 
 
 def demo(*, out: Path | str = "demo", budget: str = "150s") -> Path:

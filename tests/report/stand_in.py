@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safelight.config import PRESETS, Config, Plan
+from safelight.config import Config, Plan
 from safelight.data.meta import Options, Rejected
 from safelight.evaluation.estimate import Estimate, Evaluation, Interval
 from safelight.evaluation.protocol import Protocol
 from safelight.images import contact_sheet, quantise, save_png
+from safelight.presets import PRESETS
 
 SPLITS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -151,6 +152,10 @@ class StandInRun:
             save_png(contact_sheet(quantise((clean + s * eps) / (1 + s**2) ** 0.5), 8), path)
             found.append((step, path))
         return found
+
+    @property
+    def name(self) -> str:
+        return self.path.name
 
     @property
     def metrics_file(self) -> Path:

@@ -12,7 +12,6 @@ import torch
 
 from safelight.cli import base_config, parse
 from safelight.config import (
-    PRESETS,
     Config,
     Data,
     Diffusion,
@@ -24,6 +23,7 @@ from safelight.config import (
 )
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
+from safelight.presets import PRESETS
 from safelight.report.collect import collect
 from safelight.report.page import page, report
 from safelight.report.recipes import commands, recipes

@@ -13,13 +13,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from safelight.config import RECIPES, Config, Diffusion, Sampling
+from safelight.config import Config, Diffusion, Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.objective import OBJECTIVES
 from safelight.diffusion.path import diffuse
 from safelight.diffusion.times import LossAware
 from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
+from safelight.presets import RECIPES
 from safelight.training.checkpoint import EXTRAS
 from safelight.training.learners import build_learner, check_objective, require_heeded
 from safelight.training.loop import Trainer

@@ -117,7 +117,7 @@ def collect(run: Run) -> ReportData:
     data = describe(cache)
     samples = draw(source, range(GRID), source.labels(range(GRID)), "samples")
     return ReportData(
-        name=run.path.resolve().name,
+        name=run.name,
         path=run.path,
         created=datetime.now().astimezone(),
         summary=run.summary,

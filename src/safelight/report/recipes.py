@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safelight.config import PRESETS, Config, Likelihood, Sampling, Section
+from safelight.config import Config, Likelihood, Sampling, Section
 from safelight.evaluation.estimate import Evaluation
 from safelight.evaluation.metrics import DISTANCES
 from safelight.evaluation.protocol import Protocol
+from safelight.presets import PRESETS
 from safelight.report import words
 from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from safelight.config import Config, Plan, RunFile, Sampling, load_yaml, save_yaml
+from safelight.config import Config, Plan, RunFile, Sampling
+from safelight.configfile import load_yaml, save_yaml
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.path import Path as DiffusionPath

@@ -1,0 +1,27 @@
+"""What `safelight presets` prints."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from safelight.presets import PRESETS, RECIPES
+from safelight.training.learners import build_denoiser
+
+
+def listing() -> tuple[Table, Table]:
+    """The presets, as they are for colour pictures of 64x64; and the recipes."""
+    networks = Table("preset", "widths", "attention at", "batch", "learning rate", "parameters")
+    for name, config in PRESETS.items():
+        denoiser = build_denoiser(config, (3, 64, 64), 0, 0.5)
+        parameters = sum(p.numel() for p in denoiser.parameters())
+        net, optimiser = config.net, config.optimiser
+        widths = " ".join(map(str, net.widths))
+        attention = net.attention if net.attention == "coarsest" else str(net.attention)
+        row = (name, widths, attention, str(optimiser.batch), f"{optimiser.lr:g}")
+        networks.add_row(*row, f"{parameters / 1e6:.1f} M")
+    mathematics = Table("recipe", "path", "prediction", "objective", "times", "weight")
+    for name, recipe in RECIPES.items():
+        mathematics.add_row(
+            name, recipe.path, recipe.prediction, recipe.objective, recipe.times, recipe.weight
+        )
+    return networks, mathematics

@@ -1,0 +1,50 @@
+"""What a training starts from: the pictures, the run that goes on, and the folder.
+
+Light: what it needs is imported when it is called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safelight.config import Config
+from safelight.errors import UserError
+from safelight.presets import AUTO
+
+if TYPE_CHECKING:
+    from safelight.data.cache import Cache
+
+
+def require_one_description(
+    preset: str,
+    recipe: str | None,
+    resume: bool,
+    out: Path | str | None,
+    config: Config | None = None,
+) -> None:
+    """Raise UserError where a run is described twice, or not at all."""
+    if resume and out is None:
+        raise UserError("--resume goes on with the run in --out; name its folder there")
+    whole = "--resume takes the run's own configuration" if resume else "a configuration is given"
+    if (resume or config is not None) and (preset != AUTO or recipe is not None):
+        raise UserError(f"{whole}, which has a preset and a recipe; leave these two out")
+
+
+def run_folder(cache: Cache, preset: str, recipe: str | None) -> Path:
+    """Where a run is put unless told otherwise."""
+    return Path("runs") / "-".join(filter(None, (cache.name, preset, recipe)))
+
+
+def opened(data: str | Path | Cache, size: int | None = None) -> Cache:
+    """The cache that `data` is or names; pictures that are no cache yet are prepared first."""
+    from safelight.data.cache import Cache, open_data
+
+    return data if isinstance(data, Cache) else open_data(data, size=size)
+
+
+def run_config(out: Path) -> Config:
+    """The configuration of the run in `out`."""
+    from safelight.training.run import Run
+
+    return Run.open(out).config
