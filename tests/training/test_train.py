@@ -25,7 +25,7 @@ from safelight.training.checkpoint import checkpoints
 from safelight.training.loop import Trainer
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
-from safelight.training.train import train
+from safelight.training.train import _with_other_processes, train
 from tests.training.conftest import SMALL
 
 
@@ -339,6 +339,16 @@ def test_two_trainings_in_one_folder_are_refused(digits: Cache, out: Path) -> No
         process.wait()
     with pytest.raises(UserError, match="holds another run"):
         train(digits, SMALL, out)
+
+
+def test_it_is_said_what_other_processes_change() -> None:
+    """X16: noise is each image's own; what acts on all images of a process is not the same."""
+    exact = SMALL.model_copy(update={"net": SMALL.net.model_copy(update={"dropout": 0.0})})
+    assert _with_other_processes(exact) == "the last bits of the weights will differ"
+    pairing = SMALL.diffusion.model_copy(update={"pairing": "optimal", "objective": "mmd"})
+    said = _with_other_processes(SMALL.model_copy(update={"diffusion": pairing}))
+    assert said.startswith("the weights will be others, as good: ")
+    assert all(part in said for part in ("dropout", "the pairing", "the discrepancy"))
 
 
 def test_a_folder_in_which_nothing_came_about_goes_again(digits: Cache, tmp_path: Path) -> None:

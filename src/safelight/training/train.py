@@ -240,7 +240,7 @@ def _take_up(trainer: Trainer, run: Run) -> None:
     if trainer.accelerator.num_processes != run.plan.processes:
         inform(
             f"planned for {run.plan.processes} processes and going on with "
-            f"{trainer.accelerator.num_processes}: {_difference(run.config)}"
+            f"{trainer.accelerator.num_processes}: {_with_other_processes(run.config)}"
         )
     if trainer.step == run.plan.steps:
         inform(f"{run.path} has finished its {trainer.step:,} steps; nothing to do")
@@ -248,18 +248,18 @@ def _take_up(trainer: Trainer, run: Run) -> None:
         inform(f"going on with {run.path} at step {trainer.step:,} of {run.plan.steps:,}")
 
 
-def _difference(config: Config) -> str:
-    """What another number of processes, or another micro-batch, makes of the weights."""
+def _with_other_processes(config: Config) -> str:
+    """What another number of processes makes of the weights."""
     diffusion = config.diffusion
-    shared = {
-        "dropout draws": config.net.dropout > 0,
-        "the pairing goes by what is": diffusion.pairing != "none",
-        "the discrepancy compares what is": diffusion.objective in COMPARING,
+    parts = {
+        "dropout": config.net.dropout > 0,
+        "the pairing": diffusion.pairing != "none",
+        "the discrepancy": diffusion.objective in COMPARING,
     }
-    reasons = [reason for reason, holds in shared.items() if holds]
-    if not reasons:
+    acting = ", ".join(part for part, acts in parts.items() if acts)
+    if not acting:
         return "the last bits of the weights will differ"
-    return f"the weights will be others, as good, since {' and '.join(reasons)} in one process"
+    return f"the weights will be others, as good: {acting} go by what one process has at once"
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
