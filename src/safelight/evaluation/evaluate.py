@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from safelight.config import Likelihood, Sampling
 from safelight.console import inform
@@ -94,14 +94,26 @@ def evaluate(
     estimates = bench.estimates(looking) if looking else []
     for row in densities:
         estimates += row.estimates(source, judged, likelihood, seed)
-    found = Evaluation(source.name, against.name, now(), tuple(estimates), source.fingerprint)
+    measured = likelihood if densities else None
+    return _record(source, against, estimates, drawn=bool(looking), measured=measured)
+
+
+def _record(
+    source: ImageSource,
+    against: ImageSource,
+    estimates: Sequence[Estimate],
+    drawn: bool,
+    measured: Likelihood | None,
+) -> Evaluation:
+    """The estimates with the options that they came of: of the run, of drawing, of bpd."""
+    how: dict[str, Any] = {}
     if isinstance(source, Trained):
-        found = replace(found, trained=source.trained)
-    if densities:
-        found = replace(found, likelihood=likelihood.model_dump())
-    if looking and isinstance(source, Drawn):
-        return replace(found, drawn=source.describe(), sampling=source.sampling.model_dump())
-    return found
+        how["trained"] = source.trained
+    if measured is not None:
+        how["likelihood"] = measured.model_dump()
+    if drawn and isinstance(source, Drawn):
+        how |= {"drawn": source.describe(), "sampling": source.sampling.model_dump()}
+    return Evaluation(source.name, against.name, now(), tuple(estimates), source.fingerprint, **how)
 
 
 @dataclass(frozen=True)
