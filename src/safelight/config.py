@@ -216,8 +216,8 @@ class Sampling(Section):
         """One for each weight of a sweep of guidance."""
         if not isinstance(self.guidance, tuple):
             return (self,)
-        # A sweep may begin at 1, where there is no guidance to have an interval or a rescale.
-        without = {"guidance_interval": None, "guidance_rescale": 0.0}
+        # A sweep may begin at 1, where there is no guidance for these to change.
+        without = {"guidance_interval": None, "guidance_rescale": 0.0, "weaker": None}
         return tuple(
             self.model_copy(update={"guidance": weight, **(without if weight == 1 else {})})
             for weight in dict.fromkeys(self.guidance)

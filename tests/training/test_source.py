@@ -129,7 +129,7 @@ def test_no_more_images_at_once_than_a_micro_batch() -> None:
 
 
 def test_an_option_that_changes_nothing_is_refused() -> None:
-    for asked in ({"guidance_interval": (0.3, 5.0)}, {"guidance_rescale": 0.5}):
+    for asked in ({"guidance_interval": (0.3, 5.0)}, {"guidance_rescale": 0.5}, {"weaker": "4"}):
         with pytest.raises(UserError, match="at --guidance 1 there is none; leave them out, or"):
             made(Sampling(guidance=1.0, **asked))
         swept = Sampling(guidance=(1.0, 2.0), **asked).each()

@@ -93,9 +93,9 @@ def _guidance(sampling: Sampling, lacking: str) -> Guidance:
             f"{lacking}; leave --guidance at 1, or name a --weaker checkpoint to be guided away "
             "from"
         )
-    if weight == 1 and guidance != Guidance():
+    if weight == 1 and (guidance != Guidance() or sampling.weaker):
         raise UserError(
-            "--guidance-interval and --guidance-rescale change guidance, and at --guidance 1 there "
-            "is none; leave them out, or give another weight"
+            "--guidance-interval, --guidance-rescale and --weaker change guidance, and at "
+            "--guidance 1 there is none; leave them out, or give another weight"
         )
     return guidance
