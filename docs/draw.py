@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from safelight.diffusion.oracle import DatasetOracle, MixtureOracle
-from safelight.diffusion.path import EXPLODING, FLOW, PATHS, PRESERVING, diffuse, make_path
+from safelight.diffusion.path import EXPLODING, FLOW, PRESERVING, diffuse, make_path
 from safelight.diffusion.times import TIMES
 from safelight.diffusion.weights import WEIGHTS, edm_weight
 from safelight.samplers.ancestral import DDPM
@@ -65,21 +65,32 @@ def panels(columns: int, height: float, rows: int = 1) -> tuple[Figure, list[Axe
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
+KINDS = {"preserving": PRESERVING, "flow": FLOW, "exploding": EXPLODING}
+KIND_COLOURS = dict(zip(KINDS.values(), COLOURS, strict=False))
+SHOWN_SCHEDULES = {  # and the style of each line: those of one kind differ
+    "linear-continuous": "-",
+    "scaled-linear-continuous": "-.",
+    "cosine-continuous": ":",
+    "flow": "-",
+    "exploding-continuous": "-",
+    "edm": "-.",
+}
+
+
 def schedules() -> Figure:
     """lambda over t for each schedule; alpha and sigma over lambda for each kind."""
-    figure, (left, right) = panels(2, 3.1)
+    figure, (left, right) = panels(2, 3.4)
     t = torch.linspace(0.001, 0.999, 500, dtype=torch.float64)
-    for name in ("linear", "scaled-linear", "cosine", "flow", "exploding", "edm"):
-        limit = f"{name}-continuous"
-        left.plot(t, make_path(limit if limit in PATHS else name).log_snr(t), label=name)
-    left.set(xlabel="time t", title="log-SNR λ of the schedules", ylim=(-14, 14))
+    for name, style in SHOWN_SCHEDULES.items():
+        path = make_path(name)
+        left.plot(t, path.log_snr(t), style, color=KIND_COLOURS[path.kind], label=name)
+    left.set(xlabel="time t", title="log-SNR λ of six schedules", ylim=(-14, 20))
     left.grid()
-    left.legend(fontsize="small")
+    left.legend(fontsize="small", loc="upper right", borderaxespad=0)
     log_snr = torch.linspace(-12, 12, 400, dtype=torch.float64)
-    kinds = {"preserving": PRESERVING, "flow": FLOW, "exploding": EXPLODING}
-    for (name, kind), colour in zip(kinds.items(), COLOURS, strict=False):
-        right.plot(log_snr, kind.alpha(log_snr), color=colour, label=name)
-        right.plot(log_snr, kind.sigma(log_snr), "--", color=colour)
+    for name, kind in KINDS.items():
+        right.plot(log_snr, kind.alpha(log_snr), color=KIND_COLOURS[kind], label=name)
+        right.plot(log_snr, kind.sigma(log_snr), "--", color=KIND_COLOURS[kind])
     right.set(xlabel="log-SNR λ", title="α (solid) and σ (dashed) of the kinds", ylim=(-0.05, 1.6))
     right.invert_xaxis()  # time runs to the right in both
     right.grid()
@@ -88,25 +99,36 @@ def schedules() -> Figure:
 
 
 def denoiser() -> Figure:
-    """Digits that the set does not hold, noised, and the guess of the set's exact denoiser."""
+    """Digits that the set does not hold, noised; the guess of the set's exact denoiser; the set's
+    nearest."""
     path = make_path("edm")
     digits = torch.from_numpy(load_digits().images).float()[:, None] / 8 - 1
-    shown, oracle = digits[[1717, 1764]], DatasetOracle(path, digits[:1700])
+    known = digits[:1700]
+    oracle = DatasetOracle(path, known)
     levels = torch.tensor([0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.5, 5.0])
     times = path.time(levels**-2)
-    figure, axes = panels(len(levels), 4.1, rows=4)
-    for i, x_0 in enumerate(shown.expand(len(levels), -1, -1, -1, -1).unbind(1)):
-        x_t = diffuse(path, x_0, times, ImageNoise([i] * len(levels)).normal(1, 8, 8))
-        for row, images in ((2 * i, x_t), (2 * i + 1, oracle(x_t, times))):
-            for axis, image in zip(axes[row * len(levels) :], images, strict=False):
-                axis.imshow(image[0], cmap="gray_r", vmin=-1, vmax=1)
-    for axis, level in zip(axes, levels.tolist(), strict=False):
-        axis.set_title(f"τ = {level:g}", loc="center")
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
-    for row, label in enumerate(("noised", "guess") * 2):
-        axes[row * len(levels)].set_ylabel(label)
+    figure, axes = panels(len(levels) + 2, 3.4, rows=4)
+    rows = [axes[i : i + len(levels) + 2] for i in range(0, len(axes), len(levels) + 2)]
+    for i, x_0 in enumerate(digits[[1717, 1764]]):
+        nearest = known[(known - x_0).square().sum((1, 2, 3)).argmin()]
+        noise = ImageNoise([i] * len(levels)).normal(1, 8, 8)
+        x_t = diffuse(path, x_0.expand(len(levels), -1, -1, -1), times, noise)
+        _pictures(rows[2 * i], [x_0, *x_t, None])
+        _pictures(rows[2 * i + 1], [None, *oracle(x_t, times), nearest])
+    titles = ["given", *(f"τ = {level:g}" for level in levels.tolist()), "nearest\nin the set"]
+    for axis, title in zip(rows[0], titles, strict=True):
+        axis.set_title(title, loc="center", fontsize="small")
+    for row, label in zip(rows, ("noised", "guess") * 2, strict=True):
+        row[1].set_ylabel(label)
     return figure
+
+
+def _pictures(axes: Sequence[Axes], images: Sequence[Tensor | None]) -> None:
+    """Each (1, h, w) on its axis, dark as ink; no axis where there is none."""
+    for axis, image in zip(axes, images, strict=True):
+        axis.set(xticks=[], yticks=[], frame_on=False)
+        if image is not None:
+            axis.imshow(image[0], cmap="gray_r", vmin=-1, vmax=1)
 
 
 class Training(NamedTuple):
@@ -131,7 +153,7 @@ TRAININGS = {
 
 def weights() -> Figure:
     """Shares of the loss by log-SNR, for a network that only knows the best linear guess."""
-    sigma_data, edges = 0.5, torch.linspace(-10, 10, 61)
+    sigma_data, edges = 0.5, torch.linspace(-10, 10, 301)
     u = (torch.arange(200_000) + 0.5) / 200_000
     figure, (axis,) = panels(1, 3.1)
     for label, training in TRAININGS.items():
@@ -143,7 +165,8 @@ def weights() -> Figure:
         cost = WEIGHTS[training.weight](5.0)(level, sigma_data) / edm_weight(level, sigma_data)
         share = torch.histogram(log_snr, edges, weight=cost / cost.sum()).hist
         axis.plot((edges[1:] + edges[:-1]) / 2, share / edges.diff(), label=label)
-    axis.set(xlabel="log-SNR λ", title="density of the loss", xlim=(10, -10))
+    title = f"density of the loss, $σ_d$ = {sigma_data:g}"
+    axis.set(xlabel="log-SNR λ", title=title, xlim=(10, -10))
     axis.grid()
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -234,7 +257,9 @@ def guidance() -> Figure:
             axis.scatter(x, y, s=2.5, color=colour, alpha=0.5, linewidths=0)
             axis.plot(*mean.flatten(), "o", color="white", markeredgecolor=INK, markersize=5)
         axis.set(title=f"guidance {weight:g}", xlim=(-2.1, 2.1), ylim=(-1.9, 2.3), aspect="equal")
+        axis.set_xlabel("pixel 1")
         axis.grid()
+    axes[0].set_ylabel("pixel 2")
     return figure
 
 

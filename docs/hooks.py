@@ -1,16 +1,22 @@
-"""Formulas become MathML while the site is built: its pages need no script and no network.
+"""What mkdocs does besides: formulas become MathML, and two pages come from beside the folder.
 
 `$...$` and `$$...$$` in the pages are LaTeX, which the code host draws by itself. For the site,
-pymdownx.arithmatex finds them and `on_page_content`, which mkdocs calls for each page, converts
-them with latex2mathml.
+pymdownx.arithmatex finds them and `on_page_content` converts them with latex2mathml, so that its
+pages need no script for them and no network.
 """
 
 from __future__ import annotations
 
 import re
 from html import unescape
+from pathlib import Path
 
 from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+BESIDE = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}  # page: file
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 NAME = re.compile(
@@ -32,6 +38,21 @@ REPAIRS = (
 )
 # A minus after an opening bracket or another operator is a sign.
 SIGN = re.compile(r"(<mo[^>]*>(?!&#x00029;|\)|&#x0005D;|\])[^<]*</mo>)<mo>&#x02212;</mo>")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """mkdocs' event: all files of the site, to which it adds those that lie beside the folder."""
+    for page, name in BESIDE.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, **context: object) -> str:
+    """mkdocs' event: a page's text; links to and from the files beside it become the site's."""
+    for page, name in BESIDE.items():
+        markdown = markdown.replace(f"](../{name})", f"]({page})")
+    return markdown.replace("](docs/", "](")
 
 
 def on_page_content(html: str, **context: object) -> str:

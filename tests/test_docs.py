@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import os
 import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from safelight import __version__
+from safelight.commands import train_command
+from safelight.config import RECIPES, Config, Diffusion, Sampling
+from safelight.diffusion.bound import VARIANCES
+from safelight.diffusion.objective import OBJECTIVES
+from safelight.diffusion.path import PATHS
+from safelight.diffusion.precond import MIXTURES
+from safelight.diffusion.times import TIMES
+from safelight.diffusion.weights import WEIGHTS
+from safelight.editing.tasks import EDITS
+from safelight.evaluation.features import FEATURES
+from safelight.evaluation.metrics import METRICS
+from safelight.samplers.grids import GRIDS
+from safelight.samplers.steps import SAMPLERS
+from safelight.training.pairing import PAIRINGS
+
 ROOT = Path(__file__).parents[1]
-FENCE = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = ("docs/guide.md", "docs/files.md", "docs/mathematics.md", "README.md")
+PAGES = (
+    "docs/guide.md",
+    "docs/files.md",
+    "docs/extending.md",
+    "docs/mathematics.md",
+    "README.md",
+)
+GUIDE, NUMBERS, README = (
+    (ROOT / name).read_text(encoding="utf-8")
+    for name in ("docs/guide.md", "docs/metrics.md", "README.md")
+)
+CHOICES = {  # fields of the configuration, and the tables that their values are rows of
+    (Diffusion, "path"): PATHS,
+    (Diffusion, "prediction"): MIXTURES,
+    (Diffusion, "objective"): OBJECTIVES,
+    (Diffusion, "times"): TIMES,
+    (Diffusion, "weight"): WEIGHTS,
+    (Diffusion, "variance"): VARIANCES,
+    (Diffusion, "pairing"): PAIRINGS,
+    (Sampling, "sampler"): SAMPLERS,
+    (Sampling, "grid"): GRIDS,
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,31 +65,70 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_run(page: str, desk: Path) -> None:
     """L5, L9, F2, F4, F7, X9, X10, X14: every command of the guide, and every snippet."""
-    blocks = FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
-    assert blocks
-    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": tools, "SAFELIGHT_CACHE": str(desk / "kept")}
-    for language, text in blocks:
-        command = ["bash", "-e", "-c", text] if language == "bash" else [sys.executable, "-c", text]
-        done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    # One thread: a second costs more than it gives with networks of this size.
+    kept = {"SAFELIGHT_CACHE": str(desk / "kept"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", ROOT / "tests" / "run_page.py", ROOT / page]
+    environment = {**os.environ, **kept}
+    done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_the_command_is_installed() -> None:
+    command = [Path(sys.executable).parent / "safelight", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"safelight {__version__}"
 
 
 def test_links_and_pictures_exist() -> None:
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert target.startswith("http") or (page.parent / target).exists(), (page, target)
 
 
 def test_rows_of_tables_are_documented() -> None:
-    """The guide names all samplers and edits, and the numbers all metrics and feature networks."""
-    from safelight.editing.tasks import EDITS
-    from safelight.evaluation.features import FEATURES
-    from safelight.evaluation.metrics import METRICS
-    from safelight.samplers.steps import SAMPLERS
+    """The guide names all samplers, grids and edits, the numbers all metrics and networks."""
+    assert all(f"| `{name}` |" in GUIDE for name in (*SAMPLERS, *GRIDS))
+    assert all(f"**`{name}" in GUIDE for name in EDITS)
+    assert all(f"`{name}`" in NUMBERS for name in FEATURES)
+    assert all(name in NUMBERS.lower() for name in METRICS)
 
-    guide, numbers = ((ROOT / "docs" / name).read_text() for name in ("guide.md", "metrics.md"))
-    assert all(f"`{name}`" in guide for name in SAMPLERS)
-    assert all(f"**`{name}" in guide for name in EDITS)
-    assert all(f"`{name}`" in numbers for name in FEATURES)
-    assert all(name in numbers.lower() for name in METRICS)
+
+def test_recipes_are_named() -> None:
+    """Wherever a reader would look for them."""
+    for text in (GUIDE, README, train_command(Config()).__doc__ or ""):
+        assert set(RECIPES) <= words(text)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: choice[1])
+def test_choices_are_named(choice: tuple[type, str]) -> None:
+    """By the help of the option, and by the guide beside it."""
+    names = {name.removesuffix("-continuous") for name in CHOICES[choice]}
+    section, field = choice
+    assert names <= words(helps(section)[field])
+    if section is Diffusion:
+        rows = re.findall(rf"^\| .*--diffusion\.{field}\b.*$", GUIDE, re.MULTILINE)
+        assert names - {"none"} <= words("\n".join(rows))
+
+
+def test_every_option_of_diffusion_is_in_the_guide() -> None:
+    """But sigma_data, which is measured."""
+    for field in set(Diffusion.model_fields) - {"sigma_data"}:
+        assert f"--diffusion.{field.replace('_', '-')}" in GUIDE
+
+
+def words(text: str) -> set[str]:
+    """What stands between spaces, brackets and marks, such as dpm++ and logit-normal."""
+    return {word.rstrip(".") for word in re.split(r"[\s,;:|()`]+", text)}
+
+
+def helps(section: type) -> dict[str, str]:
+    """The words of help below each field."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(body, ast.ClassDef)
+    return dict(_fields_and_help(body.body))
+
+
+def _fields_and_help(lines: Iterable[ast.stmt]) -> Iterable[tuple[str, str]]:
+    for field, text in itertools.pairwise(lines):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            yield ast.unparse(field.target), ast.literal_eval(text.value)

@@ -85,7 +85,7 @@ def parse(words: Sequence[str], base: Config) -> Command:
         edits.command(name=name)(edit_command(kind))
     for command in (prepare, train_command(base), sample):
         app.command(command)
-    app.command(edits, name="edit", help="Make other pictures of pictures, with a run.")
+    app.command(edits, name="edit", help="Edit pictures with a trained model.")
     for command in (evaluate, compare, report, presets, demo):
         app.command(command)
     wrong = io.StringIO()

@@ -185,8 +185,9 @@ EDIT_HELP = """
         run: folder of the run.
         pictures: files, folders of them, a cache or CACHE:SPLIT.
         task: what is done.
-        number: the first so many pictures; 16 of a cache and all of a folder unless given.
-        class_name: what the pictures are to be of; else their folder's or the cache's name for it.
+        number: how many pictures to edit, from the first on; 16 of a cache and all of a folder
+            unless given.
+        class_name: the class to draw them as; what their folder or their cache says unless given.
         sampling: how they are drawn.
         seed: of the first picture's noise; each further one has the next.
         checkpoint: a step, such as 1000; the newest unless given.
@@ -210,7 +211,7 @@ def evaluate(
     likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
     json: Path | None = None,
 ) -> Command:
-    """Judge images by real ones, with intervals, floors and the protocol.
+    """Compare images with real ones, with intervals, floors and the protocol.
 
     Args:
         source: a run, a cache, cache:split, a folder, a zip or a named set.
@@ -268,7 +269,7 @@ def presets() -> Command:
 
 
 def demo(*, out: Path = Path("demo"), budget: str = "150s") -> Command:
-    """The whole way on the 1,797 handwritten digits that scikit-learn ships.
+    """Run the whole pipeline on the 1,797 handwritten digits that scikit-learn ships.
 
     Args:
         out: where the cache, the run and its report go.

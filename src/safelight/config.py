@@ -71,9 +71,16 @@ class Diffusion(Section):
     prediction: str = "edm"
     """What the network predicts: edm, noise, image, v, flow or score."""
     objective: str = "denoising"
-    """What is minimised: denoising, hybrid, bound, mmd or denoising+mmd."""
+    """What is minimised: denoising, hybrid, bound, mmd or denoising+mmd.
+
+    hybrid needs a learned variance and a path with steps; hybrid and bound need uniform or
+    importance times.
+    """
     times: str = "lognormal"
-    """How times are drawn: lognormal, uniform, logit-normal or importance (where losses are)."""
+    """How times are drawn: lognormal, uniform, logit-normal or importance.
+
+    importance draws where losses are, and needs a path with steps.
+    """
     log_mean: float | None = None
     """Mean of ln(sigma / alpha) of lognormal times; more makes large shapes count for more.
 
@@ -90,7 +97,11 @@ class Diffusion(Section):
     variance: str = "small"
     """Variance of the steps back in the bound: small, large or learned (as in hybrid)."""
     pairing: str = "none"
-    """Which noise meets which picture: none, or optimal (the nearest, within a batch)."""
+    """Which noise meets which picture: none, or optimal.
+
+    optimal has the least distance in all, within a batch and a class. Sample it without guidance
+    and without noise: the score is not known.
+    """
     sigma_data: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the images; measured from the training split unless given."""
     label_dropout: Share = 0.1

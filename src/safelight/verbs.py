@@ -145,14 +145,15 @@ def edit(
     weights: str = "ema",
     out: Path | str | None = None,
 ) -> Path:
-    """Make other pictures of pictures, in a folder; returns the folder.
+    """Edit pictures with a trained model, into a folder; returns the folder.
 
     Args:
         pictures: files, folders of them, caches or cache:split; none with `Interpolate(seeds=...)`.
         task: what is done: Inpaint, ImageToImage, SuperResolution, Invert or Interpolate.
-        n: the first so many pictures; 16 of a cache and all of a folder unless given.
-        class_name: what the pictures are to be of; the names of their folders, or the cache, tell
-            it otherwise, and where they don't it is left open.
+        n: how many pictures to edit, from the first on; 16 of a cache and all of a folder unless
+            given.
+        class_name: the class to draw them as; the names of their folders, or the cache, tell it
+            otherwise, and where they don't it is left open.
         sampling: sampler, steps, guidance and the like.
         seed: of the first picture's noise; each further picture has the next.
         checkpoint: a step, such as 1000; the newest unless given.
@@ -190,7 +191,7 @@ def evaluate(
     likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
     json: Path | str | None = None,
 ) -> Evaluation:
-    """Judge a source of images by real ones; a run's results are kept in its metrics.json.
+    """Compare a source of images with real ones; a run's results are kept in its metrics.json.
 
     Args:
         source: run, cache, cache:split, folder, zip or named set.

@@ -23,10 +23,13 @@ class Inpaint(Section):
 
 
 class ImageToImage(Section):
-    """Noise each picture and draw it again from there: like it, and yet another one."""
+    """Add noise to each picture and redraw it: similar, but new."""
 
     strength: Share | None = None
-    """The noise's share, sigma / (alpha + sigma): 0 leaves the picture, 1 forgets it; else 0.5."""
+    """The noise's share, sigma / (alpha + sigma): 0 leaves the picture, 1 forgets it.
+
+    0.5 unless given.
+    """
     level: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """The same as a noise level sigma / alpha, in place of the strength."""
 
@@ -39,7 +42,7 @@ class SuperResolution(Section):
 
 
 class Invert(Section):
-    """Find the noise that each picture comes from, and draw it again from there."""
+    """Find the noise that each picture comes from, and draw the picture again from it."""
 
 
 class Interpolate(Section):
