@@ -188,7 +188,7 @@ class Sampling(Section):
     guidance: float | tuple[float, ...] | None = None
     """Weight of the class: 1 is the model as trained, more is more typical and less varied.
 
-    1.5 for a model with classes unless given, or 1 if it saw them all (--diffusion.label_dropout
+    1.5 for a model with classes unless given, or 1 if it saw them all (--diffusion.label-dropout
     0). On MNIST after 15 minutes of training 1.5 is better than 1 in the share of digits
     recognised (98.9 % against 93.2 %) and in KID (0.0056 against 0.0079). `sample` takes several,
     such as 1,1.5,2,3, and draws the same seeds with each.
