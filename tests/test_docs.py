@@ -17,7 +17,7 @@ import pytest
 
 from safelight import __version__
 from safelight.commands import train_command
-from safelight.config import RECIPES, Config, Diffusion, Sampling
+from safelight.config import Config, Diffusion, Sampling
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.objective import OBJECTIVES
 from safelight.diffusion.path import PATHS
@@ -27,6 +27,7 @@ from safelight.diffusion.weights import WEIGHTS
 from safelight.editing.tasks import EDITS
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.metrics import METRICS
+from safelight.presets import RECIPES
 from safelight.samplers.grids import GRIDS
 from safelight.samplers.steps import SAMPLERS
 from safelight.training.pairing import PAIRINGS
