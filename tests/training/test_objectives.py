@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from safelight.training.train import start_run, train
 from safelight.training.watching import LEVELS, curves
 from tests.training.conftest import SMALL
 from tests.training.test_pieces import plan
-from tests.training.test_train import checkpoints_in, weights_hash
+from tests.training.test_train import train_and_stop_at_seven, weights_hash
 
 UNIFORM: dict[str, Any] = {"prediction": "noise", "times": "uniform", "weight": "simple"}
 STATEFUL = {  # what a run may have to remember besides its weights
@@ -57,16 +55,8 @@ def test_what_a_learner_remembers_survives_a_stop(
     """X6, B8, C7: stopped in the middle and taken up again, a run ends with the same bits."""
     config = with_diffusion(STATEFUL[name])
     straight = train(digits, config, tmp_path / "straight")
-    advance, out = Trainer.advance, tmp_path / "stopped"
-
-    def stop_at_seven(self: Trainer) -> float:
-        if self.step == 6 and self.plan.steps == 12 and not checkpoints_in(out, 7):
-            os.kill(os.getpid(), signal.SIGINT)
-        return advance(self)
-
-    monkeypatch.setattr(Trainer, "advance", stop_at_seven)
-    with pytest.raises(KeyboardInterrupt, match="stopped at step 7 of 12"):
-        train(digits, config, out)
+    out = tmp_path / "stopped"
+    train_and_stop_at_seven(digits, config, out, monkeypatch)
     run = train(digits, config, out)
     assert weights_hash(run) == weights_hash(straight)
     assert (run.checkpoint().path / EXTRAS).exists() == (name != "learned schedule")

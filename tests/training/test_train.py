@@ -47,12 +47,11 @@ def test_a_seed_makes_a_run_repeatable(digits: Cache, tmp_path: Path) -> None:
     assert weights_hash(one) != weights_hash(other)
 
 
-def test_stopping_and_resuming_gives_the_same_bits(
-    digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def train_and_stop_at_seven(
+    cache: Cache, config: Config, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """X6, L9: Ctrl-C in the middle, then the same command again."""
-    straight = train(digits, SMALL, tmp_path / "straight")
-    advance, out = Trainer.advance, tmp_path / "stopped"
+    """Ctrl-C, once, in the seventh of twelve steps."""
+    advance = Trainer.advance
 
     def stop_at_seven(self: Trainer) -> float:
         if self.step == 6 and self.plan.steps == 12 and not checkpoints_in(out, 7):
@@ -61,7 +60,16 @@ def test_stopping_and_resuming_gives_the_same_bits(
 
     monkeypatch.setattr(Trainer, "advance", stop_at_seven)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 7 of 12"):
-        train(digits, SMALL, out)
+        train(cache, config, out)
+
+
+def test_stopping_and_resuming_gives_the_same_bits(
+    digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X6, L9: Ctrl-C in the middle, then the same command again."""
+    straight = train(digits, SMALL, tmp_path / "straight")
+    out = tmp_path / "stopped"
+    train_and_stop_at_seven(digits, SMALL, out, monkeypatch)
     assert checkpoints(out / "checkpoints")[-1].step == 7
     run = train(digits, SMALL, out)
     assert weights_hash(run) == weights_hash(straight)
