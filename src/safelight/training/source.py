@@ -208,5 +208,5 @@ def _lacking(classes: tuple[str, ...], classless: bool) -> str:
     if not classes:
         return "this model was trained without classes"
     if not classless:
-        return "this model never saw a picture without its class (--diffusion.label_dropout 0)"
+        return "this model never saw a picture without its class (--diffusion.label-dropout 0)"
     return ""
