@@ -37,7 +37,7 @@ def test_guidance_needs_something_to_lead_away_from(digits: Cache, out: Path) ->
         source.images([0])
     assert seen == [1, 1]
     for asked in ({"guidance": 2.0}, {"guidance_interval": (0.3, 5.0)}, {"guidance_rescale": 0.5}):
-        with pytest.raises(UserError, match="label_dropout 0.; leave --guidance at 1, or name a"):
+        with pytest.raises(UserError, match="label-dropout 0.; leave --guidance at 1, or name a"):
             run.source(Sampling(**asked))
     away = run.source(Sampling(steps=2, weaker="4"))
     assert away.drawing.guidance.weight == 1.5
