@@ -32,10 +32,10 @@ FEW = Sampling()
 # 5 iterations at each of 232 levels, as usual, would take an hour.
 LANGEVIN = Sampling(sampler="langevin", steps=60, inner=3)
 LEARNED = Sampling(sampler="ddpm", steps=50, variance="learned")
-# Down to the noise at which flow matching trains, and not to 0.002.
-EVEN = Sampling(grid="uniform")
+# Down to 0.002 and not only to noise that flow matching trains at: why its usual grid is another.
+LOWER = Sampling(grid="logsnr")
 # All others by FEW alone.
-SAMPLINGS = {"smld": (LANGEVIN, FEW), "improved-ddpm": (FEW, LEARNED), "flow": (FEW, EVEN)}
+SAMPLINGS = {"smld": (LANGEVIN, FEW), "improved-ddpm": (FEW, LEARNED), "flow": (FEW, LOWER)}
 # Objectives that no recipe has.
 FURTHER = {name: Diffusion(objective=name) for name in ("mmd", "denoising+mmd")}
 
