@@ -20,8 +20,9 @@ from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
 from safelight.presets import RECIPES
 from safelight.training.checkpoint import EXTRAS
-from safelight.training.learners import build_learner, check_objective, require_heeded
+from safelight.training.learners import build_learner
 from safelight.training.loop import Trainer
+from safelight.training.options import check_objective, require_heeded
 from safelight.training.train import start_run, train
 from safelight.training.watching import LEVELS, curves
 from tests.training.conftest import SMALL

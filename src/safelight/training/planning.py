@@ -22,7 +22,7 @@ from safelight.seeding import ImageNoise, generator
 from safelight.training.batches import Batch, Batches
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory
-from safelight.training.learners import compares
+from safelight.training.options import compares
 
 SHARE_OF_FREE_MEMORY = 0.8
 OVERHEAD = 1.5  # of what autograd keeps: gradients of activations and the kernels' own buffers

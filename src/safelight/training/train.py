@@ -24,8 +24,8 @@ from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
-from safelight.training.learners import COMPARING, require_heeded
 from safelight.training.loop import Trainer, fit
+from safelight.training.options import COMPARING, require_heeded
 from safelight.training.planning import (
     Costs,
     choose_precision,
