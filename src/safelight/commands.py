@@ -86,8 +86,8 @@ def train_command(base: Config) -> Callable[..., Command]:
         Args:
             data: a cache, a folder, a zip or a named set.
             preset: a row of `safelight presets`; auto chooses by the size of the pictures.
-            recipe: the mathematics, as the literature names it: edm (unless given), ddpm,
-                improved-ddpm, v, flow, smld, ve or vp; the options of --diffusion change it.
+            recipe: the mathematics, as the literature names it: flow (unless given), edm,
+                ddpm, improved-ddpm, v, smld, ve or vp; the options of --diffusion change it.
             out: folder of the run; runs/DATA-PRESET-RECIPE unless given.
             size: prepare the pictures at this size, if they are no cache yet.
             resume: go on with the run in --out, with all its options.

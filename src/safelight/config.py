@@ -57,8 +57,8 @@ class Net(Section):
 class Diffusion(Section):
     """The way to noise and what the network learns about it."""
 
-    path: str = "edm"
-    """edm, flow, linear, scaled-linear, quadratic, cosine, sigmoid, table, exploding or learned;
+    path: str = "flow"
+    """flow, edm, linear, scaled-linear, quadratic, cosine, sigmoid, table, exploding or learned;
     linear-continuous and the like are the same without steps."""
     T: Annotated[int, Field(ge=2)] | None = None
     """Time steps of a path that counts them; the path's usual number unless given."""
@@ -68,18 +68,23 @@ class Diffusion(Section):
     """More noise at every time, as larger pictures need it: 2 for those twice as wide."""
     zero_terminal_snr: bool = False
     """Rescale a table of betas so that it ends in pure noise."""
-    prediction: str = "edm"
-    """What the network predicts: edm, noise, image, v, flow or score."""
+    prediction: str | None = None
+    """What the network predicts: flow, edm, noise, image, v or score.
+
+    Unless given as the path was published: flow, edm, score where noise explodes, v of a rescaled
+    table, else noise.
+    """
     objective: str = "denoising"
     """What is minimised: denoising, hybrid, bound, mmd or denoising+mmd.
 
     hybrid needs a learned variance and a path with steps; hybrid and bound need uniform or
     importance times.
     """
-    times: str = "lognormal"
-    """How times are drawn: lognormal, uniform, logit-normal or importance.
+    times: str | None = None
+    """How times are drawn: logit-normal, lognormal, uniform or importance.
 
-    importance draws where losses are, and needs a path with steps.
+    Unless given logit-normal on the path flow, lognormal on edm, else uniform. importance draws
+    where losses are, and needs a path with steps.
     """
     log_mean: float | None = None
     """Mean of ln(sigma / alpha) of lognormal times; more makes large shapes count for more.
@@ -88,8 +93,11 @@ class Diffusion(Section):
     """
     log_std: Annotated[float, Field(gt=0)] | None = None
     """Standard deviation of the same; 1.2 and 1 unless given."""
-    weight: str = "edm"
-    """How the noise levels are weighted: edm, simple, v, flow, image, min-snr or p2."""
+    weight: str | None = None
+    """How the noise levels are weighted: flow, edm, simple, v, image, min-snr or p2.
+
+    Unless given so that the error of what is predicted counts alike at all of them.
+    """
     min_snr: Annotated[float, Field(gt=0)] = 5.0
     """Cap of the weight min-snr."""
     uncertainty: bool = False
@@ -111,7 +119,7 @@ class Diffusion(Section):
     @classmethod
     def _usual_times(cls, values: Any) -> Any:
         """What is usual need not be said: older files say the mean and deviation of all times."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or values.get("times") is None:
             return values
         usual = (0.0, 1.0) if values.get("times") == "logit-normal" else (-1.2, 1.2)
         said = dict(zip(("log_mean", "log_std"), usual, strict=True))

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from safelight.presets import PRESETS, RECIPES
 from safelight.training.learners import build_denoiser
+from safelight.training.options import chosen
 
 
 def listing() -> tuple[Table, Table]:
@@ -21,7 +22,6 @@ def listing() -> tuple[Table, Table]:
         networks.add_row(*row, f"{parameters / 1e6:.1f} M")
     mathematics = Table("recipe", "path", "prediction", "objective", "times", "weight")
     for name, recipe in RECIPES.items():
-        mathematics.add_row(
-            name, recipe.path, recipe.prediction, recipe.objective, recipe.times, recipe.weight
-        )
+        prediction, times, weight = chosen(recipe)
+        mathematics.add_row(name, recipe.path, prediction, recipe.objective, times, weight)
     return networks, mathematics

@@ -14,28 +14,19 @@ PRESETS: dict[str, Config] = {
     "medium": Config(net=Net(widths=(32, 64, 128, 128), blocks=1)),
     "large": Config(net=Net(widths=(32, 64, 128, 128, 256), blocks=1)),
 }
-# What the literature means by a name: a path, what is predicted, and what is minimised.
+# What the literature means by a name: a path, and what is not as usual with it.
 RECIPES: dict[str, Diffusion] = {
-    "edm": Diffusion(),  # arXiv:2206.00364
-    "ddpm": Diffusion(path="linear", prediction="noise", times="uniform", weight="simple"),
+    "flow": Diffusion(),  # arXiv:2209.03003, with the times of arXiv:2403.03206
+    "edm": Diffusion(path="edm"),  # arXiv:2206.00364
+    "ddpm": Diffusion(path="linear"),  # arXiv:2006.11239
     "improved-ddpm": Diffusion(  # arXiv:2102.09672
-        path="cosine",
-        prediction="noise",
-        times="uniform",
-        weight="simple",
-        objective="hybrid",
-        variance="learned",
+        path="cosine", objective="hybrid", variance="learned"
     ),
-    "v": Diffusion(path="cosine-continuous", prediction="v", times="uniform", weight="v"),
-    "flow": Diffusion(  # arXiv:2209.03003, with the times of arXiv:2403.03206
-        path="flow", prediction="flow", times="logit-normal", weight="flow"
-    ),
+    "v": Diffusion(path="cosine-continuous", prediction="v"),  # arXiv:2202.00512
     # arXiv:2006.09011, and its continuous form and the variance-preserving one of arXiv:2011.13456.
-    "smld": Diffusion(path="exploding", prediction="score", times="uniform", weight="simple"),
-    "ve": Diffusion(
-        path="exploding-continuous", prediction="score", times="uniform", weight="simple"
-    ),
-    "vp": Diffusion(path="linear-continuous", prediction="noise", times="uniform", weight="simple"),
+    "smld": Diffusion(path="exploding"),
+    "ve": Diffusion(path="exploding-continuous"),
+    "vp": Diffusion(path="linear-continuous"),
 }
 
 

@@ -71,7 +71,7 @@ def train(
     Args:
         out: folder of the run; runs/<data>-<preset>-<recipe> unless given.
         preset: a row of `PRESETS`; "auto" chooses by the size of the pictures.
-        recipe: a row of `RECIPES`; the preset's unless given, which is edm.
+        recipe: a row of `RECIPES`; the preset's unless given, which is flow.
         budget: 90s, 10m, 5000steps, 20epochs, 500kimg; replaces the configuration's.
         config: the whole configuration, in place of a preset and a recipe.
         size: prepare the pictures at this size, if they are no cache yet.

@@ -20,10 +20,8 @@ from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
 from safelight.presets import RECIPES
 from safelight.training.checkpoint import EXTRAS
-from safelight.training.learners import build_learner
 from safelight.training.loop import Trainer
-from safelight.training.options import check_objective, require_heeded
-from safelight.training.train import start_run, train
+from safelight.training.train import train
 from safelight.training.watching import LEVELS, curves
 from tests.training.conftest import SMALL
 from tests.training.test_pieces import plan
@@ -33,9 +31,7 @@ UNIFORM: dict[str, Any] = {"prediction": "noise", "times": "uniform", "weight": 
 STATEFUL = {  # what a run may have to remember besides its weights
     "importance": Diffusion(**{**UNIFORM, "times": "importance"}, path="cosine", T=4),
     "uncertainty": Diffusion(uncertainty=True),
-    "learned schedule": Diffusion(
-        path="learned", prediction="v", objective="bound", times="uniform"
-    ),
+    "learned schedule": Diffusion(path="learned", prediction="v", objective="bound"),
 }
 HYBRID = Diffusion(**UNIFORM, path="cosine", objective="hybrid", variance="learned")
 
@@ -257,63 +253,3 @@ def test_a_path_without_any_of_the_levels_is_trained_unwatched(digits: Cache, ou
     run = train(digits, with_diffusion(far), out)
     assert run.records("validation") == []
     assert run.summary.finished
-
-
-@pytest.mark.parametrize(
-    ("options", "remedy"),
-    [
-        ({"objective": "hybrid", "times": "uniform"}, "add --diffusion.variance learned"),
-        (
-            {"objective": "hybrid", "times": "uniform", "variance": "learned", "path": "flow"},
-            "choose a path with steps, such as cosine",
-        ),
-        ({"variance": "learned"}, "leave --diffusion.variance at small"),
-        ({"variance": "huge"}, "choose one of: small, large, learned"),
-        ({"objective": "bound"}, "use --diffusion.times uniform or importance"),
-        (
-            {"objective": "bound", "times": "uniform", "pairing": "optimal"},
-            "leave --diffusion.pairing at none",
-        ),
-        ({"objective": "mmd", "uncertainty": True}, "leave --diffusion.uncertainty out"),
-        ({"objective": "mmd", "times": "importance"}, "use other --diffusion.times"),
-        ({"times": "importance"}, "choose a path with steps"),
-        ({"path": "learned"}, "add --diffusion.objective bound"),
-        ({"objective": "adversarial"}, "choose one of: denoising, hybrid"),
-        ({"times": "often"}, "choose one of: lognormal, uniform"),
-        ({"weight": "heavy"}, "choose one of: edm, simple"),
-        ({"pairing": "best"}, "choose one of: none, optimal"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(options: dict[str, Any], remedy: str) -> None:
-    with pytest.raises(UserError, match=remedy) as refusal:
-        build_learner(SMALL.model_copy(update={"diffusion": Diffusion(**options)}), (1, 8, 8), 0, 1)
-    assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("options", "remedy"),
-    [
-        ({"objective": "mmd", "weight": "simple"}, "give --diffusion.weight edm, the usual"),
-        ({**UNIFORM, "objective": "bound"}, "give --diffusion.weight edm, the usual"),
-        ({"min_snr": 3.0}, "add --diffusion.weight min-snr"),
-        ({"times": "uniform", "log_mean": 0.0}, "choose --diffusion.times lognormal"),
-        ({"times": "importance", "path": "linear", "log_std": 2.0}, "leave them out"),
-    ],
-)
-def test_what_would_change_nothing_is_refused(
-    options: dict[str, Any], remedy: str, digits: Cache, tmp_path: Path
-) -> None:
-    """Of a new run; one that was begun before this was refused goes on."""
-    config, out = with_diffusion(Diffusion(**options)), tmp_path / "run"
-    with pytest.raises(UserError, match=remedy) as refusal:
-        train(digits, config, out)
-    assert "\n" not in str(refusal.value)
-    start_run(digits, config, plan(steps=1, checkpoint_every=1), out)
-    assert train(digits, config, out).summary.finished
-
-
-@pytest.mark.parametrize("recipe", RECIPES.values())
-def test_recipes_say_nothing_in_vain(recipe: Diffusion) -> None:
-    check_objective(recipe)
-    require_heeded(recipe)
-    require_heeded(recipe.model_copy(update={"weight": "min-snr", "min_snr": 3.0}))

@@ -15,6 +15,7 @@ from safelight.evaluation.protocol import Protocol
 from safelight.presets import PRESETS
 from safelight.report import words
 from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
+from safelight.training.options import unsettled
 
 OTHER_PICTURES = "PICTURES"  # in a command: real ones that are not the run's own
 
@@ -56,10 +57,14 @@ def _prepare(data: ReportData, cache: str) -> str:
 
 def _train(data: ReportData, cache: str) -> str:
     """The command that trains the same weights: what the plan had measured is given in figures."""
-    settled = data.config.model_copy(
-        update={"budget": f"{data.plan.steps}steps", "precision": data.plan.precision}
+    planned = data.config.model_copy(
+        update={
+            "budget": f"{data.plan.steps}steps",
+            "precision": data.plan.precision,
+            "diffusion": unsettled(data.config.diffusion),
+        }
     )
-    options = {name: list(_differences(settled, config)) for name, config in PRESETS.items()}
+    options = {name: list(_differences(planned, config)) for name, config in PRESETS.items()}
     preset = min(options, key=lambda name: len(options[name]))
     changed = [word for name, value in options[preset] for word in _option(name, value)]
     return f"safelight train {cache} {shlex.join(['--preset', preset, *changed])}"

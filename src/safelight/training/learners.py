@@ -20,7 +20,7 @@ from safelight.nets.uncertainty import Uncertainty
 from safelight.nets.unet import UNet
 from safelight.seeding import Noise
 from safelight.training.batches import Batch
-from safelight.training.options import check_objective
+from safelight.training.options import check_objective, chosen
 from safelight.training.pairing import PAIRINGS, Pairing, independent
 
 Shape = tuple[int, int, int]
@@ -115,8 +115,9 @@ def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float
         shift=options.shift,
         zero_terminal_snr=options.zero_terminal_snr,
     )
-    prediction = lookup(PREDICTIONS, options.prediction, "prediction")
-    require_regular(path, options.prediction)
+    name = chosen(options).prediction
+    prediction = lookup(PREDICTIONS, name, "prediction")
+    require_regular(path, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         net = UNet(
@@ -143,11 +144,11 @@ def build_learner(
     config: Config, shape: Shape, classes: int, sigma_data: float
 ) -> DiffusionLearner:
     """Raises UserError where its options do not go together."""
-    options = config.diffusion
+    options, choice = config.diffusion, chosen(config.diffusion)
     check_objective(options)
     denoiser = build_denoiser(config, shape, classes, sigma_data)
-    weight = lookup(WEIGHTS, options.weight, "weight")(options.min_snr)
-    times = lookup(TIMES, options.times, "distribution of times")
+    weight = lookup(WEIGHTS, choice.weight, "weight")(options.min_snr)
+    times = lookup(TIMES, choice.times, "distribution of times")
     with torch.random.fork_rng(devices=[]):
         uncertainty = Uncertainty() if options.uncertainty else None
     return DiffusionLearner(

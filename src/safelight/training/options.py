@@ -1,8 +1,9 @@
-"""Which options of the mathematics go together, and which would change nothing."""
+"""The options of the mathematics: what is usual, what goes together, what would change nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from safelight.config import Diffusion
 from safelight.diffusion.bound import VARIANCES
@@ -12,6 +13,54 @@ from safelight.errors import UserError, lookup
 VARIATIONAL = ("bound", "hybrid")
 COMPARING = ("mmd", "denoising+mmd")
 NORMAL = ("lognormal", "logit-normal")
+# What a path was published with: what the network predicts and how times are drawn. Of those that
+# are not here, DDPM's.
+PUBLISHED = {
+    "flow": ("flow", "logit-normal"),  # arXiv:2209.03003, arXiv:2403.03206
+    "edm": ("edm", "lognormal"),  # arXiv:2206.00364
+    "exploding": ("score", "uniform"),  # arXiv:1907.05600
+    "exploding-continuous": ("score", "uniform"),  # arXiv:2011.13456
+}
+DDPM = ("noise", "uniform")  # arXiv:2006.11239
+
+
+class Choice(NamedTuple):
+    """Rows of `PREDICTIONS`, `TIMES` and `WEIGHTS`."""
+
+    prediction: str
+    times: str
+    weight: str
+
+
+def chosen(options: Diffusion) -> Choice:
+    """What the options say, and what is usual where they say nothing."""
+    usual, times = PUBLISHED.get(options.path, DDPM)
+    if options.zero_terminal_snr:  # pure noise says nothing of itself: section 3.2 of
+        usual = "v"  # arXiv:2305.08891
+    if options.objective in VARIATIONAL:
+        times = "uniform"
+    prediction = options.prediction or usual
+    weight = options.weight or usual_weight(prediction)
+    return Choice(prediction, options.times or times, weight)
+
+
+def settled(options: Diffusion) -> Diffusion:
+    """The same with nothing left open: what a run writes down."""
+    return options.model_copy(update=chosen(options)._asdict())
+
+
+def unsettled(options: Diffusion) -> Diffusion:
+    """The same without a word of what is usual: what a command has to say."""
+    for name in Choice._fields:
+        without = options.model_copy(update={name: None})
+        if chosen(without) == chosen(options):
+            options = without
+    return options
+
+
+def usual_weight(prediction: str) -> str:
+    """The row of `WEIGHTS` that is the error of what is predicted."""
+    return "simple" if prediction in ("noise", "score") else prediction
 
 
 def compares(options: Diffusion) -> bool:
@@ -35,7 +84,7 @@ CONFLICTS: tuple[Rule, ...] = (
     (
         lambda o: o.path == "learned" and o.objective != "bound",
         "a learned path would make other objectives small by leaving the hard noise levels out; "
-        "add --diffusion.objective bound --diffusion.times uniform, or choose another path",
+        "add --diffusion.objective bound, or choose another path",
     ),
     (
         lambda o: o.objective == "hybrid" and o.variance != "learned",
@@ -74,16 +123,17 @@ CONFLICTS: tuple[Rule, ...] = (
 )
 
 
-USUAL = Diffusion()
 # What would change nothing. Runs of before it was refused go on.
 UNHEEDED: tuple[Rule, ...] = (
     (
-        lambda o: o.objective in ("bound", "mmd") and o.weight != USUAL.weight,
-        "the objectives bound and mmd weigh the noise levels in their own way; give "
-        f"--diffusion.weight {USUAL.weight}, the usual, or choose another --diffusion.objective",
+        lambda o: (
+            o.objective in ("bound", "mmd") and o.weight != usual_weight(chosen(o).prediction)
+        ),
+        "the objectives bound and mmd weigh the noise levels in their own way; leave "
+        "--diffusion.weight out, or choose another --diffusion.objective",
     ),
     (
-        lambda o: o.weight != "min-snr" and o.min_snr != USUAL.min_snr,
+        lambda o: o.weight != "min-snr" and o.min_snr != Diffusion().min_snr,
         "--diffusion.min-snr is the cap of the weight min-snr; leave it out, or add "
         "--diffusion.weight min-snr",
     ),
@@ -107,6 +157,7 @@ def require_heeded(options: Diffusion) -> None:
 
 
 def _require(rules: tuple[Rule, ...], options: Diffusion) -> None:
+    options = settled(options)
     for broken, remedy in rules:
         if broken(options):
             raise UserError(remedy)

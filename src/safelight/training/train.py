@@ -25,7 +25,7 @@ from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
 from safelight.training.loop import Trainer, fit
-from safelight.training.options import COMPARING, require_heeded
+from safelight.training.options import COMPARING, require_heeded, settled
 from safelight.training.planning import (
     Costs,
     choose_precision,
@@ -53,7 +53,7 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
     several_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
     accelerator = Accelerator(cpu=several_on_cpu, log_with=trackers, project_dir=str(out))
     with _alone_in(out, accelerator):
-        run = _settled(cache, config, out, accelerator, began)
+        run = _run_in(out, cache, config, accelerator, began)
         _see_through(run, cache, accelerator)
         if accelerator.is_main_process:
             summary, name = run.summary, shlex.quote(str(run.path))
@@ -84,9 +84,7 @@ def _alone_in(out: Path, accelerator: Accelerator) -> Iterator[None]:
                     out.rmdir()
 
 
-def _settled(
-    cache: Cache, config: Config, out: Path, accelerator: Accelerator, began: float
-) -> Run:
+def _run_in(out: Path, cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Run:
     """The run in `out`: the one that is there, or a new one, planned now."""
     run = existing_run(cache, config, out)
     accelerator.wait_for_everyone()  # none may make the run while another still looks for it
@@ -120,7 +118,7 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
             return None  # empty, or killed before its plan was written
         raise UserError(f"{out} is not empty and holds no run; choose another folder with --out")
     run = Run.open(out)
-    differences = _differences(run.config.model_dump(), config.model_dump())
+    differences = _differences(_settled(run.config).model_dump(), _settled(config).model_dump())
     if cache.subset("train").fingerprint != run.file.fingerprint:
         differences.insert(0, "the training images")
     if differences:
@@ -138,10 +136,15 @@ def start_run(cache: Cache, config: Config, plan: Plan, out: Path) -> Run:
         fingerprint=train.fingerprint,
         shape=train.shape,
         classes=cache.classes,
-        config=config,
+        config=_settled(config),
         plan=plan,
     )
     return Run.create(out, file)
+
+
+def _settled(config: Config) -> Config:
+    """What is usual today may be another thing tomorrow: a run says what it was."""
+    return config.model_copy(update={"diffusion": settled(config.diffusion)})
 
 
 def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Plan:
