@@ -18,13 +18,16 @@ features of kappa, and is 0 only where F = E[T | c]: exactly where the error of 
 A Gaussian in F would ask F to be as scattered as T is given c, which no function of c can be; a
 network trained so denoises worse than one that says nothing.
 
-*Why this kappa.* Images of hundreds of pixels with noise are all equally far from each other, and
-a kernel of whole images alone sees little but means. So the answers are compared pixel by pixel,
-each with the same pixel of the other images, by a mixture of Gaussian kernels of what surrounds
-it: squares of 1, 3, 9 ... pixels, and the whole image. The bandwidth is sqrt(dimension) / 3, a
-third of the deviation of x_t in every pixel: distances grow with the root of the dimension. It is
-multiplied by a Gaussian kernel of the logarithm of the noise level, and by 1 or 1/2 for equal or
-different labels.
+*Why this kappa.* Whole images with noise are all equally far from each other, and a kernel of them
+sees little but means. So the answers are compared pixel by pixel, each with the same pixel of the
+other images, by a mixture of Gaussian kernels of what surrounds it: squares of 1, 3, 9 ... pixels.
+What is compared there is x_t and what the network makes of it, its guess of the image and its
+answer, which hold less noise and more of what is further away. They are functions of c: taken as
+they are, without a gradient, they make a kernel that is learnt as the network is, as in Liu et al.
+2020, "Learning deep kernels for non-parametric two-sample tests". Distances are means over a square's
+pixels, as they grow with their number. It is multiplied by a Gaussian kernel of the logarithm of the
+noise level, where levels far above the image's are alike, and by 1 or 1/10 for equal or different
+labels.
 """
 
 from __future__ import annotations
@@ -36,34 +39,48 @@ from torch import Tensor
 
 from safelight.errors import UserError
 
-BANDWIDTH = 1 / 3  # of x_t, in its deviations, per root of the dimension
-LEVEL_BANDWIDTH = 0.5  # of ln(sigma / alpha)
+# Of x_t, the guess of the image and the answer, each in its own deviation.
+BANDWIDTHS = (0.2, 0.15, 0.2)
+LEVEL_BANDWIDTH = 0.25  # of ln(sigma / alpha)
+OTHER_LABEL = 0.1
 BLOCK = 16  # images whose kernels are in memory at once
 ROOM = 2**21  # numbers that a block may be made of: 8 MB, and about four of them at once
 
 
-def squared_mmd(residual: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None) -> Tensor:
+def views(x: Tensor, guess: Tensor, answer: Tensor) -> Tensor:
+    """What is compared, each over its bandwidth: (n, c, h, w) each -> (n, 3, c, h, w).
+
+    Args:
+        x: x_t over its deviation.
+        guess: D over the deviation of images.
+        answer: F.
+    """
+    scaled = zip((x, guess, answer), BANDWIDTHS, strict=True)
+    return torch.stack([view.detach() / bandwidth for view, bandwidth in scaled], 1)
+
+
+def squared_mmd(residual: Tensor, seen: Tensor, log_level: Tensor, y: Tensor | None) -> Tensor:
     """Parts (n,) whose mean is the statistic; k's four terms are kappa (F_i - T_i) . (F_j - T_j).
 
     Args:
         residual: F - T, (n, c, h, w).
-        x: x_t over its deviation, (n, c, h, w).
+        seen: what `views` makes of x_t, (n, 3, c, h, w); without a gradient.
         log_level: ln(sigma / alpha), (n,), finite.
         y: labels (n,), or None.
 
     Raises UserError for a single image, which has nothing to be compared with.
     """
-    n = len(x)
+    n, device = len(seen), seen.device
     if n < 2:
         raise UserError(
             "the objective mmd compares the images that a process has of a step with one another, "
             "and here is only one; choose a larger --optimiser.batch"
         )
-    size = max(1, min(BLOCK, ROOM // x.numel()))
-    blocks = torch.split(torch.arange(n, device=x.device), size)
-    with torch.autocast(x.device.type, enabled=False):  # whatever precision the network runs in
-        squares = [square_of(width, x) for width in widths(*x.shape[2:])]
-        kappas = (kappa(rows, x, log_level, y, squares) for rows in blocks)
+    size = max(1, min(BLOCK, ROOM // seen.numel()))
+    blocks = torch.split(torch.arange(n, device=device), size)
+    with torch.autocast(device.type, enabled=False):  # whatever precision the network runs in
+        squares = [square_of(width, seen) for width in widths(*seen.shape[-2:])]
+        kappas = (kappa(rows, seen, log_level, y, squares) for rows in blocks)
         fixed = residual.detach()
         smoothed = torch.cat([torch.einsum("ijhw,jchw->ichw", block, fixed) for block in kappas])
     parts = (residual * smoothed).sum(1).mean((1, 2)) / (n - 1)
@@ -73,21 +90,23 @@ def squared_mmd(residual: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None
 
 @torch.no_grad()
 def kappa(
-    rows: Tensor, x: Tensor, log_level: Tensor, y: Tensor | None, squares: list[Square]
+    rows: Tensor, seen: Tensor, log_level: Tensor, y: Tensor | None, squares: list[Square]
 ) -> Tensor:
     """kappa(c_i, c_j) of the images i in `rows` and all j, at each pixel; (rows, n, h, w).
 
     0 where i = j. squares: what of a pixel's surroundings is compared.
     """
-    levels = (log_level[rows, None] - log_level).square() / (2 * LEVEL_BANDWIDTH**2)
-    alike = (-levels).exp()
+    level = torch.nn.functional.logsigmoid(log_level)
+    alike = (-(level[rows, None] - level).square() / (2 * LEVEL_BANDWIDTH**2)).exp()
     if y is not None:
-        alike = alike * torch.where(y[rows, None] == y, 1.0, 0.5)
-    alike[torch.arange(len(rows), device=x.device), rows] = 0
-    distance = (x[rows, None] - x).square_().mean(2)
+        alike = alike * torch.where(y[rows, None] == y, 1.0, OTHER_LABEL)
+    alike[torch.arange(len(rows), device=seen.device), rows] = 0
+    distance = seen.new_zeros(len(rows), len(seen), *seen.shape[-2:])
+    for view in seen.unbind(1):
+        distance += (view[rows, None] - view).square_().mean(2)
     near = torch.zeros_like(distance)
     for around in squares:
-        near += around.mean(distance).div_(-2 * BANDWIDTH**2).exp_()
+        near += around.mean(distance).div_(-2).exp_()
     return near.mul_(alike[:, :, None, None]).div_(len(squares))
 
 

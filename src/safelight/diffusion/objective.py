@@ -15,7 +15,7 @@ from torch import Tensor
 from safelight.diffusion.bound import bits_per_dimension, prior_term, step_nats, term
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.likelihood import ends
-from safelight.diffusion.mmd import squared_mmd
+from safelight.diffusion.mmd import squared_mmd, views
 from safelight.diffusion.path import Path, broadcast, diffuse
 from safelight.diffusion.precision import precise
 from safelight.diffusion.precond import Affine, log_noise_level
@@ -89,8 +89,10 @@ class MMD:
     ) -> Tensor:
         answer = Answer.of(denoiser, x_0, t, eps, y)
         x = broadcast(answer.row.scale, x_0) * answer.x_t
+        guess = answer.row.image(answer.x_t, answer.F) / denoiser.sigma_data
         log_level = log_noise_level(denoiser.path.log_snr(t))
-        parts = squared_mmd(answer.F - answer.target, x, log_level, y)
+        seen = views(x, guess, answer.F)
+        parts = squared_mmd(answer.F - answer.target, seen, log_level, y)
         return parts if self.weight is None else parts + answer.error(self.weight, denoiser, t)
 
 
