@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from safelight.diffusion import mmd
-from safelight.diffusion.mmd import square_of, squared_mmd, widths
+from safelight.diffusion.mmd import square_of, squared_mmd, views, widths
 from safelight.errors import UserError
 from safelight.seeding import ImageNoise
 
@@ -23,11 +23,16 @@ def batch(n: int, seed: int = 0, side: int = 4, channels: int = 1) -> Batch:
     return x, noise.normal().double(), (noise.uniform() * 3).long(), eps
 
 
+def seen(x: Tensor) -> Tensor:
+    """By a network whose guess and answer are functions of x_t."""
+    return views(x, x.sin(), (2 * x).cos())
+
+
 def patch(x: Tensor, row: int, column: int, width: int) -> Tensor:
-    """What surrounds a pixel of one image (c, h, w), as far as it is inside."""
+    """What surrounds a pixel of one image (..., h, w), as far as it is inside."""
     reach = width // 2
     rows = slice(max(0, row - reach), row + reach + 1)
-    return x[:, rows, max(0, column - reach) : column + reach + 1]
+    return x[..., rows, max(0, column - reach) : column + reach + 1]
 
 
 def k(one: tuple[Tensor, ...], other: tuple[Tensor, ...], linear: Tensor) -> Tensor:
@@ -35,15 +40,17 @@ def k(one: tuple[Tensor, ...], other: tuple[Tensor, ...], linear: Tensor) -> Ten
     (x, level, y), (x_, level_, y_) = one, other
     total = torch.zeros((), dtype=torch.float64)
     h, w = x.shape[1:]
+    pictures = [torch.stack([c / 0.2, c.sin() / 0.15, (2 * c).cos() / 0.2]) for c in (x, x_)]
     for row in range(h):
         for column in range(w):
             near = 0.0
             for width in widths(h, w):
-                p, p_ = (patch(image, row, column, width) for image in (x, x_))
-                near += math.exp(-float((p - p_).square().mean()) / (2 * mmd.BANDWIDTH**2))
+                p, p_ = (patch(picture, row, column, width) for picture in pictures)
+                near += math.exp(-float((p - p_).square().mean((1, 2, 3)).sum()) / 2)
             total = total + near / len(widths(h, w)) * linear[row, column] / (h * w)
-    same = 1.0 if y == y_ else 0.5
-    return total * same * math.exp(-((level - level_) ** 2) / (2 * mmd.LEVEL_BANDWIDTH**2))
+    same = 1.0 if y == y_ else 0.1
+    apart = math.log((1 + math.exp(-level)) / (1 + math.exp(-level_)))
+    return 500 * total * same * math.exp(-(apart**2) / (2 * 0.25**2))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -62,7 +69,7 @@ def test_it_is_the_double_loop(channels: int, monkeypatch: pytest.MonkeyPatch) -
                 expected += sign * float(k(one, other, (a * b).sum(0))) / (5 * 4)
     for block in (16, 2):
         monkeypatch.setattr(mmd, "BLOCK", block)
-        found = squared_mmd(F - T, x, level, y)
+        found = squared_mmd(F - T, seen(x), level, y)
         assert found.shape == (5,)
         assert float(found.mean()) == pytest.approx(expected, rel=1e-10)
 
@@ -74,7 +81,7 @@ def test_it_is_unbiased() -> None:
         x, level, y, eps = batch(6, seed, side=3)
         other = batch(6, seed + 2_000, side=3)[3]
         F, T = x.tanh() + (1 + x.abs()) * eps, x.tanh() + (1 + x.abs()) * other
-        found.append(float(squared_mmd(F - T, x, level, y).mean()))
+        found.append(float(squared_mmd(F - T, seen(x), level, y).mean()))
     values = torch.tensor(found)
     assert abs(float(values.mean())) < 3 * float(values.std()) / 2_000**0.5
     assert values.min() < 0 < values.max()
@@ -86,8 +93,8 @@ def test_a_wrong_conditional_mean_is_seen() -> None:
     for seed in range(200):
         x, level, y, eps = batch(12, seed, side=3)
         T = x.tanh() + 0.1 * eps
-        right.append(float(squared_mmd(x.tanh() - T, x, level, y).mean()))
-        wrong.append(float(squared_mmd(x.tanh().flip(0) - T, x, level, y).mean()))
+        right.append(float(squared_mmd(x.tanh() - T, seen(x), level, y).mean()))
+        wrong.append(float(squared_mmd(x.tanh().flip(0) - T, seen(x), level, y).mean()))
     good, bad = torch.tensor(right), torch.tensor(wrong)
     error = float(bad.std()) / 200**0.5
     assert float(bad.mean()) > 10 * error
@@ -100,14 +107,14 @@ def test_the_gradient_is_that_of_the_statistic() -> None:
     residual.requires_grad_()
 
     def statistic(r: Tensor) -> Tensor:
-        return squared_mmd(r, x, level, y).mean()
+        return squared_mmd(r, seen(x), level, y).mean()
 
     assert torch.autograd.gradcheck(statistic, (residual,))
 
 
 def test_it_is_exact_beside_a_network_in_bf16() -> None:
     x, level, y, residual = batch(6)
-    arguments = (residual.float(), x.float(), level.float(), y)
+    arguments = (residual.float(), seen(x).float(), level.float(), y)
     with torch.autocast("cpu", torch.bfloat16):
         found = squared_mmd(*arguments)
     assert torch.equal(found, squared_mmd(*arguments))
@@ -126,7 +133,7 @@ def test_memory_does_not_grow_with_pairs() -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            squared_mmd(residual.requires_grad_(), x, level, y)
+            squared_mmd(residual.requires_grad_(), seen(x), level, y)
         kept.append(total)
     assert kept[1] <= 4.5 * kept[0]
 
@@ -146,4 +153,4 @@ def test_means_of_squares(side: int, width: int) -> None:
 def test_a_single_image_has_no_pair() -> None:
     x, level, y, residual = batch(1)
     with pytest.raises(UserError, match="a larger --optimiser.batch"):
-        squared_mmd(residual, x, level, y)
+        squared_mmd(residual, seen(x), level, y)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from safelight.diffusion.bound import bits_per_dimension, prior_term, term
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.likelihood import ends
-from safelight.diffusion.mmd import squared_mmd
+from safelight.diffusion.mmd import squared_mmd, views
 from safelight.diffusion.objective import (
     HYBRID,
     MMD,
@@ -267,7 +267,10 @@ def test_mmd_is_of_the_networks_answers(
     model = denoiser("flow", "flow")
     x_t = diffuse(model.path, x_0, t, eps)
     x = x_t / broadcast((t**2 + (1 - t) ** 2).sqrt(), x_t)
-    expected = squared_mmd(model.net.answer - (eps - x_0), x, (t / (1 - t)).log(), None)
+    answer = model.net.answer
+    guess = x_t - broadcast(t, x_t) * answer
+    seen = views(x, guess / model.sigma_data, answer)
+    expected = squared_mmd(answer - (eps - x_0), seen, (t / (1 - t)).log(), None)
     if weight is not None:
         expected = expected + Denoising(edm_weight)(model, x_0, t, eps, None)
     found = MMD(weight)(model, x_0, t, eps, None)  # type: ignore[arg-type]

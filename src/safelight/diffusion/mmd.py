@@ -20,14 +20,14 @@ network trained so denoises worse than one that says nothing.
 
 *Why this kappa.* Whole images with noise are all equally far from each other, and a kernel of them
 sees little but means. So the answers are compared pixel by pixel, each with the same pixel of the
-other images, by a mixture of Gaussian kernels of what surrounds it: squares of 1, 3, 9 ... pixels.
-What is compared there is x_t and what the network makes of it, its guess of the image and its
-answer, which hold less noise and more of what is further away. They are functions of c: taken as
-they are, without a gradient, they make a kernel that is learnt as the network is, as in Liu et al.
-2020, "Learning deep kernels for non-parametric two-sample tests". Distances are means over a square's
-pixels, as they grow with their number. It is multiplied by a Gaussian kernel of the logarithm of the
-noise level, where levels far above the image's are alike, and by 1 or 1/10 for equal or different
-labels.
+other images, by a mixture of Gaussian kernels of what surrounds it: squares of 1, 3, 9 ... pixels,
+and the whole image. What is compared there is x_t and what the network makes of it, its guess of
+the image and its answer: they hold less noise, and more of what is further away. They are functions
+of c. Taken as they are, without a gradient, they make a kernel that is learnt with the network, as
+in Liu et al. 2020, "Learning deep kernels for non-parametric two-sample tests". Distances are means
+over a square's pixels, as they grow with the dimension. It is multiplied by a Gaussian kernel of
+ln(sigma / alpha), in which levels far above 1 are alike, since little is seen at any of them, and
+by 1 or 1/10 for equal or different labels.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ from safelight.errors import UserError
 BANDWIDTHS = (0.2, 0.15, 0.2)
 LEVEL_BANDWIDTH = 0.25  # of ln(sigma / alpha)
 OTHER_LABEL = 0.1
+# About one pair in so many is alike at a pixel, of pictures with ten classes. The kernel is so many
+# times as large, and the loss of the size of an error: beside the denoising loss both count.
+PAIRS = 500
 BLOCK = 16  # images whose kernels are in memory at once
 ROOM = 2**21  # numbers that a block may be made of: 8 MB, and about four of them at once
 
@@ -99,7 +102,7 @@ def kappa(
     level = torch.nn.functional.logsigmoid(log_level)
     alike = (-(level[rows, None] - level).square() / (2 * LEVEL_BANDWIDTH**2)).exp()
     if y is not None:
-        alike = alike * torch.where(y[rows, None] == y, 1.0, OTHER_LABEL)
+        alike = alike.where(y[rows, None] == y, OTHER_LABEL * alike)
     alike[torch.arange(len(rows), device=seen.device), rows] = 0
     distance = seen.new_zeros(len(rows), len(seen), *seen.shape[-2:])
     for view in seen.unbind(1):
@@ -107,7 +110,7 @@ def kappa(
     near = torch.zeros_like(distance)
     for around in squares:
         near += around.mean(distance).div_(-2).exp_()
-    return near.mul_(alike[:, :, None, None]).div_(len(squares))
+    return near.mul_(alike[:, :, None, None]).mul_(PAIRS / len(squares))
 
 
 def widths(h: int, w: int) -> list[int]:

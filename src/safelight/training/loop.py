@@ -267,7 +267,7 @@ class _Record:
         }
         self._run.append("train", **trainer.where(), **values)
         trainer.accelerator.log(values, step=trainer.step)
-        self.note = f"loss {values['loss']:.4f}, {values['images_per_second']:,.0f} images/s"
+        self.note = f"loss {values['loss']:.4g}, {values['images_per_second']:,.0f} images/s"
         self._losses, self._seconds = [], 0.0
 
 
