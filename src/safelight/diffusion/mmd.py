@@ -24,10 +24,9 @@ other images, by a mixture of Gaussian kernels of what surrounds it: squares of 
 and the whole image. What is compared there is x_t and what the network makes of it, its guess of
 the image and its answer: they hold less noise, and more of what is further away. They are functions
 of c. Taken as they are, without a gradient, they make a kernel that is learnt with the network, as
-in Liu et al. 2020, "Learning deep kernels for non-parametric two-sample tests". Distances are means
-over a square's pixels, as they grow with the dimension. It is multiplied by a Gaussian kernel of
-ln(sigma / alpha), in which levels far above 1 are alike, since little is seen at any of them, and
-by 1 or 1/10 for equal or different labels.
+in arXiv:2002.09116. Distances are means over a square's pixels, as they grow with the dimension. It
+is multiplied by a Gaussian kernel of ln(sigma / alpha), in which levels far above 1 are alike,
+since little is seen at any of them, and by 1 or 1/10 for equal or different labels.
 """
 
 from __future__ import annotations
