@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from safelight.config import Sampling
 from safelight.data.cache import Cache
 from safelight.errors import UserError
+from safelight.samplers.steps import SAMPLERS
 from safelight.training.checkpoint import Checkpoint, State
 from safelight.training.learners import build_denoiser
 from safelight.training.source import DiffusionSource, Model
@@ -57,8 +59,29 @@ def test_who_is_guided_unless_told_otherwise() -> None:
 def test_what_identifies_a_source_stays() -> None:
     """Kept features are found by it: a change here has every run's images looked at again."""
     assert made().fingerprint == made(name="other").fingerprint
-    assert made().fingerprint[:16] == "e3b9957abaa6dfbf"
-    assert made(Sampling(sampler="heun", guidance=2.0)).fingerprint[:16] == "d670f973030782ff"
+    assert made().fingerprint == made(Sampling(sampler="dpm++", grid="uniform")).fingerprint
+    assert made().fingerprint[:16] == "686e9ece2442dc3c"
+    assert made(Sampling(sampler="heun", guidance=2.0)).fingerprint[:16] == "d67e9664fbc7ac34"
+
+
+def test_other_images_are_another_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F3: words that come to other images than they did, as when another grid becomes the usual."""
+    different = [
+        made(Sampling(**options)).fingerprint
+        for options in (
+            {},
+            {"grid": "logsnr"},
+            {"steps": 19},
+            {"sampler": "unipc"},
+            {"eta": 1.0},
+            {"guidance": 1.0},
+            {"guidance_interval": (0.3, 5.0)},
+            {"guidance_rescale": 0.5},
+        )
+    ]
+    assert len(set(different)) == len(different)
+    monkeypatch.setitem(SAMPLERS, "dpm++", replace(SAMPLERS["dpm++"], flow="logsnr"))
+    assert made().fingerprint == different[1]
 
 
 def test_a_source_is_one_checkpoint_while_the_run_goes_on(

@@ -67,13 +67,11 @@ class DiffusionSource:
         self.drawing = Drawing.of(sampling, model.denoiser.path, lacking)
         self._denoiser, self.micro_batch = model.denoiser.eval(), micro_batch
         self._weaker = weaker.denoiser.eval() if weaker else None
-        about = {
-            **self.sampling.model_dump(exclude={"weaker"}),
-            "steps": self.drawing.steps,
-            "weights": model.fingerprint,
-            "weaker": weaker.fingerprint if weaker else None,
-        }
-        self.fingerprint = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()
+        # What the options came to, not their words: what is usual may change.
+        times = [f"{t:.9g}" for t in self.drawing.times.tolist()]  # as other machines round them
+        how = (self.drawing.step, self.drawing.guidance, times)
+        models = (model.fingerprint, weaker.fingerprint if weaker else None)
+        self.fingerprint = hashlib.sha256(repr((how, models)).encode()).hexdigest()
 
     @property
     def sampling(self) -> Sampling:
