@@ -42,6 +42,9 @@ from safelight.training.source import DiffusionSource
 RECORD, SHEET = "edit.json", "sheet.png"
 SHOWN = 10  # pictures in a row of the sheet
 ODE_STEPS = 50  # of the walk up to the noise, and of the walk down
+# With a smallest level of less than a grey level on the flow path too: what is there when the walk
+# up begins comes back as an error of the picture.
+ODE_GRID = "karras"
 
 
 class Row(NamedTuple):
@@ -61,7 +64,12 @@ def ode(task: Edit, sampling: Sampling) -> Sampling:
             "--sampler and its options"
         )
     guidance = 1.0 if sampling.guidance is None else sampling.guidance
-    settled = {"sampler": "heun", "steps": sampling.steps or ODE_STEPS, "guidance": guidance}
+    settled = {
+        "sampler": "heun",
+        "steps": sampling.steps or ODE_STEPS,
+        "grid": sampling.grid or ODE_GRID,
+        "guidance": guidance,
+    }
     return sampling.model_copy(update=settled)
 
 

@@ -1,9 +1,7 @@
-"""X10: editing real files by the command line, and how it answers what it can't do."""
+"""Editing as a command: files, folders and classes, and how it answers what it can't do."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -20,106 +17,15 @@ from safelight import (
     Inpaint,
     Interpolate,
     Invert,
-    Sampling,
-    SuperResolution,
     UserError,
     edit,
-    prepare,
 )
 from safelight.cli import main
-from safelight.config import Config, Data, Diffusion, Net, Optimiser, Watch
 from safelight.data.cache import Cache
 from safelight.nets.unet import UNet
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
-from safelight.training.train import train
-
-SMALL = Config(
-    budget="30steps",
-    net=Net(widths=(8, 16), blocks=1, attention=()),
-    diffusion=Diffusion(sigma_data=0.7),
-    optimiser=Optimiser(batch=8, lr=1e-2, warmup=2),
-    watch=Watch(checkpoint_every=30, validate_every=30, preview_every=30, tensorboard=False),
-    precision="float32",
-)
-FAST = Sampling(steps=4)
-
-
-def rebuilt(config: Config, **changes: object) -> Config:
-    return config.model_copy(update=changes)
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs with classes, without, and in colour; held-out digits as files; masks."""
-    folder = tmp_path_factory.mktemp("desk")
-    digits = prepare("digits", out=folder / "digits", split="70/5/25")
-    train(digits, SMALL, folder / "run")
-    train(digits, rebuilt(SMALL, data=Data(conditional=False)), folder / "plain")
-    always = SMALL.diffusion.model_copy(update={"label_dropout": 0.0})
-    train(digits, rebuilt(SMALL, budget="2steps", diffusion=always), folder / "always")
-    (folder / "colours").mkdir()
-    drawn = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
-    for i, pixels in enumerate(drawn):
-        Image.fromarray(pixels).save(folder / f"colours/{i}.png")
-    colours = prepare(folder / "colours", out=folder / "colour-cache", split="80/10/10")
-    train(colours, rebuilt(SMALL, budget="2steps"), folder / "colour")
-    held_out = digits.subset("test")
-    for i, (pixels, label) in enumerate(
-        zip(held_out.read(np.arange(4)), held_out.labels(range(4)), strict=True)
-    ):
-        for place in ("pictures", f"named/{label}"):
-            (folder / place).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels[0]).save(folder / place / f"{i}.png")
-    mask = np.zeros((8, 8), np.uint8)
-    mask[:, 5:] = 255
-    Image.fromarray(mask).save(folder / "mask.png")
-    Image.fromarray(mask[:4, :4]).save(folder / "small-mask.png")
-    Image.fromarray(mask * 0).save(folder / "black.png")
-    return folder
-
-
-def pixels(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(path))
-
-
-def record(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads((folder / "edit.json").read_text())
-    return found
-
-
-@pytest.mark.parametrize("run", ["run", "plain"])
-def test_inpainting_leaves_the_known_region_as_it_is(desk: Path, run: str) -> None:
-    """X10: bit for bit in the files; the same seed, the same picture."""
-    words = ["edit", "inpaint", str(desk / run), str(desk / "pictures"), "--steps", "4"]
-    words += ["--mask", str(desk / "mask.png"), "--repeats", "3", "--out"]
-    for out, seed in (("a", "0"), ("b", "0"), ("c", "7")):
-        main([*words, str(desk / f"{run}-{out}"), "--seed", seed])
-    a, b, c = (desk / f"{run}-{out}" for out in "abc")
-    assert sorted(p.name for p in a.iterdir()) == [
-        *(f"{i}.png" for i in range(4)),
-        "edit.json",
-        "sheet.png",
-    ]
-    for i in range(4):
-        given, drawn = pixels(desk / f"pictures/{i}.png"), pixels(a / f"{i}.png")
-        assert np.array_equal(drawn[:, :5], given[:, :5])
-        assert not np.array_equal(drawn[:, 5:], given[:, 5:])
-        assert np.array_equal(drawn, pixels(b / f"{i}.png"))
-    assert any(not np.array_equal(pixels(a / f"{i}.png"), pixels(c / f"{i}.png")) for i in range(4))
-    assert record(a)["evaluations"] == 3 * 4  # without a class there is nothing to guide to
-    main([*words, str(a)])  # the very same again
-
-
-def test_a_picture_is_edited_alike_in_any_company(desk: Path) -> None:
-    """B7: picture 2 has seed 2 in a folder, and comes out so by itself."""
-    task = Inpaint(mask=desk / "mask.png", repeats=2)
-    all_four = edit(desk / "run", desk / "pictures", task, sampling=FAST, out=desk / "four")
-    alone = edit(
-        desk / "run", desk / "pictures/2.png", task, seed=2, sampling=FAST, out=desk / "alone"
-    )
-    apart = pixels(all_four / "2.png").astype(int) - pixels(alone / "2.png")
-    assert abs(apart).max() <= 1
+from tests.editing.conftest import FAST, pixels, record
 
 
 def test_nothing_is_overwritten(desk: Path) -> None:
@@ -133,85 +39,6 @@ def test_nothing_is_overwritten(desk: Path) -> None:
     assert before == sorted((p.name, p.read_bytes()) for p in out.iterdir())
     with pytest.raises(UserError, match="is not empty and holds no edits"):
         edit(desk / "run", desk / "pictures", task, sampling=FAST, out=desk / "digits")
-
-
-def test_strength_goes_from_the_picture_to_another(desk: Path) -> None:
-    """X10: 0 gives the file back, more leaves less of it; a level is the same in other units."""
-
-    def moved(**how: float) -> float:
-        out = edit(desk / "run", desk / "pictures", ImageToImage(**how), sampling=FAST)
-        apart = [
-            pixels(out / f"{i}.png").astype(float) - pixels(desk / f"pictures/{i}.png")
-            for i in range(4)
-        ]
-        return float(np.abs(apart).mean())
-
-    assert moved(strength=0.0) == 0
-    assert 0 < moved(strength=0.2) < moved(strength=0.6) < moved(strength=1.0)
-    assert moved(level=1.5) == moved(strength=0.6)
-
-
-@pytest.mark.parametrize("side", [2, 4])
-def test_super_resolution_pools_back_to_what_was_given(desk: Path, side: int) -> None:
-    """X10: the mean of each block is the given pixel, to rounding."""
-    small = desk / f"small-{side}"
-    small.mkdir()
-    for i in range(4):
-        given = pixels(desk / f"pictures/{i}.png").astype(float)
-        blocks = given.reshape(side, 8 // side, side, 8 // side).mean((1, 3))
-        Image.fromarray(blocks.round().astype(np.uint8)).save(small / f"{i}.png")
-    out = edit(desk / "run", small, SuperResolution(), sampling=FAST)
-    for i in range(4):
-        drawn = pixels(out / f"{i}.png").astype(float)
-        means = drawn.reshape(side, 8 // side, side, 8 // side).mean((1, 3))
-        assert abs(means - pixels(small / f"{i}.png")).max() <= 0.5
-
-
-def test_inversion_gives_the_noise_and_the_picture_back(desk: Path) -> None:
-    """X10: PSNR of 35 dB at 100 steps; the noise is kept."""
-    out = desk / "inverted"
-    words = ["edit", "invert", str(desk / "run"), str(desk / "pictures"), "--steps", "100"]
-    main([*words, "--class", "3", "--out", str(out)])
-    found = record(out)
-    assert found["lowest_psnr"] == min(found["psnr"]) > 35  # type: ignore[call-overload]
-    assert found["classes"] == ["3"] * 4
-    assert found["evaluations"] == 2 * 99 + 199
-    kept = np.load(out / "noise.npz")
-    assert kept["x_t"].shape == (4, 1, 8, 8)
-    for i in range(4):
-        error = pixels(out / f"{i}.png").astype(float) - pixels(desk / f"pictures/{i}.png")
-        assert 10 * math.log10(255**2 / max(np.square(error).mean(), 1e-9)) > 35
-
-
-def test_interpolation_of_seeds_ends_in_their_samples(desk: Path) -> None:
-    """X10: with a sampler that draws noise on its way too; smaller steps on a longer way."""
-    run, how = str(desk / "run"), ["--sampler", "ddpm", "--grid", "karras", "--steps", "6"]
-    largest = []
-    for frames in (5, 17):
-        out = desk / f"seeds-{frames}"
-        words = ["edit", "interpolate", run, "--seeds", "3,17", "--frames", str(frames)]
-        main([*words, *how, "--out", str(out)])
-        assert sorted(p.stem for p in out.glob("0*.png")) == [f"{i:03d}" for i in range(frames)]
-        assert len(record(out)["steps"]) == frames - 1  # type: ignore[arg-type]
-        largest.append(record(out)["largest_step"])
-    assert largest[1] < largest[0]  # type: ignore[operator]
-    for seed, frame in ((3, "000"), (17, "016")):
-        drawn = ["sample", run, "-n", "1", "--classes", str(seed % 10), "--seed", str(seed)]
-        main([*drawn, *how, "--out", str(desk / f"seed-{seed}")])
-        sample = pixels(desk / f"seed-{seed}/{seed % 10}/{seed:06d}.png").astype(int)
-        assert abs(pixels(out / f"{frame}.png") - sample).max() <= 1
-
-
-def test_interpolation_of_pictures_ends_in_them(desk: Path) -> None:
-    """X10: each with the class of its folder; in between, both classes have a say."""
-    files = sorted((desk / "named").rglob("*.png"))[:2]
-    out = edit(desk / "run", files, Interpolate(frames=4), out=desk / "between")
-    assert record(out)["classes"] == [file.parent.name for file in files]
-    for file, frame in zip(files, ("000", "003"), strict=True):
-        assert abs(pixels(out / f"{frame}.png").astype(int) - pixels(file)).max() <= 1
-    # 2 pictures up, 4 frames down, these with two classes: in all for each frame drawn
-    up, down = 2 * 49 - 0, 2 * 49 + 1
-    assert record(out)["evaluations"] == pytest.approx((2 * up + 4 * 2 * down) / 4, abs=0.01)
 
 
 def test_classes_come_from_the_option_the_folder_or_the_cache(desk: Path) -> None:
@@ -283,27 +110,6 @@ def test_no_more_pictures_at_once_than_a_micro_batch(
     for i in range(3):
         apart = pixels(one / f"00{i}.png").astype(int) - pixels(many / f"00{i}.png")
         assert abs(apart).max() <= 1
-
-
-def test_guidance_costs_what_it_says(desk: Path) -> None:
-    """X9: twice, and only within its interval."""
-    cost = {}
-    for name, how in (("all", {}), ("some", {"guidance_interval": (0.3, 5.0)})):
-        sampling = Sampling(steps=10, guidance=2.0, **how)
-        task = Inpaint(mask=desk / "mask.png", repeats=1)
-        out = edit(desk / "run", desk / "named", task, sampling=sampling)
-        cost[name] = record(out)["evaluations"]
-    assert cost["all"] == 20
-    assert 10 < cost["some"] < 20  # type: ignore[operator]
-
-
-def test_colour_pictures(desk: Path) -> None:
-    task = Inpaint(mask=desk / "mask.png")
-    out = edit(desk / "colour", desk / "colours", task, n=2, sampling=FAST)
-    for i in range(2):
-        given, drawn = pixels(desk / f"colours/{i}.png"), pixels(out / f"{i}.png")
-        assert drawn.shape == (8, 8, 3)
-        assert np.array_equal(drawn[:, :5], given[:, :5])
 
 
 def test_mistakes_are_answered_in_one_line(
@@ -392,15 +198,3 @@ def test_every_edit_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             main(["edit", *words, "--help"])
         assert stop.value.code == 0
         assert option in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_held_out_digits_come_back_from_their_noise(tmp_path: Path) -> None:
-    """X10: a model that has learnt digits, 100 steps there and back: 35 dB for each picture."""
-    digits = prepare("digits", out=tmp_path / "digits", split="70/5/25")
-    net = Net(widths=(32, 64), blocks=1)
-    config = Config(budget="400steps", net=net, watch=Watch(tensorboard=False))
-    train(digits, config, tmp_path / "run")
-    held_out, how = f"{digits.path}:test", Sampling(steps=100)
-    out = edit(tmp_path / "run", held_out, Invert(), n=64, sampling=how)
-    assert record(out)["lowest_psnr"] > 35  # type: ignore[operator]
