@@ -20,6 +20,7 @@ from safelight.diffusion.precond import MIXTURES
 from safelight.diffusion.weights import WEIGHTS
 from safelight.presets import RECIPES
 from safelight.samplers.grids import GRIDS
+from safelight.training.options import chosen
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
@@ -107,9 +108,9 @@ def test_table_of_recipes() -> None:
     for name, recipe in RECIPES.items():
         line = re.search(rf"^\| `{name}` .*$", table, re.MULTILINE)
         assert line is not None
-        assert all(f"`{part}`" in line[0] for part in (recipe.path, recipe.prediction))
-        assert f"`{recipe.weight}`" in line[0]
-        assert recipe.times.replace("lognormal", "log-normal") in line[0]
+        prediction, times, weight = chosen(recipe)
+        assert all(f"`{part}`" in line[0] for part in (recipe.path, prediction, weight))
+        assert times.replace("lognormal", "log-normal") in line[0]
 
 
 def test_pictures_are_drawn_by_the_script() -> None:

@@ -33,12 +33,12 @@ posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """800 pictures that take a second or two, by links to a few."""
+    """1,600 pictures that take a few seconds, by links to a few."""
     root = tmp_path_factory.mktemp("photographs")
     for k in range(4):
         (root / f"class {k}").mkdir()
         noise(k, (300, 300)).save(root / f"class {k}" / "0.png")
-        for i in range(1, 200):
+        for i in range(1, 400):
             os.link(root / f"class {k}" / "0.png", root / f"class {k}" / f"{i}.png")
     return root
 

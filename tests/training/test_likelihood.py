@@ -22,6 +22,7 @@ from tests.training.conftest import SMALL
 CONFIG = Config(
     budget="60steps",
     net=Net(widths=(16, 32), blocks=1, attention=()),
+    diffusion=Diffusion(path="edm"),  # which soon learns the low noise that bits are about
     optimiser=Optimiser(batch=32, warmup=10, lr=4e-3),
     watch=Watch(tensorboard=False),
     precision="float32",
