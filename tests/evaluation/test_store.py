@@ -87,16 +87,50 @@ def test_damaged_features_are_computed_again(tmp_path: Path, damage: str) -> Non
     np.testing.assert_array_equal(after[:40], wanted)
 
 
-def test_nothing_is_left_of_a_pass_that_was_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_pass_that_was_stopped_goes_on(tmp_path: Path, spoiled: bool) -> None:
+    """X6: what was looked at is not made again, unless its file is damaged."""
+
     class Stopped(Model):
         def images(self, seeds, labels=None):  # type: ignore[no-untyped-def]
             if 32 in seeds:
                 raise KeyboardInterrupt
             return super().images(seeds, labels)
 
+    (whole,) = kept(Model(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         kept(Stopped(), tmp_path)
-    assert not list((tmp_path / "features").iterdir())
+    parts = sorted((tmp_path / "features").rglob("*.*"))
+    assert [part.name for part in parts] == ["0-13.npy", "13-26.npy"]
+    if spoiled:
+        parts[1].write_bytes(parts[1].read_bytes()[:-9])
+    model = Model()
+    (features,) = kept(model, tmp_path)
+    assert model.seen == list(range(13 if spoiled else 26, 40))
+    np.testing.assert_array_equal(features[:40], whole[:40])
+    assert len(list((tmp_path / "features").iterdir())) == 2
+
+
+def test_another_network_has_the_images_made_again(tmp_path: Path) -> None:
+    """Where one of two has its part already, the other's is made alone."""
+    other = pixels(6, weights="pixels-2")
+    asked: list[str] = []
+
+    def counted(network: Network) -> Network:
+        def extract(images: torch.Tensor) -> torch.Tensor:
+            asked.append(network.weights)
+            return network.extract(images)
+
+        return dataclasses.replace(network, extract=extract)
+
+    def stops(images: torch.Tensor) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept(Model(), tmp_path, [NETWORK, dataclasses.replace(other, extract=stops)])
+    kept(Model(), tmp_path, [counted(NETWORK), counted(other)])
+    assert asked.count(NETWORK.weights) == 2
+    assert asked.count(other.weights) == 3
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -105,7 +139,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"pixels gave features that are not finite.*model"):
         kept(Model(), tmp_path, [broken])
-    assert not list((tmp_path / "features").iterdir())
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_networks_see_micro_batches_of_uint8(tmp_path: Path) -> None:

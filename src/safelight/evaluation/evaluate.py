@@ -62,7 +62,7 @@ def evaluate(
     n: int | None = None,
     seed: int = 0,
     likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
-    batch: int = 256,
+    batch: int = 64,
     store: Path | None = None,
 ) -> Evaluation:
     """Judge `source` against the real images `against`. Raises UserError.
@@ -78,7 +78,7 @@ def evaluate(
             as many, or all of `against` if that is fewer. For a likelihood, the real images that
             are judged (default: 200).
         likelihood: how that is measured.
-        batch: images made at once.
+        batch: images made at once, whose features are kept at once.
         store: where features and classifiers are kept (default: the user's cache folder).
     """
     rows = [lookup(METRICS, name, "metric") for name in dict.fromkeys(metrics or USUAL)]

@@ -2,15 +2,15 @@
 
 STORE/features/KEY.npy holds (n, d) float32 and KEY.json its sha256 and what it is. The key is a
 hash of the images (their source and seeds) and of the network (its name and weights). A file that
-was damaged is computed again.
+was damaged is computed again. Until all are there, parts of them lie in STORE/features/KEY/.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -50,29 +50,42 @@ def _compute(
     paths: Sequence[Path],
     batch: int,
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        # Not through a memory map, which on a full disk kills the process instead of raising.
-        temporary = [stack.enter_context(writing(path)) for path in paths]
-        files = [stack.enter_context(path.open("wb")) for path in temporary]
-        for file, network in zip(files, networks, strict=True):
-            _write_header(file, (len(seeds), network.dimension))
-        for images in _batches(source, seeds, batch):
-            for file, network in zip(files, networks, strict=True):
-                file.write(_extract(network, images, source).numpy().tobytes())
-        for file, path, network in zip(files, paths, networks, strict=True):
-            file.flush()
-            _note(Path(file.name), path, source, network, len(seeds))
-
-
-def _batches(source: ImageSource, seeds: Sequence[int], batch: int) -> Iterator[Tensor]:
+    """Part by part, each kept at once: a pass that was stopped goes on where it was."""
+    parts = list(pieces(len(seeds), batch))
     with progress(f"looking at {source.name}", len(seeds)) as advance:
-        for piece in pieces(len(seeds), batch):
-            part = seeds[piece]
-            images = source.images(part, source.labels(part))
-            if images.dtype != torch.uint8 or images.shape != (len(part), *source.shape):
-                raise TypeError(f"{source.name} gave {images.dtype} {tuple(images.shape)}")
-            yield images
-            advance(len(part))
+        for part in parts:
+            missing = [
+                (network, _file(path, part))
+                for network, path in zip(networks, paths, strict=True)
+                if not _holds(_file(path, part), (part.stop - part.start, network.dimension))
+            ]
+            if missing:
+                images = _images(source, seeds[part])
+                for network, file in missing:
+                    features = _extract(network, images, source).numpy()
+                    with writing(file) as temporary, temporary.open("wb") as opened:
+                        np.save(opened, features)
+            advance(part.stop - part.start)
+    for path, network in zip(paths, networks, strict=True):
+        with writing(path) as temporary:
+            with temporary.open("wb") as whole:
+                _write_header(whole, (len(seeds), network.dimension))
+                for part in parts:
+                    whole.write(np.load(_file(path, part)).tobytes())
+            _note(temporary, path, source, network, len(seeds))
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+
+
+def _file(path: Path, part: slice) -> Path:
+    """Of the features at `path` those of one part, until they are all there."""
+    return path.with_suffix("") / f"{part.start}-{part.stop}.npy"
+
+
+def _images(source: ImageSource, seeds: Sequence[int]) -> Tensor:
+    images = source.images(seeds, source.labels(seeds))
+    if images.dtype != torch.uint8 or images.shape != (len(seeds), *source.shape):
+        raise TypeError(f"{source.name} gave {images.dtype} {tuple(images.shape)}")
+    return images
 
 
 def _extract(network: Network, images: Tensor, source: ImageSource) -> Tensor:
@@ -107,8 +120,14 @@ def _is_sound(path: Path, count: int, network: Network) -> bool:
     """Whether features are kept there, whole and as they were written."""
     try:
         wanted = read_json(path.with_suffix(".json"), "")["sha256"]
-        kept = FeatureFile(path)
-    except (DamagedFile, OSError, ValueError, EOFError, KeyError, TypeError):
+    except (DamagedFile, OSError, KeyError, TypeError):
         return False
-    expected = (count, network.dimension)
-    return kept.shape == expected and wanted == sha256(path)
+    return _holds(path, (count, network.dimension)) and wanted == sha256(path)
+
+
+def _holds(path: Path, shape: tuple[int, int]) -> bool:
+    """Whether there is a file of so many features."""
+    try:
+        return FeatureFile(path).shape == shape
+    except (OSError, ValueError, EOFError):
+        return False
