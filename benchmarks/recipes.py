@@ -34,8 +34,15 @@ LANGEVIN = Sampling(sampler="langevin", steps=60, inner=3)
 LEARNED = Sampling(sampler="ddpm", steps=50, variance="learned")
 # Down to 0.002 and not only to noise that flow matching trains at: why its usual grid is another.
 LOWER = Sampling(grid="logsnr")
+# What a weak model needs.
+STRONG = Sampling(guidance=3)
 # All others by FEW alone.
-SAMPLINGS = {"smld": (LANGEVIN, FEW), "improved-ddpm": (FEW, LEARNED), "flow": (FEW, LOWER)}
+SAMPLINGS = {
+    "smld": (LANGEVIN, FEW),
+    "improved-ddpm": (FEW, LEARNED),
+    "flow": (FEW, LOWER),
+    "mmd": (FEW, STRONG),
+}
 # Objectives that no recipe has.
 FURTHER = {name: Diffusion(objective=name) for name in ("mmd", "denoising+mmd")}
 
