@@ -278,14 +278,15 @@ def test_a_damaged_record_is_found_before_the_work(
 
 def test_bits_per_dimension_of_a_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """X11, X1: both numbers are kept and shown; nothing else is measured."""
+    run = desk / "edm"  # which soon learns the low noise that bits are about; flow matching last
+    main(["train", str(desk / "digits"), "--recipe", "edm", "--out", str(run), *QUICK])
     options = ("-n", "4", "--likelihood.terms", "3", "--likelihood.tolerance", "0.1")
-    main(["evaluate", str(desk / "plain"), "--metric", "bpd", *options])
-    kept = json.loads((desk / "plain/metrics.json").read_text())[-1]
+    main(["evaluate", str(run), "--metric", "bpd", *options])
+    kept = json.loads((run / "metrics.json").read_text())[-1]
     names = [estimate["name"] for estimate in kept["estimates"]]
     assert names == ["bits per dimension (bound)", "bits per dimension (ODE)"]
     assert kept["likelihood"]["terms"] == 3
-    # More than 8, which is chance: flow matching learns the lowest noise last, and bits are there.
-    assert all(2 < estimate["value"] < 24 for estimate in kept["estimates"])
+    assert all(2 < estimate["value"] < 12 for estimate in kept["estimates"])
     assert "none: real images are" in capsys.readouterr().out
 
 

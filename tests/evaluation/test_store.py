@@ -111,7 +111,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path: Path, spoiled: bool) -> None:
     assert len(list((tmp_path / "features").iterdir())) == 2
 
 
-def test_another_network_has_the_images_made_again(tmp_path: Path) -> None:
+def test_each_network_keeps_its_own_parts(tmp_path: Path) -> None:
     """Where one of two has its part already, the other's is made alone."""
     other = pixels(6, weights="pixels-2")
     asked: list[str] = []
@@ -139,7 +139,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"pixels gave features that are not finite.*model"):
         kept(Model(), tmp_path, [broken])
-    assert not list(tmp_path.rglob("*.npy"))
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_networks_see_micro_batches_of_uint8(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from safelight.errors import UserError
 
-# Of x_t, the guess of the image and the answer, each in its own deviation.
+# Of x_t and the guess of the image, in their deviations, and of the answer, whose is about 1.
 BANDWIDTHS = (0.2, 0.15, 0.2)
 LEVEL_BANDWIDTH = 0.25  # of ln(sigma / alpha)
 OTHER_LABEL = 0.1
@@ -78,7 +78,7 @@ def squared_mmd(residual: Tensor, seen: Tensor, log_level: Tensor, y: Tensor | N
             "the objective mmd compares the images that a process has of a step with one another, "
             "and here is only one; choose a larger --optimiser.batch"
         )
-    size = max(1, min(BLOCK, ROOM // seen.numel()))
+    size = max(1, min(BLOCK, ROOM // seen[:, 0].numel()))
     blocks = torch.split(torch.arange(n, device=device), size)
     with torch.autocast(device.type, enabled=False):  # whatever precision the network runs in
         squares = [square_of(width, seen) for width in widths(*seen.shape[-2:])]

@@ -50,9 +50,12 @@ class SamplerRow:
 
     def usual_grid(self, path: Path) -> str:
         """A row of `GRIDS`."""
+        other = None
         if path.levels is not None:
-            return self.counted or self.grid
-        return self.flow or self.grid if path.kind is FLOW else self.grid
+            other = self.counted
+        elif path.kind is FLOW:
+            other = self.flow
+        return other or self.grid
 
     def usual_steps(self, path: Path) -> int:
         """No more than the path has."""

@@ -35,8 +35,8 @@ class Choice(NamedTuple):
 def chosen(options: Diffusion) -> Choice:
     """What the options say, and what is usual where they say nothing."""
     usual, times = PUBLISHED.get(options.path, DDPM)
-    if options.zero_terminal_snr:  # pure noise says nothing of itself: section 3.2 of
-        usual = "v"  # arXiv:2305.08891
+    if options.zero_terminal_snr:
+        usual = "v"  # section 3.2 of arXiv:2305.08891: noise is nothing to predict in pure noise
     if options.objective in VARIATIONAL:
         times = "uniform"
     prediction = options.prediction or usual
