@@ -127,6 +127,16 @@ def test_every_recipe_trains_and_samples(recipe: str, desk: Path, tmp_path: Path
     assert np.load(images)["images"].shape == (10, 1, 8, 8)
 
 
+def test_presets_and_recipes_are_named_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    """In 80 columns, as anybody would have to type them."""
+    main(["presets"])
+    shown = capsys.readouterr().out
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+    for recipe, options in RECIPES.items():
+        assert re.search(rf"^{recipe} +{options.path} ", shown, re.MULTILINE)
+    assert {line.split()[0] for line in shown.splitlines() if line} >= {*PRESETS, *RECIPES}
+
+
 def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["train", "--help"])

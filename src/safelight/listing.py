@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.console import Group
 from rich.table import Table
 
 from safelight.presets import PRESETS, RECIPES
@@ -9,9 +10,9 @@ from safelight.training.learners import build_denoiser
 from safelight.training.options import chosen
 
 
-def listing() -> tuple[Table, Table]:
+def listing() -> Group:
     """The presets, as they are for colour pictures of 64x64; and the recipes."""
-    networks = Table("preset", "widths", "attention at", "batch", "learning rate", "parameters")
+    networks = _table("preset", "widths", "attention at", "batch", "learning rate", "parameters")
     for name, config in PRESETS.items():
         denoiser = build_denoiser(config, (3, 64, 64), 0, 0.5)
         parameters = sum(p.numel() for p in denoiser.parameters())
@@ -20,8 +21,13 @@ def listing() -> tuple[Table, Table]:
         attention = net.attention if net.attention == "coarsest" else str(net.attention)
         row = (name, widths, attention, str(optimiser.batch), f"{optimiser.lr:g}")
         networks.add_row(*row, f"{parameters / 1e6:.1f} M")
-    mathematics = Table("recipe", "path", "prediction", "objective", "times", "weight")
+    mathematics = _table("recipe", "path", "prediction", "objective", "times", "weight")
     for name, recipe in RECIPES.items():
         prediction, times, weight = chosen(recipe)
         mathematics.add_row(name, recipe.path, prediction, recipe.objective, times, weight)
-    return networks, mathematics
+    return Group(networks, "", mathematics)
+
+
+def _table(*headers: str) -> Table:
+    """Every name whole within 80 columns: it may be what somebody wants to type."""
+    return Table(*headers, box=None, padding=(0, 2, 0, 0), pad_edge=False)

@@ -269,8 +269,7 @@ def presets() -> dict[str, Config]:
     """Print the presets and recipes of `train`, and return the presets."""
     from safelight.listing import listing
 
-    for shown in listing():
-        results.print(shown)
+    results.print(listing())
     return dict(PRESETS)
 
 
