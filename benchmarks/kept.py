@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,25 @@ class Rows:
         return row
 
 
-def cost(source: DiffusionSource, images: int = 64) -> Row:
-    """Seconds for 1,000 images, and the network's calls for each, of so many drawn at once.
-
-    These are not the images that are judged: what was found out about those may be kept already.
-    """
-    seeds = range(images)
-    source.images(seeds[:1])  # what the first call prepares is not counted
+def evaluations(source: DiffusionSource, images: int = 16) -> float:
+    """The network's calls for an image; counted where the sampler decides on them."""
+    if source.evaluations is not None:
+        return source.evaluations
     with source.counting() as asked:
-        began = time.monotonic()
-        source.images(seeds)
-        seconds = time.monotonic() - began
-    return {
-        "evaluations": round(sum(asked) / images, 1),
-        "seconds for 1,000": round(seconds * 1000 / images, 1),
-    }
+        source.images(range(images))
+    return round(sum(asked) / images, 1)
+
+
+def seconds(sources: Sequence[DiffusionSource], images: int = 64) -> list[float]:
+    """Seconds for 1,000 images of each, from so many drawn at once; one after the other.
+
+    Not kept with what else is measured: times are compared within a run on a quiet machine.
+    """
+    return [round(_seconds(source, images) * 1000 / images, 1) for source in sources]
+
+
+def _seconds(source: DiffusionSource, images: int) -> float:
+    source.images(range(1))  # what the first call prepares is not counted
+    began = time.monotonic()
+    source.images(range(images))
+    return time.monotonic() - began

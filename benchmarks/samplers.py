@@ -6,7 +6,8 @@ Draws n images of the run with each sampler at each number of evaluations (witho
 measures KID against the held-out split, and whether it can be told from the KID of 1,000-step DDPM
 of the same model; and the time, as a share of DDPM's. Prints JSON and draws the curve.
 
-What is measured is kept in OUT/samplers.json: the same command again goes on.
+What is drawn and judged is kept in OUT: the same command again goes on. The times are measured at
+its end, on a quiet machine.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from kept import Row, Rows, cost
+from kept import Row, Rows, evaluations, seconds
 
 from safelight import Sampling
 from safelight.evaluation.estimate import Estimate
@@ -62,7 +63,7 @@ def measure(run: Run, source: DiffusionSource, n: int, store: Path) -> Row:
     return {
         "sampler": source.sampling.sampler,
         "drawn": found.drawn,
-        **cost(source),
+        "evaluations": evaluations(source),
         "kid": found.estimates[0].to_json(),
     }
 
@@ -77,18 +78,16 @@ def features(run: Run, source: DiffusionSource, n: int, store: Path) -> tuple[Fe
     return drawn, held_out
 
 
-def judged(row: Row, drawn: Features, beside: Row, reference: Features, real: Features) -> Row:
-    """A row beside the one of the reference; both were drawn from the same seeds."""
+def judged(row: Row, drawn: Features, reference: Features, real: Features) -> Row:
+    """A row beside the reference; both were drawn from the same seeds."""
     kid = Estimate.from_json(row["kid"])
     apart = kernel_difference(reference, drawn, real, paired=True)
-    slower = row["seconds for 1,000"] / beside["seconds for 1,000"]
     return {
         "sampler": row["drawn"],
         "evaluations": row["evaluations"],
         "KID": [round(v, 5) for v in (kid.value, kid.low, kid.high)],
         "KID - DDPM's": [round(v, 5) for v in (apart.value, apart.low, apart.high)],
         "told apart": not apart.low <= 0 <= apart.high,
-        "time / DDPM's": round(slower, 4),
     }
 
 
@@ -144,7 +143,11 @@ def main() -> None:
     draw(rows, beside, title, picture)
     theirs, real = features(run, reference, n, store)
     drawn = [features(run, source, n, store)[0] for source in sources]
-    found = [judged(row, side, beside, theirs, real) for row, side in zip(rows, drawn, strict=True)]
+    *times, longest = seconds([*sources, reference])
+    found = [
+        {**judged(row, side, theirs, real), "time / DDPM's": round(time / longest, 4)}
+        for row, side, time in zip(rows, drawn, times, strict=True)
+    ]
     print(json.dumps(found, indent=2))
 
 
