@@ -263,7 +263,7 @@ def _refuse(name: str, found: Shape, run: Run, side: int, more: str = "") -> Non
     c, h, w = run.file.shape
     raise UserError(
         f"{name} is {found[2]}x{found[1]} {COLOURS[found[0]]} and {run.path} draws {w}x{h} "
-        f"{COLOURS[c]}{more}; put it into a folder and edit the cache that this makes: safelight "
+        f"{COLOURS[c]}{more}; edit the cache that this makes of the folder it is from: safelight "
         f"prepare FOLDER --size {side} --channels {CHANNELS[c]} --out CACHE"
     )
 
