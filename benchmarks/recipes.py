@@ -33,8 +33,8 @@ FEW = Sampling()
 # 5 iterations at each of 232 levels, as usual, would take an hour.
 LANGEVIN = Sampling(sampler="langevin", steps=60, inner=3)
 LEARNED = Sampling(sampler="ddpm", steps=50, variance="learned")
-# Down to 0.002 and not only to noise that flow matching trains at: why its usual grid is another.
-LOWER = Sampling(grid="logsnr")
+# And not only to the noise that flow matching trains at: what that is worth.
+LOWER = Sampling(lowest=0.002)
 # What a weak model needs.
 STRONG = Sampling(guidance=3)
 # All others by FEW alone.

@@ -193,6 +193,11 @@ class Sampling(Section):
 
     The sampler's usual unless given.
     """
+    lowest: Annotated[float, Field(gt=0)] | None = None
+    """Lowest noise level sigma / alpha on the way to the image, such as 0.002.
+
+    Unless given the one below which training drew one time in a thousand, but not below 0.002.
+    """
     guidance: float | tuple[float, ...] | None = None
     """Weight of the class: 1 is the model as trained, more is more typical and less varied.
 
@@ -227,7 +232,7 @@ class Sampling(Section):
     @property
     def options(self) -> dict[str, Any]:
         """What the sampler itself is asked for."""
-        shared = {"sampler", "steps", "grid", "weaker"}
+        shared = {"sampler", "steps", "grid", "lowest", "weaker"}
         shared |= {"guidance", "guidance_interval", "guidance_rescale"}
         return self.model_dump(exclude=shared, exclude_none=True)
 

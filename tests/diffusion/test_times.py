@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +16,7 @@ from safelight.diffusion.times import (
     LossAware,
     logit_normal_times,
     lognormal_times,
+    lowest_drawn,
     uniform_times,
 )
 from safelight.errors import UserError
@@ -57,6 +60,25 @@ def test_logit_normal_times() -> None:
     logit = t.logit()
     assert float(logit.mean()) == pytest.approx(0.5, abs=0.02)
     assert float(logit.std()) == pytest.approx(0.8, abs=0.02)
+
+
+# The thousandth part of a normal distribution lies 3.09 deviations below its mean.
+@pytest.mark.parametrize(
+    ("times", "path", "expected"),
+    [
+        ("logit-normal", "flow", math.exp(-3.09)),
+        ("lognormal", "edm", math.exp(-1.2 - 3.09 * 1.2)),
+        ("uniform", "flow", 1e-3),
+        ("uniform", "linear", 0.01),  # sqrt(beta / (1 - beta)) of the first of 1000 steps
+        ("importance", "linear", 0.01),
+        ("uniform", "exploding", 0.01),
+    ],
+)
+def test_the_lowest_level_that_training_knows(times: str, path: str, expected: float) -> None:
+    """K3: one time in a thousand is below, but for a path's own first step."""
+    levels = make_path(path)
+    found = lowest_drawn(TIMES[times](levels, None, None), levels)
+    assert found == pytest.approx(expected, rel=0.06)
 
 
 @pytest.mark.parametrize("path_name", ["linear", "edm"])

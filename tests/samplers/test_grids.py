@@ -10,7 +10,16 @@ from torch import Tensor
 
 from safelight.diffusion.path import Path, make_path
 from safelight.errors import UserError
-from safelight.samplers.grids import GRIDS, karras, leading, logsnr, quadratic, trailing, uniform
+from safelight.samplers.grids import (
+    GRIDS,
+    NOISE_GRIDS,
+    karras,
+    leading,
+    logsnr,
+    quadratic,
+    trailing,
+    uniform,
+)
 from safelight.samplers.steps import SAMPLERS
 from tests.samplers.worlds import PATHS, every_path, path_of
 
@@ -55,6 +64,27 @@ def test_a_grid_gives_as_many_times_as_asked(grid: str, name: str, n: int) -> No
         torch.testing.assert_close(steps, steps.round(), atol=1e-9, rtol=0)
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    grid=st.sampled_from(["uniform", "quadratic", "trailing", "karras", "logsnr"]),
+    name=st.sampled_from(sorted(EVERY)),
+    n=st.integers(2, 1000),
+    low=st.floats(0.02, 2.0),
+)
+def test_a_grid_goes_no_lower_than_it_is_told(grid: str, name: str, n: int, low: float) -> None:
+    """X8: but the grids that count a path's steps, which are all of its levels."""
+    path = EVERY[name]
+    if path.levels is not None and grid not in NOISE_GRIDS:
+        return
+    times = GRIDS[grid](path, n, low)
+    assert len(times) == n + 1
+    assert (times.diff() < 0).all()
+    reached = float(path.noise_level(times[-2]).detach())
+    assert reached >= low * (1 - 1e-4)
+    if grid in NOISE_GRIDS:
+        assert reached == pytest.approx(low, rel=1e-3)
+
+
 def test_spacings_of_a_thousand_steps() -> None:
     """Table 2 of arXiv:2305.08891; beside diffusers' in test_diffusers."""
     path = path_of("preserving")
@@ -71,6 +101,8 @@ def test_spacings_of_a_continuous_path() -> None:
     for grid in (uniform, trailing):
         assert grid(path, 4).tolist() == [1, 0.75, 0.5, 0.25, 0]
     assert quadratic(path, 4).tolist() == [1, 0.5625, 0.25, 0.0625, 0]
+    assert uniform(path, 4, 1.0).tolist() == pytest.approx([1, 5 / 6, 4 / 6, 0.5, 0])
+    assert quadratic(path, 2, 9 / 16).tolist() == pytest.approx([1, 0.36, 0])
 
 
 @pytest.mark.parametrize("kind", PATHS)

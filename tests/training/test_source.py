@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import torch
 
 from safelight.config import Sampling
 from safelight.data.cache import Cache
+from safelight.diffusion.path import make_path
 from safelight.errors import UserError
 from safelight.samplers.steps import SAMPLERS
 from safelight.training.checkpoint import Checkpoint, State
+from safelight.training.drawing import Drawing
 from safelight.training.learners import build_denoiser
 from safelight.training.source import DiffusionSource, Model
 from safelight.training.train import train
@@ -59,9 +62,12 @@ def test_who_is_guided_unless_told_otherwise() -> None:
 def test_what_identifies_a_source_stays() -> None:
     """Kept features are found by it: a change here has every run's images looked at again."""
     assert made().fingerprint == made(name="other").fingerprint
-    assert made().fingerprint == made(Sampling(sampler="dpm++", grid="uniform")).fingerprint
-    assert made().fingerprint[:16] == "686e9ece2442dc3c"
-    assert made(Sampling(sampler="heun", guidance=2.0)).fingerprint[:16] == "d67e9664fbc7ac34"
+    assert (
+        made().fingerprint
+        == made(Sampling(sampler="dpm++", grid="logsnr", lowest=0.002)).fingerprint
+    )
+    assert made().fingerprint[:16] == "4286ecab2db7e005"
+    assert made(Sampling(sampler="heun", guidance=2.0)).fingerprint[:16] == "4566768f0a12efbb"
 
 
 def test_other_images_are_another_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +76,8 @@ def test_other_images_are_another_source(monkeypatch: pytest.MonkeyPatch) -> Non
         made(Sampling(**options)).fingerprint
         for options in (
             {},
-            {"grid": "logsnr"},
+            {"grid": "uniform"},
+            {"lowest": 0.01},
             {"steps": 19},
             {"sampler": "unipc"},
             {"eta": 1.0},
@@ -80,8 +87,43 @@ def test_other_images_are_another_source(monkeypatch: pytest.MonkeyPatch) -> Non
         )
     ]
     assert len(set(different)) == len(different)
-    monkeypatch.setitem(SAMPLERS, "dpm++", replace(SAMPLERS["dpm++"], flow="logsnr"))
+    monkeypatch.setitem(SAMPLERS, "dpm++", replace(SAMPLERS["dpm++"], grid="uniform"))
     assert made().fingerprint == different[1]
+
+
+def test_sampling_goes_as_low_as_training_did(digits: Cache, out: Path) -> None:
+    """K3: what a network leaves of noise that it never saw would stay in the image."""
+    run = train(digits, SMALL, out)
+    lowest = float(run.source().drawing.path.noise_level(run.source().drawing.times[-2]))
+    assert lowest == pytest.approx(math.exp(-3.09), rel=0.06)  # of logit-normal times
+    for options, expected in (
+        ({"sampler": "heun"}, lowest),
+        ({"sampler": "adaptive"}, lowest),
+        ({"sampler": "ddpm", "grid": "uniform", "steps": 1000}, lowest),
+        ({"grid": "uniform", "steps": 10}, 1 / 9),
+        ({"lowest": 0.002}, 0.002),
+    ):
+        drawing = run.source(Sampling(**options)).drawing
+        assert drawing.record()["lowest"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "message"),
+    [
+        (
+            "linear",
+            {"sampler": "ddpm", "lowest": 0.1},
+            "the grid trailing counts the path's 1000 s",
+        ),
+        ("flow", {"lowest": 80.0}, "--lowest is 80; it has to be less than 80, the noise level"),
+        ("exploding-continuous", {"lowest": 60.0}, "it has to be less than 50"),
+    ],
+)
+def test_a_lowest_level_that_changes_nothing_is_refused(
+    path: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        Drawing.of(Sampling(**options), make_path(path))  # type: ignore[arg-type]
 
 
 def test_a_source_is_one_checkpoint_while_the_run_goes_on(

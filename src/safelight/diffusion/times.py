@@ -108,6 +108,14 @@ class LossAware(nn.Module):
         self.seen += torch.bincount(step, minlength=T)
 
 
+@torch.no_grad()
+def lowest_drawn(times: Times, path: Path, share: float = 1e-3) -> float:
+    """The noise level sigma / alpha up to which this share of the times is drawn."""
+    n, within = round(10 / share), 10
+    t = times(path, (torch.arange(n, dtype=torch.float64) + 0.5) / n).t
+    return float(path.noise_level(t.kthvalue(within).values))
+
+
 def _normal(u: Tensor, mean: float, std: float) -> Tensor:
     """N(mean, std²) from uniform numbers, by the inverse of its distribution function."""
     return mean + std * math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-1 + 1e-6, 1 - 1e-6))

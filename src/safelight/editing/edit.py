@@ -36,14 +36,15 @@ from safelight.editing.work import Edited
 from safelight.errors import UserError
 from safelight.files import clear_leftovers, require_free, write_json, writing_folder
 from safelight.images import display_scale, labelled_sheet, to_pil
+from safelight.samplers.grids import LOWEST, NOISE_GRIDS
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
 
 RECORD, SHEET = "edit.json", "sheet.png"
 SHOWN = 10  # pictures in a row of the sheet
 ODE_STEPS = 50  # of the walk up to the noise, and of the walk down
-# With a smallest level of less than a grey level on the flow path too: what is there when the walk
-# up begins comes back as an error of the picture.
+# Down to less than a grey level, wherever training was: what noise is there when the walk up begins
+# comes back as an error of the picture.
 ODE_GRID = "karras"
 
 
@@ -64,10 +65,12 @@ def ode(task: Edit, sampling: Sampling) -> Sampling:
             "--sampler and its options"
         )
     guidance = 1.0 if sampling.guidance is None else sampling.guidance
+    grid = sampling.grid or ODE_GRID
     settled = {
         "sampler": "heun",
         "steps": sampling.steps or ODE_STEPS,
-        "grid": sampling.grid or ODE_GRID,
+        "grid": grid,
+        "lowest": sampling.lowest or (LOWEST if grid in NOISE_GRIDS else None),
         "guidance": guidance,
     }
     return sampling.model_copy(update=settled)

@@ -1,4 +1,7 @@
-"""Which times a sampler visits: from noise down to 0, float64, (n + 1,), all different."""
+"""Which times a sampler visits: from noise down to 0, float64, (n + 1,), all different.
+
+The last before 0 has the noise level `low` at least, where a grid does not count a path's steps.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from torch import Tensor
 from safelight.diffusion.path import Path
 from safelight.errors import UserError
 
-Grid = Callable[[Path, int], Tensor]
+Grid = Callable[[Path, int, float], Tensor]
+LOWEST, HIGHEST = 0.002, 80.0  # sigma / alpha, table 1 of arXiv:2206.00364
 # A path's least noise is read at this time, as in appendix C of arXiv:2011.13456, and not at 0: the
 # noise of some paths jumps from none at 0 to its least.
 EARLIEST = 1e-5
@@ -22,21 +26,21 @@ EARLIEST = 1e-5
 LEFT_OUT = 0.1
 
 
-def uniform(path: Path, n: int) -> Tensor:
+def uniform(path: Path, n: int, low: float = 0.0) -> Tensor:
     """1, 1 - 1/n, ...; of T steps those nearest to an even spacing from T to 1.
 
     The latter is "linspace" of table 2 of arXiv:2305.08891.
     """
     T = _levels(path, n)
     if T is None:
-        return _to_zero(_counted(n) / n)
+        return _to_zero(_even(path, n, low, 1))
     if n == 1:
         return _to_zero(torch.ones(1, dtype=torch.float64))
     rising = torch.arange(n, dtype=torch.float64) * ((T - 1) / (n - 1))
     return _to_zero((1 + rising.round().flip(0)) / T)
 
 
-def quadratic(path: Path, n: int) -> Tensor:
+def quadratic(path: Path, n: int, low: float = 0.0) -> Tensor:
     """1, ((n - 1) / n)², ...: finer towards the image, appendix D.2 of arXiv:2010.02502.
 
     Of T steps those nearest to it, and none twice.
@@ -44,11 +48,11 @@ def quadratic(path: Path, n: int) -> Tensor:
     T = _levels(path, n)
     count = _counted(n)
     if T is None:
-        return _to_zero((count / n) ** 2)
+        return _to_zero(_even(path, n, low, 2) ** 2)
     return _to_zero(torch.maximum((T * (count / n) ** 2).round(), count) / T)
 
 
-def leading(path: Path, n: int) -> Tensor:
+def leading(path: Path, n: int, low: float = 0.0) -> Tensor:
     """Steps 1, 1 + k, 1 + 2 k, ... with k = ⌊T / n⌋: the spacing of DDPM's and DDIM's own code.
 
     The first that is visited is below T unless n = T. It is far below for some n, such as 600 of
@@ -70,16 +74,18 @@ def leading(path: Path, n: int) -> Tensor:
     return _to_zero(times)
 
 
-def trailing(path: Path, n: int) -> Tensor:
+def trailing(path: Path, n: int, low: float = 0.0) -> Tensor:
     """Steps T, T - T/n, ...: starts at full noise, table 2 of arXiv:2305.08891."""
     T = _levels(path, n)
     if T is None:
-        return uniform(path, n)
+        return uniform(path, n, low)
     steps = T - torch.arange(n, dtype=torch.float64) * (T / n)
     return _to_zero(steps.round() / T)
 
 
-def karras(path: Path, n: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> Tensor:
+def karras(
+    path: Path, n: int, low: float = LOWEST, high: float = HIGHEST, rho: float = 7.0
+) -> Tensor:
     """Noise levels sigma/alpha from `high` to `low`, eq. (5) of arXiv:2206.00364.
 
     Where the path has no such levels, from its own highest, or to its own lowest.
@@ -90,11 +96,18 @@ def karras(path: Path, n: int, low: float = 0.002, high: float = 80.0, rho: floa
     return _to_zero(path.time(level**-2))
 
 
-def logsnr(path: Path, n: int, low: float = 0.002, high: float = 80.0) -> Tensor:
+def logsnr(path: Path, n: int, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
     """The same, but evenly spaced in log-SNR: each level is the last times one factor."""
     low, high = _reached(path, n, low, high)
     ramp = torch.linspace(math.log(high), math.log(low), n, dtype=torch.float64)
     return _to_zero(path.time((-2 * ramp).exp()))
+
+
+@torch.no_grad()
+def _even(path: Path, n: int, low: float, power: int) -> Tensor:
+    """1, ..., 2/n, 1/n, but no further than where the power-th power has the noise level `low`."""
+    lowest = float(path.time(torch.tensor(low, dtype=torch.float64) ** -2)) ** (1 / power)
+    return torch.linspace(1, max(1 / n, lowest), n, dtype=torch.float64)
 
 
 def _reached(path: Path, n: int, low: float, high: float) -> tuple[float, float]:
@@ -140,6 +153,7 @@ def _to_zero(times: Tensor) -> Tensor:
     return times
 
 
+NOISE_GRIDS = ("karras", "logsnr")  # which never count a path's steps
 GRIDS: dict[str, Grid] = {
     "leading": leading,
     "trailing": trailing,

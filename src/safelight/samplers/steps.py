@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from safelight.diffusion.path import FLOW, Path
+from safelight.diffusion.path import Path
 from safelight.errors import UserError, lookup
 from safelight.samplers.adaptive import Adaptive
 from safelight.samplers.ancestral import DDIM, DDPM
@@ -44,18 +44,10 @@ class SamplerRow:
     steps: int
     grid: str
     counted: str | None = None  # the grid on a path of T steps, where it is another
-    # On the flow path. Its networks seldom see noise as low as the levels of the other grids, and
-    # what they leave of it is what a judge sees first: docs/measurements.md.
-    flow: str | None = None
 
     def usual_grid(self, path: Path) -> str:
         """A row of `GRIDS`."""
-        other = None
-        if path.levels is not None:
-            other = self.counted
-        elif path.kind is FLOW:
-            other = self.flow
-        return other or self.grid
+        return self.grid if path.levels is None else self.counted or self.grid
 
     def usual_steps(self, path: Path) -> int:
         """No more than the path has."""
@@ -63,17 +55,15 @@ class SamplerRow:
 
 
 SAMPLERS: dict[str, SamplerRow] = {
-    "heun": SamplerRow(Heun, 18, "karras", flow="uniform"),
-    "euler": SamplerRow(Euler, 50, "karras", flow="uniform"),
-    "dpm++": SamplerRow(DPMSolver, 20, "logsnr", flow="uniform"),
-    "unipc": SamplerRow(UniPC, 20, "logsnr", flow="uniform"),
+    "heun": SamplerRow(Heun, 18, "karras"),
+    "euler": SamplerRow(Euler, 50, "karras"),
+    "dpm++": SamplerRow(DPMSolver, 20, "logsnr"),
+    "unipc": SamplerRow(UniPC, 20, "logsnr"),
     "adaptive": SamplerRow(Adaptive, 2, "logsnr"),
-    "ddim": SamplerRow(DDIM, 50, "karras", counted="trailing", flow="uniform"),
-    "ddpm": SamplerRow(DDPM, 1000, "karras", counted="trailing", flow="uniform"),
+    "ddim": SamplerRow(DDIM, 50, "karras", counted="trailing"),
+    "ddpm": SamplerRow(DDPM, 1000, "karras", counted="trailing"),
     "langevin": SamplerRow(AnnealedLangevin, 232, "logsnr"),
-    "predictor-corrector": SamplerRow(
-        PredictorCorrector, 1000, "logsnr", counted="trailing", flow="uniform"
-    ),
+    "predictor-corrector": SamplerRow(PredictorCorrector, 1000, "logsnr", counted="trailing"),
 }
 
 USUAL = "dpm++"  # of few steps the best at the same number of network calls

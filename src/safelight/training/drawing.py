@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from safelight.config import Sampling
 from safelight.diffusion.path import Path
 from safelight.errors import UserError, lookup
-from safelight.samplers.grids import GRIDS
+from safelight.samplers.grids import GRIDS, HIGHEST, LOWEST, NOISE_GRIDS
 from safelight.samplers.guidance import Guidance, network_calls
 from safelight.samplers.steps import SAMPLERS, USUAL, Step, make_step
 
@@ -34,19 +35,26 @@ class Drawing:
     guidance: Guidance
 
     @classmethod
-    def of(cls, sampling: Sampling, path: Path, lacking: str = "") -> Drawing:
-        """lacking: why there is nothing to be guided away from; empty where there is."""
+    def of(
+        cls, sampling: Sampling, path: Path, lacking: str = "", lowest: float = LOWEST
+    ) -> Drawing:
+        """lacking: why there is nothing to be guided away from; empty where there is.
+
+        lowest: the noise level below which the model was hardly trained, and what it leaves of
+        the noise would stay in the image.
+        """
         guidance = _guidance(sampling, lacking)
         sampler = sampling.sampler or USUAL
         row = lookup(SAMPLERS, sampler, "sampler")
         grid = sampling.grid or row.usual_grid(path)
         steps = sampling.steps or row.usual_steps(path)
+        low = _given_lowest(sampling.lowest, path, grid) or max(LOWEST, lowest)
         return cls(
             sampling=sampling.model_copy(update={"sampler": sampler, "guidance": guidance.weight}),
             step=make_step(sampler, sampling.options),
             path=path,
             grid=grid,
-            times=lookup(GRIDS, grid, "grid")(path, steps),
+            times=lookup(GRIDS, grid, "grid")(path, steps, low),
             guidance=guidance,
         )
 
@@ -61,7 +69,9 @@ class Drawing:
 
     def record(self) -> dict[str, Any]:
         """The options, and what they came to."""
-        return {**self.sampling.model_dump(), "steps": self.steps, "grid": self.grid}
+        lowest = float(self.path.noise_level(self.times[-2]))
+        came_to = {"steps": self.steps, "grid": self.grid, "lowest": float(f"{lowest:.4g}")}
+        return {**self.sampling.model_dump(), **came_to}
 
     def describe(self) -> str:
         return f"{self.sampling.sampler}, {self.steps} steps ({self.grid} grid){self._guided()}"
@@ -75,6 +85,24 @@ class Drawing:
         rescale = f" rescaled by {guidance.rescale:g}" if guidance.rescale else ""
         weaker = f" away from {self.sampling.weaker}" if self.sampling.weaker else ""
         return f", guidance {guidance.weight:g}{between}{rescale}{weaker}"
+
+
+def _given_lowest(lowest: float | None, path: Path, grid: str) -> float | None:
+    """Raises UserError where it would change nothing, or nothing would be left."""
+    if lowest is None:
+        return None
+    if path.levels is not None and grid not in NOISE_GRIDS:
+        raise UserError(
+            f"the grid {grid} counts the path's {path.levels} steps; leave --lowest out, or use "
+            f"--grid {' or '.join(NOISE_GRIDS)}"
+        )
+    highest = min(HIGHEST, float(path.noise_level(torch.ones((), dtype=torch.float64))))
+    if lowest >= highest:
+        raise UserError(
+            f"--lowest is {lowest:g}; it has to be less than {highest:g}, the noise level that "
+            "sampling begins at"
+        )
+    return lowest
 
 
 def _guidance(sampling: Sampling, lacking: str) -> Guidance:

@@ -8,12 +8,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from safelight.config import Config, Net
+from safelight.config import Config, Diffusion, Net
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.objective import OBJECTIVES, Objective, asked
-from safelight.diffusion.path import make_path
+from safelight.diffusion.path import Path, make_path
 from safelight.diffusion.precond import PREDICTIONS, c_noise, require_regular
-from safelight.diffusion.times import TIMES, LossAware, Times
+from safelight.diffusion.times import TIMES, LossAware, Times, lowest_drawn
 from safelight.diffusion.weights import WEIGHTS
 from safelight.errors import lookup
 from safelight.nets.uncertainty import Uncertainty
@@ -140,6 +140,16 @@ def attention_heights(net: Net, height: int) -> tuple[int, ...]:
     return (height >> (len(net.widths) - 1),) if net.attention == "coarsest" else net.attention
 
 
+def build_times(options: Diffusion, path: Path) -> Times:
+    times = lookup(TIMES, chosen(options).times, "distribution of times")
+    return times(path, options.log_mean, options.log_std)
+
+
+def lowest_trained(options: Diffusion, path: Path) -> float:
+    """The noise level below which a training with these options hardly goes."""
+    return lowest_drawn(build_times(options, path), path)
+
+
 def build_learner(
     config: Config, shape: Shape, classes: int, sigma_data: float
 ) -> DiffusionLearner:
@@ -148,13 +158,12 @@ def build_learner(
     check_objective(options)
     denoiser = build_denoiser(config, shape, classes, sigma_data)
     weight = lookup(WEIGHTS, choice.weight, "weight")(options.min_snr)
-    times = lookup(TIMES, choice.times, "distribution of times")
     with torch.random.fork_rng(devices=[]):
         uncertainty = Uncertainty() if options.uncertainty else None
     return DiffusionLearner(
         denoiser,
         lookup(OBJECTIVES, options.objective, "objective")(weight),
-        times(denoiser.path, options.log_mean, options.log_std),
+        build_times(options, denoiser.path),
         pairing=lookup(PAIRINGS, options.pairing, "pairing"),
         uncertainty=uncertainty,
         label_dropout=options.label_dropout,

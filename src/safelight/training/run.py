@@ -22,7 +22,7 @@ from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
 from safelight.locks import locked
 from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
-from safelight.training.learners import build_denoiser
+from safelight.training.learners import build_denoiser, lowest_trained
 from safelight.training.source import USUAL, DiffusionSource, Model
 
 
@@ -202,8 +202,9 @@ class Run:
         )
         digest = chosen.state().digest(weights)  # checks that no file has changed
         load_weights(denoiser, chosen.weights(weights), chosen.path)
+        lowest = lowest_trained(self.config.diffusion, denoiser.path)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return Model(denoiser.to(device).requires_grad_(False), digest)
+        return Model(denoiser.to(device).requires_grad_(False), digest, lowest)
 
     def source(
         self,

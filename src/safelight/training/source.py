@@ -16,6 +16,7 @@ from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import UserError
 from safelight.images import pieces, quantise
 from safelight.machine import full_precision
+from safelight.samplers.grids import LOWEST
 from safelight.samplers.guidance import Clipped, Guided
 from safelight.samplers.steps import Denoise, State
 from safelight.samplers.trajectory import last, trajectory
@@ -27,10 +28,11 @@ USUAL = Sampling()
 
 
 class Model(NamedTuple):
-    """A trained denoiser, and the hash of its weights."""
+    """A trained denoiser, the hash of its weights, and the lowest noise level it was trained at."""
 
     denoiser: Denoiser
     fingerprint: str
+    lowest: float = LOWEST
 
 
 class DiffusionSource:
@@ -64,7 +66,7 @@ class DiffusionSource:
         self.name, self.shape, self.classes = name, shape, classes
         self.trained = trained or {}
         lacking = "" if weaker else _lacking(classes, classless)
-        self.drawing = Drawing.of(sampling, model.denoiser.path, lacking)
+        self.drawing = Drawing.of(sampling, model.denoiser.path, lacking, model.lowest)
         self._denoiser, self.micro_batch = model.denoiser.eval(), micro_batch
         self._weaker = weaker.denoiser.eval() if weaker else None
         # What the options came to, not their words: what is usual may change.

@@ -18,6 +18,7 @@ from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
 from safelight.images import contact_sheet, dequantise, pieces
 from safelight.seeding import ImageNoise, derive, generator
+from safelight.training.learners import lowest_trained
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource, Model
 
@@ -114,7 +115,7 @@ def validation_split(cache: Cache) -> Cache | None:
 def draw_preview(run: Run, denoiser: Denoiser, step: int) -> None:
     """A contact sheet of the same seeds at every step: four rows, a column for each class."""
     source = DiffusionSource(
-        Model(denoiser, ""),
+        Model(denoiser, "", lowest_trained(run.config.diffusion, denoiser.path)),
         name=run.name,
         shape=run.file.shape,
         classes=run.classes,
