@@ -100,6 +100,7 @@ def test_inversion_gives_the_noise_and_the_picture_back(desk: Path) -> None:
     assert found["lowest_psnr"] == min(found["psnr"]) > 35  # type: ignore[call-overload]
     assert found["classes"] == ["3"] * 4
     assert found["evaluations"] == 2 * 99 + 199
+    assert found["sampling"]["lowest"] == 0.002  # type: ignore[index]  # below what can be seen, and not where training ended
     kept = np.load(out / "noise.npz")
     assert kept["x_t"].shape == (4, 1, 8, 8)
     for i in range(4):

@@ -110,6 +110,7 @@ def test_sampling_goes_as_low_as_training_did(digits: Cache, out: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "options", "message"),
     [
+        ("linear", {"grid": "spiral", "lowest": 0.1}, "unknown grid 'spiral'"),
         (
             "linear",
             {"sampler": "ddpm", "lowest": 0.1},

@@ -110,7 +110,10 @@ class LossAware(nn.Module):
 
 @torch.no_grad()
 def lowest_drawn(times: Times, path: Path, share: float = 1e-3) -> float:
-    """The noise level sigma / alpha up to which this share of the times is drawn."""
+    """The noise level sigma / alpha up to which this share of the times is drawn.
+
+    That of the first step where it alone has as large a share.
+    """
     n, within = round(10 / share), 10
     t = times(path, (torch.arange(n, dtype=torch.float64) + 0.5) / n).t
     return float(path.noise_level(t.kthvalue(within).values))

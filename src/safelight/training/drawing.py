@@ -48,13 +48,14 @@ class Drawing:
         row = lookup(SAMPLERS, sampler, "sampler")
         grid = sampling.grid or row.usual_grid(path)
         steps = sampling.steps or row.usual_steps(path)
+        spacing = lookup(GRIDS, grid, "grid")
         low = _given_lowest(sampling.lowest, path, grid) or max(LOWEST, lowest)
         return cls(
             sampling=sampling.model_copy(update={"sampler": sampler, "guidance": guidance.weight}),
             step=make_step(sampler, sampling.options),
             path=path,
             grid=grid,
-            times=lookup(GRIDS, grid, "grid")(path, steps, low),
+            times=spacing(path, steps, low),
             guidance=guidance,
         )
 
