@@ -194,7 +194,7 @@ class Sampling(Section):
     The sampler's usual unless given.
     """
     lowest: Annotated[float, Field(gt=0)] | None = None
-    """Lowest noise level sigma / alpha on the way to the image, such as 0.002.
+    """Lowest noise level sigma / alpha on the way to the image, such as 0.002, if the path has it.
 
     Unless given the one below which training drew one time in a thousand, but not below 0.002.
     """

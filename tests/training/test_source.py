@@ -118,6 +118,11 @@ def test_sampling_goes_as_low_as_training_did(digits: Cache, out: Path) -> None:
         ),
         ("flow", {"lowest": 80.0}, "--lowest is 80; it has to be less than 80, the noise level"),
         ("exploding-continuous", {"lowest": 60.0}, "it has to be less than 50"),
+        (
+            "flow",
+            {"sampler": "ddpm", "steps": 20, "grid": "uniform", "lowest": 0.002},
+            "20 steps of the grid uniform end at the noise level 0.0526 and not at --lowest 0.002",
+        ),
     ],
 )
 def test_a_lowest_level_that_changes_nothing_is_refused(

@@ -12,7 +12,7 @@ from torch import Tensor
 from safelight.config import Sampling
 from safelight.diffusion.path import Path
 from safelight.errors import UserError, lookup
-from safelight.samplers.grids import GRIDS, HIGHEST, LOWEST, NOISE_GRIDS
+from safelight.samplers.grids import EARLIEST, GRIDS, HIGHEST, LOWEST, NOISE_GRIDS
 from safelight.samplers.guidance import Guidance, network_calls
 from safelight.samplers.steps import SAMPLERS, USUAL, Step, make_step
 
@@ -50,12 +50,15 @@ class Drawing:
         steps = sampling.steps or row.usual_steps(path)
         spacing = lookup(GRIDS, grid, "grid")
         low = _given_lowest(sampling.lowest, path, grid) or max(LOWEST, lowest)
+        times = spacing(path, steps, low)
+        if sampling.lowest is not None:
+            _require_reached(low, path, times, grid)
         return cls(
             sampling=sampling.model_copy(update={"sampler": sampler, "guidance": guidance.weight}),
             step=make_step(sampler, sampling.options),
             path=path,
             grid=grid,
-            times=spacing(path, steps, low),
+            times=times,
             guidance=guidance,
         )
 
@@ -75,7 +78,9 @@ class Drawing:
         return {**self.sampling.model_dump(), **came_to}
 
     def describe(self) -> str:
-        return f"{self.sampling.sampler}, {self.steps} steps ({self.grid} grid){self._guided()}"
+        lowest = self.sampling.lowest
+        grid = f"{self.grid} grid" + ("" if lowest is None else f" down to {lowest:g}")
+        return f"{self.sampling.sampler}, {self.steps} steps ({grid}){self._guided()}"
 
     def _guided(self) -> str:
         guidance = self.guidance
@@ -104,6 +109,17 @@ def _given_lowest(lowest: float | None, path: Path, grid: str) -> float | None:
             "sampling begins at"
         )
     return lowest
+
+
+def _require_reached(lowest: float, path: Path, times: Tensor, grid: str) -> None:
+    """Raises UserError where the grid ends above it, and above the least noise of the path."""
+    last = times[-2].new_tensor([EARLIEST, float(times[-2])])
+    least, reached = path.noise_level(last).tolist()
+    if reached > 1.01 * max(lowest, least):
+        raise UserError(
+            f"{len(times) - 1} steps of the grid {grid} end at the noise level {reached:.3g} and "
+            f"not at --lowest {lowest:g}; use more --steps, or --grid {' or '.join(NOISE_GRIDS)}"
+        )
 
 
 def _guidance(sampling: Sampling, lacking: str) -> Guidance:
