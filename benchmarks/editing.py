@@ -56,7 +56,7 @@ def inversion(run: str, place: str, n: int, steps: int, folder: Path) -> dict[st
     out = folder / f"invert-{steps}"
     edit(run, place, Invert(), n=n, sampling=Sampling(steps=steps), out=out)
     psnr = json.loads((out / "edit.json").read_text())["psnr"]
-    return {"steps": steps, **cost(out), "lowest": min(psnr), "mean": sum(psnr) / n}
+    return {"steps": steps, **cost(out), "lowest": min(psnr), "mean": sum(psnr) / len(psnr)}
 
 
 def interpolation(run: str, place: str, frames: int, folder: Path) -> dict[str, Any]:

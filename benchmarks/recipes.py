@@ -33,7 +33,7 @@ FEW = Sampling()
 # 5 iterations at each of 232 levels, as usual, would take an hour.
 LANGEVIN = Sampling(sampler="langevin", steps=60, inner=3)
 LEARNED = Sampling(sampler="ddpm", steps=50, variance="learned")
-# And not only to the noise that flow matching trains at: what that is worth.
+# Lower than flow matching trains: what it is worth that sampling ends where training did.
 LOWER = Sampling(lowest=0.002)
 # What a weak model needs.
 STRONG = Sampling(guidance=3)
@@ -44,8 +44,12 @@ SAMPLINGS = {
     "flow": (FEW, LOWER),
     "mmd": (FEW, STRONG),
 }
-# Objectives that no recipe has.
-FURTHER = {name: Diffusion(objective=name) for name in ("mmd", "denoising+mmd")}
+# What no recipe has.
+FURTHER = {
+    "flow-uniform": Diffusion(times="uniform"),
+    "mmd": Diffusion(objective="mmd"),
+    "denoising+mmd": Diffusion(objective="denoising+mmd"),
+}
 
 
 def trained(cache: Cache, recipe: str, budget: str, out: Path) -> Run:

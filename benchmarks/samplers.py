@@ -1,10 +1,12 @@
 """Quality against evaluations of the network: every sampler on one model, beside 1,000-step DDPM.
 
     python benchmarks/samplers.py RUN --n 1000 --out OUT
+    python benchmarks/samplers.py RUN --samplers dpm++ --lowest 0.002 --no-reference --out OUT
 
 Draws n images of the run with each sampler at each number of evaluations (without guidance),
 measures KID against the held-out split, and whether it can be told from the KID of 1,000-step DDPM
-of the same model; and the time, as a share of DDPM's. Prints JSON and draws the curve.
+of the same model; and the time, as a share of DDPM's. Prints JSON and draws the curve. Without that
+reference, whose images take longest, there are KID and seconds alone.
 
 What is drawn and judged is kept in OUT: the same command again goes on. The times are measured at
 its end, on a quiet machine.
@@ -41,19 +43,21 @@ TOLERANCES = (0.3, 0.1, 0.03)  # of samplers that choose their steps themselves
 LINEAR = 0.02  # KID up to here is drawn to scale, above it by its logarithm: it may be below 0
 
 
-def samplings(evaluations: Sequence[int]) -> list[Sampling]:
-    """Each sampler with as many steps as the evaluations allow."""
-    found = []
-    for sampler in SAMPLERS:
+def samplings(
+    samplers: Sequence[str], evaluations: Sequence[int], base: Sampling
+) -> list[Sampling]:
+    """Each sampler with as many steps as the evaluations allow; else as `base`."""
+    found: list[dict[str, Any]] = []
+    for sampler in samplers:
         step = make_step(sampler, {})
         if step.evaluations(1) is None:
-            found += [Sampling(sampler=sampler, guidance=1, tolerance=t) for t in TOLERANCES]
+            found += [{"sampler": sampler, "tolerance": t} for t in TOLERANCES]
             continue
         for most in evaluations:
             steps = max((n for n in range(1, most + 1) if step.evaluations(n) <= most), default=0)
             if steps > 1:
-                found.append(Sampling(sampler=sampler, guidance=1, steps=steps))
-    return found
+                found.append({"sampler": sampler, "steps": steps})
+    return [base.model_copy(update=options) for options in found]
 
 
 def measure(run: Run, source: DiffusionSource, n: int, store: Path) -> Row:
@@ -78,17 +82,33 @@ def features(run: Run, source: DiffusionSource, n: int, store: Path) -> tuple[Fe
     return drawn, held_out
 
 
-def judged(row: Row, drawn: Features, reference: Features, real: Features) -> Row:
-    """A row beside the reference; both were drawn from the same seeds."""
+def alone(row: Row) -> Row:
     kid = Estimate.from_json(row["kid"])
-    apart = kernel_difference(reference, drawn, real, paired=True)
     return {
         "sampler": row["drawn"],
         "evaluations": row["evaluations"],
         "KID": [round(v, 5) for v in (kid.value, kid.low, kid.high)],
-        "KID - DDPM's": [round(v, 5) for v in (apart.value, apart.low, apart.high)],
-        "told apart": not apart.low <= 0 <= apart.high,
     }
+
+
+def apart(drawn: Features, reference: Features, real: Features) -> Row:
+    """Beside the reference; both were drawn from the same seeds."""
+    found = kernel_difference(reference, drawn, real, paired=True)
+    return {
+        "KID - DDPM's": [round(v, 5) for v in (found.value, found.low, found.high)],
+        "told apart": not found.low <= 0 <= found.high,
+    }
+
+
+def beside(
+    run: Run, sources: Sequence[DiffusionSource], reference: DiffusionSource, n: int, store: Path
+) -> list[Row]:
+    """Each source beside the reference, in KID and in time."""
+    theirs, real = features(run, reference, n, store)
+    rows = [apart(features(run, source, n, store)[0], theirs, real) for source in sources]
+    *times, longest = seconds([*sources, reference])
+    shares = [{"time / DDPM's": round(time / longest, 4)} for time in times]
+    return [{**row, **share} for row, share in zip(rows, shares, strict=True)]
 
 
 def draw(rows: Sequence[Row], reference: Row | None, name: str, file: Path) -> None:
@@ -115,7 +135,8 @@ def draw(rows: Sequence[Row], reference: Row | None, name: str, file: Path) -> N
     axes.set_yscale("symlog", linthresh=LINEAR)
     ticks = [0, LINEAR / 4, LINEAR / 2, LINEAR, 0.05, 0.1, 0.2, 0.5]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xticks(EVALUATIONS, [str(tick) for tick in EVALUATIONS])
+    asked = sorted({row["evaluations"] for row in rows} & set(EVALUATIONS)) or EVALUATIONS
+    axes.set_xticks(asked, [str(tick) for tick in asked])
     axes.minorticks_off()
     axes.set_title(name, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
@@ -128,26 +149,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--n", type=int, default=1_000, help="images of each sampler")
+    parser.add_argument("--samplers", nargs="+", default=[*SAMPLERS])
     parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
+    parser.add_argument("--grid", help="unless given each sampler's usual one")
+    parser.add_argument("--lowest", type=float, help="noise level; unless given the training's")
+    parser.add_argument("--reference", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     run, n, store = Run.open(options.run), options.n, options.out / "features"
     kept, title = Rows(options.out / "samplers.json"), f"{run.name}: {n:,} images at each point"
     picture, rows = options.out / "samplers.png", []
+    base = Sampling(guidance=1, grid=options.grid, lowest=options.lowest)
     # The reference takes longer than all the others together: last, when the curve can be seen.
-    *sources, reference = run.sources([*samplings(options.evaluations), REFERENCE])
+    *sources, reference = run.sources(
+        [*samplings(options.samplers, options.evaluations, base), REFERENCE]
+    )
     for source in sources:
         rows.append(kept.get(source, n, partial(measure, run, source, n, store)))
         draw(rows, None, title, picture)
-    beside = kept.get(reference, n, partial(measure, run, reference, n, store))
-    draw(rows, beside, title, picture)
-    theirs, real = features(run, reference, n, store)
-    drawn = [features(run, source, n, store)[0] for source in sources]
-    *times, longest = seconds([*sources, reference])
-    found = [
-        {**judged(row, side, theirs, real), "time / DDPM's": round(time / longest, 4)}
-        for row, side, time in zip(rows, drawn, times, strict=True)
-    ]
+    if options.reference:
+        ddpm = kept.get(reference, n, partial(measure, run, reference, n, store))
+        draw(rows, ddpm, title, picture)
+        others = beside(run, sources, reference, n, store)
+    else:
+        others = [{"seconds for 1,000": time} for time in seconds(sources)]
+    found = [{**alone(row), **other} for row, other in zip(rows, others, strict=True)]
     print(json.dumps(found, indent=2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from safelight.diffusion.objective import Bound, Denoising, asked, part
 from safelight.diffusion.path import make_path
 from safelight.diffusion.times import (
     TIMES,
@@ -19,6 +21,7 @@ from safelight.diffusion.times import (
     lowest_drawn,
     uniform_times,
 )
+from safelight.diffusion.weights import WEIGHTS
 from safelight.errors import UserError
 from safelight.seeding import ImageNoise
 
@@ -79,6 +82,19 @@ def test_the_lowest_level_that_training_knows(times: str, path: str, expected: f
     levels = make_path(path)
     found = lowest_drawn(TIMES[times](levels, None, None), levels)
     assert found == pytest.approx(expected, rel=0.06)
+
+
+def test_a_bound_asks_at_times_of_its_own() -> None:
+    """C6: a path without steps is cut evenly in log-SNR, however times are drawn."""
+    path = make_path("edm")
+    levels = [
+        lowest_drawn(uniform_times, path, partial(asked, objective, path))
+        for objective in (Bound(), Denoising(WEIGHTS["edm"](5.0)))
+    ]
+    t = part(path, uniform_times(path, torch.linspace(0, 1, 5001)[:-1]).t)[0]
+    drawn = path.noise_level(t).sort().values
+    assert levels[0] == pytest.approx(float(drawn[5]), rel=0.02)
+    assert levels[0] < 0.1 * levels[1]
 
 
 @pytest.mark.parametrize("path_name", ["linear", "edm"])

@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -121,8 +122,10 @@ def test_sampling_goes_as_low_as_training_did(digits: Cache, out: Path) -> None:
         (
             "flow",
             {"sampler": "ddpm", "steps": 20, "grid": "uniform", "lowest": 0.002},
-            "20 steps of the grid uniform end at the noise level 0.0526 and not at --lowest 0.002",
+            "20 steps of the grid uniform end at the noise level 0.0526 and not at --lowest 0.002; "
+            "use more --steps, or --grid karras or logsnr",
         ),
+        ("flow", {"steps": 1, "lowest": 0.002}, "not at --lowest 0.002; use more --steps$"),
     ],
 )
 def test_a_lowest_level_that_changes_nothing_is_refused(
@@ -130,6 +133,44 @@ def test_a_lowest_level_that_changes_nothing_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         Drawing.of(Sampling(**options), make_path(path))  # type: ignore[arg-type]
+
+
+def test_a_level_that_an_even_grid_nearly_has_is_taken() -> None:
+    options = {"sampler": "ddpm", "grid": "uniform", "steps": 100, "lowest": 0.01}
+    drawing = Drawing.of(Sampling(**options), make_path("flow"))  # type: ignore[arg-type]
+    assert drawing.lowest == pytest.approx(1 / 99)
+
+
+def test_a_training_above_all_levels_of_sampling_is_told_so() -> None:
+    with pytest.raises(UserError, match="hardly trains below a noise level of 100, and sampling"):
+        Drawing.of(Sampling(), make_path("flow"), lowest=100.0)
+    counted = Drawing.of(Sampling(sampler="ddpm"), make_path("linear"), lowest=200.0)
+    assert counted.lowest == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "words"),
+    [
+        ("flow", {}, "dpm++, 20 steps (logsnr down to 0.045)"),
+        ("flow", {"lowest": 0.002}, "dpm++, 20 steps (logsnr down to 0.002)"),
+        ("linear", {"lowest": 0.002}, "dpm++, 20 steps (logsnr down to 0.01)"),
+        ("flow", {"sampler": "ddim", "grid": "uniform", "steps": 1}, "ddim, 1 step (uniform)"),
+    ],
+)
+def test_it_says_what_it_came_to(path: str, options: dict[str, Any], words: str) -> None:
+    """X1: drawn to other ends are other images, and no two of them are described alike."""
+    drawing = Drawing.of(Sampling(guidance=1, **options), make_path(path), lowest=0.045)
+    assert drawing.describe() == words
+    if "1 step" in words:
+        assert drawing.record()["lowest"] is None  # infinite, which JSON has no word for
+
+
+def test_a_weaker_model_is_not_asked_where_it_was_not_trained() -> None:
+    """X9: both are asked at every level."""
+    weaker = Model(build_denoiser(SMALL, (1, 8, 8), 10, 0.5), "v", lowest=0.1)
+    asked = Sampling(weaker="1")
+    assert made(asked, weaker=weaker).drawing.lowest == pytest.approx(0.1)
+    assert made(asked, weaker=weaker, lowest=0.003).drawing.lowest == pytest.approx(0.003)
 
 
 def test_a_source_is_one_checkpoint_while_the_run_goes_on(

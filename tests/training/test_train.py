@@ -18,6 +18,7 @@ import torch
 
 from safelight.config import Config, Sampling
 from safelight.data.cache import Cache
+from safelight.diffusion.path import PATHS, make_path
 from safelight.errors import DamagedFile, NonFiniteLoss, UserError
 from safelight.locks import locked
 from safelight.samplers.steps import State
@@ -25,7 +26,7 @@ from safelight.training.checkpoint import checkpoints
 from safelight.training.loop import Trainer
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
-from safelight.training.train import _with_other_processes, train
+from safelight.training.train import _with_other_processes, shortfall, train
 from tests.training.conftest import SMALL
 
 
@@ -368,3 +369,15 @@ def test_a_folder_in_which_nothing_came_about_goes_again(digits: Cache, tmp_path
 def _reached(out: Path, step: int) -> bool:
     saved = checkpoints(out / "checkpoints")
     return bool(saved) and saved[-1].step >= step
+
+
+def test_a_path_that_does_not_end_in_noise_is_told_so(
+    digits: Cache, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C7, B4: DDPM's betas over 200 steps instead of 1,000 leave a third of the image."""
+    for name in PATHS.keys() - {"table"}:
+        assert shortfall(make_path(name)) == ""
+    betas = tuple(torch.linspace(1e-4, 0.02, 200).tolist())
+    options = SMALL.diffusion.model_copy(update={"path": "table", "betas": betas})
+    train(digits, SMALL.model_copy(update={"diffusion": options}), out)
+    assert "this path ends at a noise level of 2.6, where much of" in capsys.readouterr().err

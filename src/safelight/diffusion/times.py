@@ -109,13 +109,21 @@ class LossAware(nn.Module):
 
 
 @torch.no_grad()
-def lowest_drawn(times: Times, path: Path, share: float = 1e-3) -> float:
-    """The noise level sigma / alpha up to which this share of the times is drawn.
+def lowest_drawn(
+    times: Times,
+    path: Path,
+    asked: Callable[[Tensor], Tensor] = lambda t: t,
+    share: float = 1e-3,
+) -> float:
+    """The noise level sigma / alpha up to which this share of the network's times lies.
 
     That of the first step where it alone has as large a share.
+
+    asked: the times at which the network is asked, of those that are drawn.
     """
-    n, within = round(10 / share), 10
-    t = times(path, (torch.arange(n, dtype=torch.float64) + 0.5) / n).t
+    within = 10  # of so many at the lowest end, the last: exact to a tenth of the share
+    n = round(within / share)
+    t = asked(times(path, (torch.arange(n, dtype=torch.float64) + 0.5) / n).t)
     return float(path.noise_level(t.kthvalue(within).values))
 
 

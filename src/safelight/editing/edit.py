@@ -36,24 +36,37 @@ from safelight.editing.work import Edited
 from safelight.errors import UserError
 from safelight.files import clear_leftovers, require_free, write_json, writing_folder
 from safelight.images import display_scale, labelled_sheet, to_pil
-from safelight.samplers.grids import LOWEST, NOISE_GRIDS
+from safelight.samplers.grids import LOWEST
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
 
 RECORD, SHEET = "edit.json", "sheet.png"
 SHOWN = 10  # pictures in a row of the sheet
 ODE_STEPS = 50  # of the walk up to the noise, and of the walk down
-# Down to less than a grey level, wherever training was: what noise is there when the walk up begins
+# From less than a grey level on, wherever training was: what noise is there when the walk up begins
 # comes back as an error of the picture.
 ODE_GRID = "karras"
 
 
 class Row(NamedTuple):
-    """One edit: reading, drawing, and what becomes of the options of drawing."""
+    """One edit: reading and drawing."""
 
     read: Callable[[Any, Wanted], Material]
     work: Callable[[Any, DiffusionSource, Material], Edited]
-    sampling: Callable[[Any, Sampling], Sampling] = lambda task, sampling: sampling
+
+
+ROWS: dict[type[Edit], Row] = {
+    Inpaint: Row(material.read_masked, work.inpaint),
+    ImageToImage: Row(material.read_pictures, work.image_to_image),
+    SuperResolution: Row(material.read_small, work.super_resolution),
+    Invert: Row(material.read_pictures, work.invert),
+    Interpolate: Row(material.read_ends, work.interpolate),
+}
+
+
+def walks_up(task: Edit) -> bool:
+    """Whether it begins with a picture's way up to its noise."""
+    return isinstance(task, Invert) or (isinstance(task, Interpolate) and task.seeds is None)
 
 
 def ode(task: Edit, sampling: Sampling) -> Sampling:
@@ -64,29 +77,13 @@ def ode(task: Edit, sampling: Sampling) -> Sampling:
             f"{name_of(task)} walks the probability-flow ODE up and down by heun; leave out "
             "--sampler and its options"
         )
-    guidance = 1.0 if sampling.guidance is None else sampling.guidance
-    grid = sampling.grid or ODE_GRID
     settled = {
         "sampler": "heun",
         "steps": sampling.steps or ODE_STEPS,
-        "grid": grid,
-        "lowest": sampling.lowest or (LOWEST if grid in NOISE_GRIDS else None),
-        "guidance": guidance,
+        "grid": sampling.grid or ODE_GRID,
+        "guidance": 1.0 if sampling.guidance is None else sampling.guidance,
     }
     return sampling.model_copy(update=settled)
-
-
-def way_between(task: Interpolate, sampling: Sampling) -> Sampling:
-    return ode(task, sampling) if task.seeds is None else sampling
-
-
-ROWS: dict[type[Edit], Row] = {
-    Inpaint: Row(material.read_masked, work.inpaint),
-    ImageToImage: Row(material.read_pictures, work.image_to_image),
-    SuperResolution: Row(material.read_small, work.super_resolution),
-    Invert: Row(material.read_pictures, work.invert, ode),
-    Interpolate: Row(material.read_ends, work.interpolate, way_between),
-}
 
 
 def edit(
@@ -103,30 +100,33 @@ def edit(
     out: Path | None,
 ) -> Path:
     """Carry `task` out; returns the folder. `safelight.verbs.edit` says what each argument does."""
-    row = ROWS[type(task)]
+    row, up = ROWS[type(task)], walks_up(task)
     given = row.read(task, Wanted(run, places, n, class_name, seed))
-    settled = row.sampling(task, guidable(sampling, given, run))
-    source = run.source(settled, checkpoint, weights)
+    sampling = guidable(sampling, given, run)
+    settled = ode(task, sampling) if up else sampling
+    source = run.source(settled, checkpoint, weights, lowest=LOWEST if up else None)
     these = identity(task, source, given)
     out = out or run.path / "edits" / f"{name_of(task)}-{these[:8]}"
     require_free(out, RECORD, these, "edits")
     with source.counting() as seen, torch.inference_mode():
         edited = row.work(task, source, given)
-    record = {
+    record = {"evaluations": round(sum(seen) / len(edited.images), 2), **edited.figures}
+    write(edited, given, {**_record(task, source, given), **record}, out)
+    say(f"{len(edited.images)} pictures in {out} ({source.describe()}); {remark(edited)}")
+    return out
+
+
+def _record(task: Edit, source: DiffusionSource, given: Material) -> dict[str, Any]:
+    return {
         "edit": name_of(task),
         "run": source.name,
-        "identity": these,
+        "identity": identity(task, source, given),
         "options": task.model_dump(mode="json"),
         "pictures": list(given.names),
         "classes": _class_names(given, source),
         "seeds": list(given.seeds),
         "sampling": source.drawing.record(),
-        "evaluations": round(sum(seen) / len(edited.images), 2),
-        **edited.figures,
     }
-    write(edited, given, record, out)
-    say(f"{len(edited.images)} pictures in {out} ({source.describe()}); {remark(edited)}")
-    return out
 
 
 def guidable(sampling: Sampling, given: Material, run: Run) -> Sampling:

@@ -27,7 +27,9 @@ LEFT_OUT = 0.1
 
 
 def uniform(path: Path, n: int, low: float = 0.0) -> Tensor:
-    """1, 1 - 1/n, ...; of T steps those nearest to an even spacing from T to 1.
+    """Evenly from 1 to 1/n, or to where the noise level is `low` if that is more noise.
+
+    Of T steps those nearest to an even spacing from T to 1.
 
     The latter is "linspace" of table 2 of arXiv:2305.08891.
     """
@@ -41,7 +43,9 @@ def uniform(path: Path, n: int, low: float = 0.0) -> Tensor:
 
 
 def quadratic(path: Path, n: int, low: float = 0.0) -> Tensor:
-    """1, ((n - 1) / n)², ...: finer towards the image, appendix D.2 of arXiv:2010.02502.
+    """The squares of 1, ..., 1/n: finer towards the image, appendix D.2 of arXiv:2010.02502.
+
+    With the same end as `uniform`.
 
     Of T steps those nearest to it, and none twice.
     """
@@ -103,7 +107,6 @@ def logsnr(path: Path, n: int, low: float = LOWEST, high: float = HIGHEST) -> Te
     return _to_zero(path.time((-2 * ramp).exp()))
 
 
-@torch.no_grad()
 def _even(path: Path, n: int, low: float, power: int) -> Tensor:
     """1, ..., 2/n, 1/n, but no further than where the power-th power has the noise level `low`."""
     lowest = float(path.time(torch.tensor(low, dtype=torch.float64) ** -2)) ** (1 / power)

@@ -36,14 +36,14 @@ class Guidance:
     def __post_init__(self) -> None:
         low, high = self.interval
         if not math.isfinite(self.weight):
-            raise UserError(f"guidance is {self.weight}; it has to be a finite number, such as 2")
+            raise UserError(f"--guidance is {self.weight}; it has to be a finite number, such as 2")
         if not 0 <= low < high:
             raise UserError(
-                f"the guidance interval is {low:g},{high:g}; give a low and a higher noise level, "
+                f"--guidance-interval is {low:g},{high:g}; give a low and a higher noise level, "
                 "such as 0.3,5"
             )
         if not 0 <= self.rescale <= 1:
-            raise UserError(f"guidance rescale is {self.rescale}; it has to lie between 0 and 1")
+            raise UserError(f"--guidance-rescale is {self.rescale}; it has to lie between 0 and 1")
 
     @property
     def always(self) -> bool:
@@ -55,7 +55,7 @@ class Guidance:
         if self.weight == 1 or self.always:
             return self.weight != 1
         low, high = self.interval
-        return bool(low < (-path.log_snr(t) / 2).exp() <= high)
+        return bool(low < path.noise_level(t) <= high)
 
     def calls(self, path: Path, t: Tensor) -> int:
         """Network calls for one guess at t ()."""

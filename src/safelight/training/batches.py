@@ -56,11 +56,6 @@ class Batches:
         self._labels = None if labels is None else torch.from_numpy(labels)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
-    @property
-    def share(self) -> int:
-        """How many images of a batch are this process's."""
-        return len(self._places)
-
     def at(self, step: int, micro_batch: int) -> Iterator[tuple[Batch, ImageNoise]]:
         """This process's share of step 0, 1, ..., at most `micro_batch` images at a time."""
         for piece in pieces(len(self._places), micro_batch):

@@ -17,11 +17,12 @@ from safelight.samplers.guidance import Guidance, network_calls
 from safelight.samplers.steps import SAMPLERS, USUAL, Step, make_step
 
 USUAL_GUIDANCE = 1.5
+REACHED = 1.05  # times --lowest: nobody sees so much, and 1/n seldom falls on it exactly
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How images are drawn; `sampling` says the same in the user's words, with nothing left open.
+    """How images are drawn; `sampling` says the same in the user's words.
 
     `times` are (n + 1,) float64, falling from noise to 0. They stay on the CPU: a step reads the
     path's coefficients as numbers.
@@ -49,7 +50,7 @@ class Drawing:
         grid = sampling.grid or row.usual_grid(path)
         steps = sampling.steps or row.usual_steps(path)
         spacing = lookup(GRIDS, grid, "grid")
-        low = _given_lowest(sampling.lowest, path, grid) or max(LOWEST, lowest)
+        low = _end(sampling.lowest, max(LOWEST, lowest), path, grid)
         times = spacing(path, steps, low)
         if sampling.lowest is not None:
             _require_reached(low, path, times, grid)
@@ -71,16 +72,23 @@ class Drawing:
         """Network calls for each image; None where the sampler decides."""
         return network_calls(self.step, self.path, self.times, self.guidance)
 
+    @property
+    def lowest(self) -> float | None:
+        """The last noise level before the image; None where it is noise alone."""
+        with torch.no_grad():  # of a learned path
+            level = float(self.path.noise_level(self.times[-2]))
+        return level if math.isfinite(level) else None
+
     def record(self) -> dict[str, Any]:
         """The options, and what they came to."""
-        lowest = float(self.path.noise_level(self.times[-2]))
-        came_to = {"steps": self.steps, "grid": self.grid, "lowest": float(f"{lowest:.4g}")}
+        lowest = None if self.lowest is None else float(f"{self.lowest:.4g}")
+        came_to = {"steps": self.steps, "grid": self.grid, "lowest": lowest}
         return {**self.sampling.model_dump(), **came_to}
 
     def describe(self) -> str:
-        lowest = self.sampling.lowest
-        grid = f"{self.grid} grid" + ("" if lowest is None else f" down to {lowest:g}")
-        return f"{self.sampling.sampler}, {self.steps} steps ({grid}){self._guided()}"
+        steps = f"{self.steps} step{'s' * (self.steps > 1)}"
+        end = "" if self.lowest is None else f" down to {self.lowest:.2g}"
+        return f"{self.sampling.sampler}, {steps} ({self.grid}{end}){self._guided()}"
 
     def _guided(self) -> str:
         guidance = self.guidance
@@ -93,32 +101,41 @@ class Drawing:
         return f", guidance {guidance.weight:g}{between}{rescale}{weaker}"
 
 
-def _given_lowest(lowest: float | None, path: Path, grid: str) -> float | None:
-    """Raises UserError where it would change nothing, or nothing would be left."""
-    if lowest is None:
-        return None
+def _end(given: float | None, trained: float, path: Path, grid: str) -> float:
+    """The noise level to end at: as given, or where training did.
+
+    Raises UserError where the grid would not heed it, or nothing would be left.
+    """
     if path.levels is not None and grid not in NOISE_GRIDS:
+        if given is None:
+            return trained  # not heeded either
         raise UserError(
             f"the grid {grid} counts the path's {path.levels} steps; leave --lowest out, or use "
             f"--grid {' or '.join(NOISE_GRIDS)}"
         )
     highest = min(HIGHEST, float(path.noise_level(torch.ones((), dtype=torch.float64))))
-    if lowest >= highest:
+    if given is not None and given >= highest:
         raise UserError(
-            f"--lowest is {lowest:g}; it has to be less than {highest:g}, the noise level that "
+            f"--lowest is {given:g}; it has to be less than {highest:g}, the noise level that "
             "sampling begins at"
         )
-    return lowest
+    if given is None and trained >= highest:
+        raise UserError(
+            f"this model hardly trains below a noise level of {trained:.3g}, and sampling begins "
+            f"at {highest:g}; train with other --diffusion.times, or sample with --lowest"
+        )
+    return trained if given is None else given
 
 
 def _require_reached(lowest: float, path: Path, times: Tensor, grid: str) -> None:
     """Raises UserError where the grid ends above it, and above the least noise of the path."""
     last = times[-2].new_tensor([EARLIEST, float(times[-2])])
     least, reached = path.noise_level(last).tolist()
-    if reached > 1.01 * max(lowest, least):
+    if reached > REACHED * max(lowest, least):
+        others = "" if grid in NOISE_GRIDS else f", or --grid {' or '.join(NOISE_GRIDS)}"
         raise UserError(
             f"{len(times) - 1} steps of the grid {grid} end at the noise level {reached:.3g} and "
-            f"not at --lowest {lowest:g}; use more --steps, or --grid {' or '.join(NOISE_GRIDS)}"
+            f"not at --lowest {lowest:g}; use more --steps{others}"
         )
 
 

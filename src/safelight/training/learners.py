@@ -145,24 +145,29 @@ def build_times(options: Diffusion, path: Path) -> Times:
     return times(path, options.log_mean, options.log_std)
 
 
+def build_objective(options: Diffusion) -> Objective:
+    weight = lookup(WEIGHTS, chosen(options).weight, "weight")(options.min_snr)
+    return lookup(OBJECTIVES, options.objective, "objective")(weight)
+
+
 def lowest_trained(options: Diffusion, path: Path) -> float:
     """The noise level below which a training with these options hardly goes."""
-    return lowest_drawn(build_times(options, path), path)
+    objective = build_objective(options)
+    return lowest_drawn(build_times(options, path), path, lambda t: asked(objective, path, t))
 
 
 def build_learner(
     config: Config, shape: Shape, classes: int, sigma_data: float
 ) -> DiffusionLearner:
     """Raises UserError where its options do not go together."""
-    options, choice = config.diffusion, chosen(config.diffusion)
+    options = config.diffusion
     check_objective(options)
     denoiser = build_denoiser(config, shape, classes, sigma_data)
-    weight = lookup(WEIGHTS, choice.weight, "weight")(options.min_snr)
     with torch.random.fork_rng(devices=[]):
         uncertainty = Uncertainty() if options.uncertainty else None
     return DiffusionLearner(
         denoiser,
-        lookup(OBJECTIVES, options.objective, "objective")(weight),
+        build_objective(options),
         build_times(options, denoiser.path),
         pairing=lookup(PAIRINGS, options.pairing, "pairing"),
         uncertainty=uncertainty,

@@ -211,12 +211,21 @@ class Run:
         sampling: Sampling = USUAL,
         checkpoint: str | None = None,
         weights: str = "ema",
+        lowest: float | None = None,
     ) -> DiffusionSource:
-        """Its images. Raises UserError where `sampling` asks for what the model has not."""
-        return self.sources((sampling,), checkpoint, weights)[0]
+        """Its images. Raises UserError where `sampling` asks for what the model has not.
+
+        lowest: the noise level to draw down to, unless `sampling` says; where training ended
+        unless given.
+        """
+        return self.sources((sampling,), checkpoint, weights, lowest)[0]
 
     def sources(
-        self, samplings: Sequence[Sampling], checkpoint: str | None = None, weights: str = "ema"
+        self,
+        samplings: Sequence[Sampling],
+        checkpoint: str | None = None,
+        weights: str = "ema",
+        lowest: float | None = None,
     ) -> list[DiffusionSource]:
         """One for each way of drawing; they share the network, which is read once."""
         chosen = self.checkpoint(checkpoint)
@@ -235,6 +244,7 @@ class Run:
                 classless=self.classless,
                 sampling=sampling,
                 weaker=weaker[sampling.weaker],
+                lowest=lowest,
                 micro_batch=self.plan.micro_batch,
             )
             for sampling in samplings

@@ -28,7 +28,7 @@ USUAL = Sampling()
 
 
 class Model(NamedTuple):
-    """A trained denoiser, the hash of its weights, and the lowest noise level it was trained at."""
+    """A trained denoiser, the hash of its weights, and the noise level that it draws down to."""
 
     denoiser: Denoiser
     fingerprint: str
@@ -45,7 +45,8 @@ class DiffusionSource:
     At most `micro_batch` images go through the network at once.
 
     trained: which of a run's weights it has, as options. classless: whether it can draw without a
-    class, and so be guided away from that.
+    class, and so be guided away from that. lowest: the noise level to draw down to, unless
+    `sampling` says; that of the models unless given.
     """
 
     count = None
@@ -61,12 +62,15 @@ class DiffusionSource:
         classless: bool = True,
         sampling: Sampling = USUAL,
         weaker: Model | None = None,
+        lowest: float | None = None,
         micro_batch: int = 64,
     ) -> None:
         self.name, self.shape, self.classes = name, shape, classes
         self.trained = trained or {}
         lacking = "" if weaker else _lacking(classes, classless)
-        self.drawing = Drawing.of(sampling, model.denoiser.path, lacking, model.lowest)
+        if lowest is None:
+            lowest = max(model.lowest, weaker.lowest) if weaker else model.lowest
+        self.drawing = Drawing.of(sampling, model.denoiser.path, lacking, lowest)
         self._denoiser, self.micro_batch = model.denoiser.eval(), micro_batch
         self._weaker = weaker.denoiser.eval() if weaker else None
         # What the options came to, not their words: what is usual may change.

@@ -19,6 +19,7 @@ from accelerate.utils import broadcast_object_list
 from safelight.config import Config, Plan, RunFile
 from safelight.console import inform, say
 from safelight.data.cache import Cache
+from safelight.diffusion.path import Path as DiffusionPath
 from safelight.errors import UserError
 from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
@@ -37,6 +38,7 @@ from safelight.training.planning import (
 )
 from safelight.training.run import Run
 
+NOISE_ENOUGH = 5.0  # sigma / alpha: of those in use scaled-linear ends lowest, at 14.6
 WARM_UP_STEPS, WARM_UP_SECONDS = 4, 4.0  # at least so many steps are timed, for so long
 Settled = TypeVar("Settled")
 
@@ -183,6 +185,8 @@ def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: flo
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
         inform(announcement(plan, config, train))
+        if lacking := shortfall(trainer.learner.denoiser.path):
+            inform(lacking)
     return plan
 
 
@@ -195,6 +199,19 @@ def announcement(plan: Plan, config: Config, train: Cache) -> str:
         f"planned: {plan.steps:,} steps of {batch} images{split} "
         f"({plan.steps * batch / train.count:,.1f} epochs of {train.count:,}), "
         f"{plan.precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
+    )
+
+
+def shortfall(path: DiffusionPath) -> str:
+    """What becomes of a path that does not end in noise; empty where it does."""
+    with torch.no_grad():
+        level = float(path.noise_level(torch.ones((), dtype=torch.float64)))
+    if level >= NOISE_ENOUGH:
+        return ""
+    return (
+        f"this path ends at a noise level of {level:.2g}, where much of a picture is still to be "
+        "seen; samplers begin with noise alone, and their pictures will not be like those it "
+        "learnt from; take more steps, larger betas, or a larger --diffusion.shift"
     )
 
 
