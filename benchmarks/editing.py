@@ -79,7 +79,7 @@ def main() -> None:
         found = {
             "inpainting": [seam(run, place, n, repeats, folder) for repeats in (1, 2, 5, 10)],
             "inversion (dB)": [inversion(run, place, n, k, folder) for k in (10, 18, 50, 100)],
-            "interpolation": [interpolation(run, place, k, folder) for k in (9, 17, 33, 65)],
+            "interpolation": [interpolation(run, place, k, folder) for k in (9, 33, 129, 513)],
         }
     print(json.dumps(found, indent=2))
 

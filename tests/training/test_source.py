@@ -155,6 +155,11 @@ def test_a_training_above_all_levels_of_sampling_is_told_so() -> None:
         ("flow", {"lowest": 0.002}, "dpm++, 20 steps (logsnr down to 0.002)"),
         ("linear", {"lowest": 0.002}, "dpm++, 20 steps (logsnr down to 0.01)"),
         ("flow", {"sampler": "ddim", "grid": "uniform", "steps": 1}, "ddim, 1 step (uniform)"),
+        (
+            "flow",
+            {"sampler": "unipc", "solver_order": 3},
+            "unipc, solver order 3, 20 steps (logsnr down to 0.045)",
+        ),
     ],
 )
 def test_it_says_what_it_came_to(path: str, options: dict[str, Any], words: str) -> None:

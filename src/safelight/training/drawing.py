@@ -88,7 +88,9 @@ class Drawing:
     def describe(self) -> str:
         steps = f"{self.steps} step{'s' * (self.steps > 1)}"
         end = "" if self.lowest is None else f" down to {self.lowest:.2g}"
-        return f"{self.sampling.sampler}, {steps} ({self.grid}{end}){self._guided()}"
+        options = [f", {name.replace('_', ' ')} {x}" for name, x in self.sampling.options.items()]
+        own = "".join(options)
+        return f"{self.sampling.sampler}{own}, {steps} ({self.grid}{end}){self._guided()}"
 
     def _guided(self) -> str:
         guidance = self.guidance
