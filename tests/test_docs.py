@@ -17,7 +17,7 @@ import pytest
 
 from safelight import __version__
 from safelight.commands import train_command
-from safelight.config import Config, Diffusion, Sampling
+from safelight.config import Config, Diffusion, Net, Sampling
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.objective import OBJECTIVES
 from safelight.diffusion.path import PATHS
@@ -27,9 +27,14 @@ from safelight.diffusion.weights import WEIGHTS
 from safelight.editing.tasks import EDITS
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.metrics import METRICS
+from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS
+from safelight.nets.embedding import EMBEDDINGS
+from safelight.nets.resampling import DOWNS, UPS
+from safelight.nets.unet import SKIPS
 from safelight.presets import RECIPES
 from safelight.samplers.grids import GRIDS
 from safelight.samplers.steps import SAMPLERS
+from safelight.training.networks import NETS
 from safelight.training.pairing import PAIRINGS
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +50,14 @@ GUIDE, NUMBERS, README = (
     for name in ("docs/guide.md", "docs/metrics.md", "README.md")
 )
 CHOICES = {  # fields of the configuration, and the tables that their values are rows of
+    (Net, "kind"): NETS,
+    (Net, "block"): BLOCKS,
+    (Net, "norm"): NORMS,
+    (Net, "activation"): ACTIVATIONS,
+    (Net, "down"): DOWNS,
+    (Net, "up"): UPS,
+    (Net, "skip"): SKIPS,
+    (Net, "embedding"): EMBEDDINGS,
     (Diffusion, "path"): PATHS,
     (Diffusion, "prediction"): MIXTURES,
     (Diffusion, "objective"): OBJECTIVES,
@@ -106,15 +119,17 @@ def test_choices_are_named(choice: tuple[type, str]) -> None:
     names = {name.removesuffix("-continuous") for name in CHOICES[choice]}
     section, field = choice
     assert names <= words(helps(section)[field])
-    if section is Diffusion:
-        rows = re.findall(rf"^\| .*--diffusion\.{field}\b.*$", GUIDE, re.MULTILINE)
+    if section in (Diffusion, Net):
+        prefix = section.__name__.lower()
+        rows = re.findall(rf"^\| .*--{prefix}\.{field}\b.*$", GUIDE, re.MULTILINE)
         assert names - {"none"} <= words("\n".join(rows))
 
 
-def test_every_option_of_diffusion_is_in_the_guide() -> None:
+def test_every_option_of_mathematics_and_network_is_in_the_guide() -> None:
     """But sigma_data, which is measured."""
-    for field in set(Diffusion.model_fields) - {"sigma_data"}:
-        assert f"--diffusion.{field.replace('_', '-')}" in GUIDE
+    for section in (Diffusion, Net):
+        for field in set(section.model_fields) - {"sigma_data"}:
+            assert f"--{section.__name__.lower()}.{field.replace('_', '-')}" in GUIDE
 
 
 def words(text: str) -> set[str]:

@@ -36,22 +36,54 @@ class Data(Section):
 
 
 class Net(Section):
-    """The U-Net."""
+    """The network."""
 
+    kind: str = "unet"
+    """unet, classic or transformer."""
     widths: tuple[Positive, ...] = (32, 64, 64)
-    """Channels at each resolution, finest first; their number is the depth."""
+    """Channels at each resolution, finest first; their number is the depth.
+
+    Of classic on the way down and up again; a transformer has one.
+    """
     blocks: Positive = 2
-    """Residual blocks at each resolution."""
-    attention: tuple[int, ...] | Literal["coarsest"] = "coarsest"
-    """Heights in pixels of the feature maps that attend to themselves."""
+    """Blocks at each resolution, of classic between the ways; of a transformer in all."""
+    block: str = "residual"
+    """What a block is: residual or plain."""
+    attention: tuple[int, ...] | Literal["coarsest", "coarser", "all"] = "coarsest"
+    """Heights in pixels of the feature maps that attend to themselves.
+
+    Or coarsest, all, or coarser: all but the finest.
+    """
+    heads: Positive | None = None
+    """Heads of the attention; one for 64 channels unless given."""
+    feedforward: Annotated[float, Field(ge=0)] | None = None
+    """Width of the two layers after attention, in times that of the attention.
+
+    Unless given there are none in a U-Net, and they are 4 times as wide in a transformer.
+    """
+    patch: Positive = 2
+    """Height and width in pixels of what a transformer takes as one."""
     norm: str = "group"
-    """Normalisation: group or none."""
+    """Normalisation: group, layer, batch or none."""
     activation: str = "silu"
-    """Activation: silu, gelu or relu."""
+    """Activation: silu, gelu, relu or leaky-relu."""
+    down: str = "strided"
+    """How resolution is halved: strided, max or average."""
+    up: str = "nearest"
+    """How resolution is doubled: nearest, bilinear or transposed."""
+    skip: str = "concat"
+    """How the way up takes what the way down had: concat or sum."""
     embedding: str = "fourier"
     """How the noise level is told: fourier or sinusoidal."""
+    frequencies: Positive | None = None
+    """Frequencies of the embedding; half of the first width unless given."""
+    spread: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Standard deviation of fourier's frequencies, 1 unless given.
+
+    Of sinusoidal the ratio of the highest to the lowest, 10,000 unless given.
+    """
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the features that a residual block forgets at random while training."""
+    """Share of the features that a block forgets at random while training."""
 
 
 class Diffusion(Section):

@@ -5,27 +5,33 @@ from __future__ import annotations
 from rich.console import Group
 from rich.table import Table
 
+from safelight.config import Net
 from safelight.presets import PRESETS, RECIPES
-from safelight.training.learners import build_denoiser
+from safelight.training.networks import build_net, heeded
 from safelight.training.options import chosen
+
+SHAPE = (3, 64, 64)  # of the pictures that the parameters are counted for
 
 
 def listing() -> Group:
     """The presets, as they are for colour pictures of 64x64; and the recipes."""
-    networks = _table("preset", "widths", "attention at", "batch", "learning rate", "parameters")
+    networks = _table("preset", "network", "widths", "attention", "parameters")
     for name, config in PRESETS.items():
-        denoiser = build_denoiser(config, (3, 64, 64), 0, 0.5)
-        parameters = sum(p.numel() for p in denoiser.parameters())
-        net, optimiser = config.net, config.optimiser
+        net = config.net
+        parameters = sum(p.numel() for p in build_net(net, SHAPE, classes=0).parameters())
         widths = " ".join(map(str, net.widths))
-        attention = net.attention if net.attention == "coarsest" else str(net.attention)
-        row = (name, widths, attention, str(optimiser.batch), f"{optimiser.lr:g}")
-        networks.add_row(*row, f"{parameters / 1e6:.1f} M")
+        networks.add_row(name, net.kind, widths, _attention(net), f"{parameters / 1e6:.1f} M")
     mathematics = _table("recipe", "path", "prediction", "objective", "times", "weight")
     for name, recipe in RECIPES.items():
         prediction, times, weight = chosen(recipe)
         mathematics.add_row(name, recipe.path, prediction, recipe.objective, times, weight)
     return Group(networks, "", mathematics)
+
+
+def _attention(net: Net) -> str:
+    if "attention" not in heeded(net.kind):
+        return "all"
+    return net.attention if isinstance(net.attention, str) else str(net.attention or "none")
 
 
 def _table(*headers: str) -> Table:

@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from safelight.config import Config, Diffusion, Net, Optimiser
 from safelight.errors import lookup
 
 AUTO = "auto"  # the preset for pictures of this size
 SIZES = ((16, "tiny"), (32, "small"), (64, "medium"))  # up to so many pixels; else large
-# Few blocks and narrow at the finest resolution: that is where nearly all of the time goes.
+
+
+def _with(net: Net, **changes: Any) -> Net:
+    return net.model_copy(update=changes)
+
+
+# The U-Net of many tutorials.
+CLASSIC = Net(
+    kind="classic",
+    widths=(64, 128, 256, 256, 128, 64, 64),
+    blocks=3,
+    attention="all",
+    heads=4,
+    norm="layer",
+    activation="gelu",
+    down="max",
+    up="bilinear",
+    embedding="sinusoidal",
+)
+# The same without attention, as pairs of convolutions are in a first course.
+SIMPLE = _with(CLASSIC, blocks=1, attention=(), heads=None, norm="batch", activation="relu")
+# One resolution less, and attention everywhere but at the finest.
+TWO = _with(CLASSIC, widths=(64, 128, 256, 128, 128), blocks=2, attention="coarser")
+RESNET = Net(widths=(64, 128, 128), blocks=1, down="max")
 PRESETS: dict[str, Config] = {
+    # Ours. Few blocks and narrow at the finest resolution: that is where nearly all the time goes.
     "tiny": Config(net=Net(widths=(48, 96)), optimiser=Optimiser(lr=2e-3)),
     "small": Config(net=Net(widths=(32, 64, 128), blocks=1)),
     "medium": Config(net=Net(widths=(32, 64, 128, 128), blocks=1)),
     "large": Config(net=Net(widths=(32, 64, 128, 128, 256), blocks=1)),
+    "transformer": Config(net=Net(kind="transformer", widths=(192,), blocks=6)),
+    # Those of others.
+    "simple": Config(net=_with(SIMPLE, widths=(64, 128, 128, 64, 32))),
+    "simple-wide": Config(net=_with(SIMPLE, widths=(128, 256, 256, 128, 64))),
+    "conv": Config(net=_with(RESNET, block="plain", attention=())),
+    "resnet": Config(net=RESNET),
+    "classic": Config(net=CLASSIC),
+    "classic-half": Config(net=_with(CLASSIC, widths=(32, 64, 128, 128, 64, 32, 32))),
+    "classic-two": Config(net=TWO),
+    "classic-two-half": Config(net=_with(TWO, widths=(32, 64, 128, 64, 64))),
+    "ddpm": Config(net=Net(widths=(64, 128, 256), blocks=2, embedding="sinusoidal")),
+    "keras": Config(
+        net=Net(
+            widths=(32, 64, 96, 128),
+            attention=(),
+            norm="batch",
+            down="average",
+            up="bilinear",
+            embedding="sinusoidal",
+            frequencies=16,
+            spread=1000.0,
+        )
+    ),
 }
 # What the literature means by a name: a path, and what is not as usual with it.
 RECIPES: dict[str, Diffusion] = {

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from safelight.errors import UserError
-from safelight.nets.blocks import ACTIVATIONS, EMBEDDINGS, NORMS, SelfAttention
-from safelight.nets.unet import UNet
+from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS, SelfAttention
+from safelight.nets.embedding import EMBEDDINGS
+from safelight.nets.resampling import DOWNS, UPS
+from safelight.nets.unet import SKIPS, UNet
 
 BASE = {"widths": (8, 16), "blocks": 1}
 INPUT = torch.randn(2, 1, 8, 8), torch.tensor([-1.0, 0.5]), torch.tensor([0, 1])
@@ -30,17 +32,34 @@ def output(**options: object) -> torch.Tensor:
         {"blocks": 2},
         {"attention": (4,)},
         {"attention": (4, 8)},
+        {"attention": (4,), "heads": 4},
+        {"attention": (4,), "feedforward": 2},
+        {"block": "plain"},
+        {"norm": "layer"},
+        {"norm": "batch"},
         {"norm": "none"},
         {"activation": "relu"},
         {"activation": "gelu"},
+        {"activation": "leaky-relu"},
+        {"down": "max"},
+        {"down": "average"},
+        {"up": "bilinear"},
+        {"up": "transposed"},
+        {"skip": "sum"},
         {"embedding": "sinusoidal"},
+        {"embedding": "sinusoidal", "spread": 100.0},
+        {"spread": 2.0},
+        {"frequencies": 3},
         {"dropout": 0.5},
     ],
     ids=str,
 )
 def test_every_option_changes_the_network(option: dict[str, object]) -> None:
-    """F3, F9, L8: no dead option."""
+    """F3, F9, L8: no dead option, the second of two beside the first of them either."""
     assert not torch.equal(output(), output(**option))
+    if len(option) > 1:
+        first = dict([next(iter(option.items()))])
+        assert not torch.equal(output(**first), output(**option))
 
 
 def test_it_is_zero_before_training() -> None:
@@ -83,6 +102,16 @@ def test_what_cannot_be_built_is_refused() -> None:
         UNet((1, 30, 30), widths=(8, 8, 8, 8))
     with pytest.raises(UserError, match="choose --net.attention from 8, 4"):
         UNet((1, 8, 8), widths=(8, 8), attention=(16,))
-    for table, option in ((NORMS, "norm"), (ACTIVATIONS, "activation"), (EMBEDDINGS, "embedding")):
+    with pytest.raises(UserError, match="3 heads cannot share 16 channels; choose --net.heads"):
+        UNet((1, 8, 8), widths=(8, 16), attention=(4,), heads=3)
+    for table, option in (
+        (ACTIVATIONS, "activation"),
+        (BLOCKS, "block"),
+        (DOWNS, "down"),
+        (EMBEDDINGS, "embedding"),
+        (NORMS, "norm"),
+        (SKIPS, "skip"),
+        (UPS, "up"),
+    ):
         with pytest.raises(UserError, match=next(iter(table))):
             UNet((1, 8, 8), **{**BASE, option: "no-such"})

@@ -151,7 +151,7 @@ def test_a_batch_of_two_is_enough_to_compare(
     config = with_diffusion(Diffusion(**options), batch=2)
     assert train(digits, config, tmp_path / "two").plan.micro_batch == 2
     tight = with_diffusion(Diffusion(**options)).model_copy(update={"memory": "2MB"})
-    with pytest.raises(UserError, match="compares the images of a step.*16 need") as refusal:
+    with pytest.raises(UserError, match="images of a step together.*16 need") as refusal:
         train(digits, tight, tmp_path / "tight")
     assert "\n" not in str(refusal.value)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from safelight.config import Diffusion, Optimiser, Plan, Watch
+from safelight.config import Diffusion, Net, Optimiser, Plan, Watch
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.path import make_path
@@ -137,10 +137,17 @@ def test_a_batch_that_is_compared_is_not_split() -> None:
 
 @pytest.mark.parametrize(
     ("options", "compared"),
-    [({}, False), ({"objective": "mmd"}, True), ({"pairing": "optimal"}, True)],
+    [
+        ({}, False),
+        ({"diffusion": Diffusion(objective="mmd")}, True),
+        ({"diffusion": Diffusion(pairing="optimal")}, True),
+        ({"net": Net(norm="batch")}, True),
+    ],
 )
-def test_what_compares_images_has_them_all_at_once(options: dict[str, str], compared: bool) -> None:
-    config = SMALL.model_copy(update={"diffusion": Diffusion(**options), "memory": "30MB"})
+def test_what_compares_images_has_them_all_at_once(
+    options: dict[str, object], compared: bool
+) -> None:
+    config = SMALL.model_copy(update={**options, "memory": "30MB"})
     needs, device = Footprint(fixed=2**20, image=2**20), torch.device("cpu")
     assert micro_batch(config, needs, 16, device, local=1) == 16
     if compared:
@@ -209,6 +216,27 @@ def test_the_average_warms_up() -> None:
         model.net.weight.data.fill_(1.0)
         average.update(model, step)
     assert float(average.module.net.weight) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_batch_normalisation_is_averaged_saved_and_resumed(digits: Cache, tmp_path: Path) -> None:
+    """C2, F8, X6: its running mean and variance decide the pictures as weights do."""
+    net = SMALL.net.model_copy(update={"norm": "batch", "dropout": 0.0})
+    config = SMALL.model_copy(update={"net": net})
+    made, other = (Trainer(config, plan(), digits, Accelerator()) for _ in range(2))
+    for _ in range(5):
+        made.advance()
+    states = [module.state_dict() for module in (made.learner.denoiser, made.average.module)]
+    mean = next(name for name in states[0] if name.endswith("running_mean"))
+    raw, averaged = (state[mean].abs().max() for state in states)
+    assert 0 < averaged != raw > 0
+    other.load(made.save(tmp_path))
+    for module, state in zip((other.learner.denoiser, other.average.module), states, strict=True):
+        for name, value in module.state_dict().items():
+            assert torch.equal(value, state[name])
+    assert made.advance() == other.advance()
+    x, c_noise = torch.randn(4, 1, 8, 8), torch.zeros(4)
+    net = made.average.module.net  # in a batch each image is as it is alone
+    torch.testing.assert_close(net(x, c_noise)[:1], net(x[:1], c_noise[:1]))
 
 
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])

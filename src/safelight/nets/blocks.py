@@ -9,12 +9,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from safelight.errors import lookup
+from safelight.errors import UserError, lookup
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "gelu": nn.GELU,
     "relu": nn.ReLU,
+    "leaky-relu": lambda: nn.LeakyReLU(0.2),
 }
 
 
@@ -27,49 +28,11 @@ def no_norm(channels: int) -> nn.Module:
     return nn.Identity()
 
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {"group": group_norm, "none": no_norm}
-
-
-class FourierEmbedding(nn.Module):
-    """cos and sin of 2 pi f c_noise at fixed random frequencies f ~ N(0, scale²).
-
-    Section 4 of arXiv:2006.10739, as used for noise levels in arXiv:2011.13456.
-    """
-
-    frequencies: Tensor
-
-    def __init__(self, width: int, scale: float = 1.0) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        frequencies = torch.randn(width // 2, generator=generator) * scale
-        self.register_buffer("frequencies", frequencies)
-
-    def forward(self, c_noise: Tensor) -> Tensor:
-        angle = 2 * math.pi * c_noise[:, None].float() * self.frequencies
-        return torch.cat([angle.cos(), angle.sin()], dim=1)
-
-
-class SinusoidalEmbedding(nn.Module):
-    """cos and sin at geometric frequencies, section 3.5 of arXiv:1706.03762.
-
-    c_noise spans a few units where that paper's positions span a thousand, hence the factor.
-    """
-
-    frequencies: Tensor
-
-    def __init__(self, width: int, longest: float = 10_000.0, factor: float = 250.0) -> None:
-        super().__init__()
-        exponent = torch.arange(width // 2) / (width // 2)
-        self.register_buffer("frequencies", factor * longest**-exponent)
-
-    def forward(self, c_noise: Tensor) -> Tensor:
-        angle = c_noise[:, None].float() * self.frequencies
-        return torch.cat([angle.cos(), angle.sin()], dim=1)
-
-
-EMBEDDINGS: dict[str, Callable[[int], nn.Module]] = {
-    "fourier": FourierEmbedding,
-    "sinusoidal": SinusoidalEmbedding,
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "group": group_norm,  # arXiv:1803.08494
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "batch": nn.BatchNorm2d,  # arXiv:1502.03167
+    "none": no_norm,
 }
 
 
@@ -111,25 +74,92 @@ class ResidualBlock(nn.Module):
         return self.shortcut(x) + self.conv2(self.dropout(self.act(h)))  # type: ignore[no-any-return]
 
 
-class SelfAttention(nn.Module):
-    """Every position attends to all others, arXiv:1706.03762 eq. (1), with a residual connection.
+class PlainBlock(nn.Module):
+    """act(norm(conv(act(modulate(norm(conv(x))))))), modulated as in `ResidualBlock`.
 
-    Few wide heads, and the product written out: on a CPU fused attention with heads of 8 takes
-    half of a training step, this form a tenth of that.
+    The two convolutions of arXiv:1505.04597, without a way around them.
     """
 
-    def __init__(self, channels: int, norm: str, head_width: int = 64) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, embedding: int, norm: str, activation: str, dropout: float
+    ) -> None:
         super().__init__()
-        most = max(1, channels // head_width)
-        self.heads = next(heads for heads in range(most, 0, -1) if channels % heads == 0)
-        self.norm = lookup(NORMS, norm, "normalisation")(channels)
+        make_norm = lookup(NORMS, norm, "normalisation")
+        self.act = lookup(ACTIVATIONS, activation, "activation")()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm1 = make_norm(outputs)
+        self.modulation = nn.Linear(embedding, 2 * outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm2 = make_norm(outputs)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = torch.addcmul(shift, self.norm1(self.conv1(x)), scale + 1)
+        return self.act(self.norm2(self.conv2(self.dropout(self.act(h)))))  # type: ignore[no-any-return]
+
+
+# Channels in, channels out, width of the embedding, normalisation, activation, dropout.
+BLOCKS: dict[str, Callable[[int, int, int, str, str, float], nn.Module]] = {
+    "residual": ResidualBlock,
+    "plain": PlainBlock,
+}
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q kᵀ / √d) v, eq. (1) of arXiv:1706.03762; all (b, heads, n, d).
+
+    Written out: on a CPU fused attention with heads of 8 takes half of a training step, and this
+    with few wide heads a tenth of that.
+    """
+    scores: Tensor = (q @ k.mT) / math.sqrt(q.shape[-1])  # (b, heads, n, n)
+    return scores.softmax(dim=-1).to(v.dtype) @ v
+
+
+class SelfAttention(nn.Module):
+    """Every position attends to all others, with a residual connection.
+
+    Args:
+        heads: their number, which divides the channels; one for 64 channels unless given.
+        feedforward: width of the two layers that follow at each position, in `channels`; 0: none.
+    """
+
+    def __init__(
+        self, channels: int, norm: str, heads: int | None = None, feedforward: float = 0
+    ) -> None:
+        super().__init__()
+        make_norm = lookup(NORMS, norm, "normalisation")
+        self.heads = heads_of(channels, heads)
+        self.norm = make_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zeroed(nn.Conv2d(channels, channels, 1))
+        hidden = round(feedforward * channels)
+        self.feedforward = (
+            nn.Sequential(
+                make_norm(channels),
+                nn.Conv2d(channels, hidden, 1),
+                nn.GELU(),
+                zeroed(nn.Conv2d(hidden, channels, 1)),
+            )
+            if hidden
+            else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
         tokens = self.qkv(self.norm(x)).flatten(2)  # (b, 3c, h w)
-        q, k, v = tokens.reshape(b, 3, self.heads, c // self.heads, h * w).unbind(1)
-        scores = (q.transpose(-1, -2) @ k) * (c // self.heads) ** -0.5  # (b, heads, h w, h w)
-        mixed = v @ scores.softmax(dim=-1).transpose(-1, -2).to(v.dtype)
-        return x + self.out(mixed.reshape(b, c, h, w))  # type: ignore[no-any-return]
+        q, k, v = tokens.reshape(b, 3, self.heads, c // self.heads, h * w).mT.unbind(1)
+        x = x + self.out(attend(q, k, v).mT.reshape(b, c, h, w))
+        return x if self.feedforward is None else x + self.feedforward(x)
+
+
+def heads_of(channels: int, asked: int | None, width: int = 64) -> int:
+    """How many heads: as asked, or one for so many channels."""
+    if asked is None:
+        most = max(1, channels // width)
+        return next(heads for heads in range(most, 0, -1) if channels % heads == 0)
+    if channels % asked:
+        raise UserError(
+            f"{asked} heads cannot share {channels} channels; choose --net.heads that divides them"
+        )
+    return asked

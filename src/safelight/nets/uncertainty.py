@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from safelight.nets.blocks import FourierEmbedding, zeroed
+from safelight.nets.blocks import zeroed
+from safelight.nets.embedding import FourierEmbedding
 
 
 class Uncertainty(nn.Module):

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from safelight.errors import UserError, lookup
-from safelight.nets.blocks import (
-    ACTIVATIONS,
-    EMBEDDINGS,
-    NORMS,
-    ResidualBlock,
-    SelfAttention,
-    zeroed,
-)
+from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS, SelfAttention, zeroed
+from safelight.nets.embedding import level_embedding
+from safelight.nets.resampling import DOWNS, UPS
 
-# Channels in, channels out, depth -> a residual block and its attention, if there is one.
-Block = Callable[[int, int, int], nn.ModuleList]
+RESOLUTIONS: dict[str, Callable[[Sequence[int]], Sequence[int]]] = {
+    "coarsest": lambda heights: heights[-1:],
+    "coarser": lambda heights: heights[1:],
+    "all": lambda heights: heights,
+}
+# Channels in, channels out, depth -> a block and its attention, if there is one.
+MakeBlock = Callable[[int, int, int], nn.ModuleList]
 
 
 class UNet(nn.Module):
@@ -27,49 +27,71 @@ class UNet(nn.Module):
     Args:
         shape: (c, h, w) of the images; h and w have to halve len(widths) - 1 times.
         classes: number of classes; 0 for none. Label `classes` stands for "no class".
-        widths: channels at each resolution, finest first; their number is the depth.
-        blocks: residual blocks at each resolution on the way down (one more on the way up).
-        attention: resolutions (heights in pixels) at which self-attention follows each block.
         answers: how many images the network gives, one after another in the channels.
+        widths: channels at each resolution, finest first; their number is the depth.
+        blocks: blocks at each resolution on the way down (one more on the way up).
+        block: what they are, a row of `BLOCKS`.
+        attention: resolutions (heights in pixels) at which self-attention follows each block; or
+            a row of `RESOLUTIONS`.
+        heads, feedforward: of the attention, see `SelfAttention`.
+        norm, activation, down, up, embedding: rows of the tables of these names.
+        skip: how a block on the way up takes the one of its height on the way down, a row of
+            `SKIPS`.
+        frequencies: how many of them the embedding has; half of the first width unless given.
+        spread: of the embedding's frequencies; the embedding's own unless given.
+        dropout: share of a block's features that is forgotten at random while training.
     """
 
     def __init__(
         self,
         shape: tuple[int, int, int],
         classes: int = 0,
+        answers: int = 1,
         *,
         widths: Sequence[int] = (64, 128, 128),
         blocks: int = 2,
-        attention: Sequence[int] = (),
+        block: str = "residual",
+        attention: Sequence[int] | str = (),
+        heads: int | None = None,
+        feedforward: float | None = None,
         norm: str = "group",
         activation: str = "silu",
-        dropout: float = 0.0,
+        down: str = "strided",
+        up: str = "nearest",
+        skip: str = "concat",
         embedding: str = "fourier",
-        answers: int = 1,
+        frequencies: int | None = None,
+        spread: float | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_shape(shape, len(widths), attention)
         channels, height, _ = shape
+        attends_at = attention_heights(attention, height, len(widths))
+        check_shape(shape, len(widths), attends_at)
         self.classes = classes
         e = 4 * widths[0]
         act = lookup(ACTIVATIONS, activation, "activation")()
-        even = widths[0] + widths[0] % 2  # a cosine and a sine for each frequency
-        level = lookup(EMBEDDINGS, embedding, "embedding")(even)
-        self.embed_level = nn.Sequential(level, nn.Linear(even, e), act, nn.Linear(e, e))
+        half = -(-widths[0] // 2)
+        self.embed_level = level_embedding(embedding, frequencies or half, spread, e, act)
         self.embed_class = nn.Embedding(classes + 1, e) if classes else None
         self.act = act
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+        make_block = lookup(BLOCKS, block, "block")
 
-        def block(inputs: int, outputs: int, depth: int) -> nn.ModuleList:
-            residual = ResidualBlock(inputs, outputs, e, norm, activation, dropout)
-            attends = height >> depth in attention
-            return nn.ModuleList(
-                [residual, SelfAttention(outputs, norm) if attends else nn.Identity()]
+        def make(inputs: int, outputs: int, depth: int) -> nn.ModuleList:
+            layer = make_block(inputs, outputs, e, norm, activation, dropout)
+            attends = height >> depth in attends_at
+            attend = (
+                SelfAttention(outputs, norm, heads, feedforward or 0) if attends else nn.Identity()
             )
+            return nn.ModuleList([layer, attend])
 
-        self.down, skips = _way_down(widths, blocks, block)
-        self.middle = block(widths[-1], widths[-1], len(widths) - 1)
-        self.up = _way_up(widths, blocks + 1, skips, block)
+        self.down, skips = _way_down(widths, blocks, make, lookup(DOWNS, down, "down-sampling"))
+        self.middle = make(widths[-1], widths[-1], len(widths) - 1)
+        take = lookup(SKIPS, skip, "skip")
+        self.up, self.skips = _way_up(
+            widths, blocks + 1, skips, make, take, lookup(UPS, up, "up-sampling")
+        )
         self.head = nn.Sequential(
             lookup(NORMS, norm, "normalisation")(widths[0]),
             act,
@@ -89,37 +111,76 @@ class UNet(nn.Module):
             h = _apply(layer, h, embedding)
             skips.append(h)
         h = _apply(self.middle, h, embedding)
+        takes = iter(self.skips)
         for layer in self.up:
             if isinstance(layer, nn.ModuleList):
-                h = torch.cat([h, skips.pop()], dim=1)
+                h = next(takes)(h, skips.pop())
             h = _apply(layer, h, embedding)
         return self.head(h)  # type: ignore[no-any-return]
 
 
-def _way_down(widths: Sequence[int], blocks: int, block: Block) -> tuple[nn.ModuleList, list[int]]:
+class Concat(nn.Module):
+    """Both, one after the other in the channels."""
+
+    def __init__(self, width: int, skip: int) -> None:
+        super().__init__()
+        self.outputs = width + skip
+
+    def forward(self, h: Tensor, skip: Tensor) -> Tensor:
+        return torch.cat([h, skip], dim=1)
+
+
+class Sum(nn.Module):
+    """Both added up; by a 1x1 convolution where they have not as many channels."""
+
+    def __init__(self, width: int, skip: int) -> None:
+        super().__init__()
+        self.outputs = width
+        self.fit = nn.Identity() if width == skip else nn.Conv2d(skip, width, 1)
+
+    def forward(self, h: Tensor, skip: Tensor) -> Tensor:
+        return h + self.fit(skip)  # type: ignore[no-any-return]
+
+
+Skip = Callable[[int, int], Concat | Sum]
+SKIPS: dict[str, Skip] = {"concat": Concat, "sum": Sum}
+
+
+def _way_down(
+    widths: Sequence[int], blocks: int, make: MakeBlock, down: Callable[[int], nn.Module]
+) -> tuple[nn.ModuleList, list[int]]:
     """So many blocks at each resolution; and the channels of what is remembered on the way."""
     layers, skips, width = nn.ModuleList(), [widths[0]], widths[0]
     for depth, outputs in enumerate(widths):
         if depth:
-            layers.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
+            layers.append(down(width))
             skips.append(width)
         for _ in range(blocks):
-            layers.append(block(width, outputs, depth))
+            layers.append(make(width, outputs, depth))
             width = outputs
             skips.append(width)
     return layers, skips
 
 
-def _way_up(widths: Sequence[int], blocks: int, skips: list[int], block: Block) -> nn.ModuleList:
-    """So many blocks at each resolution, each of which takes the last of `skips` besides."""
-    layers, width = nn.ModuleList(), widths[-1]
+def _way_up(
+    widths: Sequence[int],
+    blocks: int,
+    skips: list[int],
+    make: MakeBlock,
+    take: Skip,
+    up: Callable[[int], nn.Module],
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """So many blocks at each resolution; and how each takes the last of `skips` besides."""
+    layers, takes, width = nn.ModuleList(), nn.ModuleList(), widths[-1]
     for depth, outputs in reversed(list(enumerate(widths))):
         for _ in range(blocks):
-            layers.append(block(width + skips.pop(), outputs, depth))
+            joined = take(width, skips.pop())
+            takes.append(joined)
+            layers.append(make(joined.outputs, outputs, depth))
             width = outputs
         if depth:
-            layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
-    return layers
+            layers.append(up(width))
+    return layers, takes
 
 
 def _apply(layer: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
@@ -129,8 +190,20 @@ def _apply(layer: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
     return layer(h)  # type: ignore[no-any-return]
 
 
-def check_shape(shape: tuple[int, int, int], depth: int, attention: Sequence[int]) -> None:
-    """Refuse an image size that the depth cannot halve, or attention where no layer is."""
+def attention_heights(attention: Sequence[int] | str, height: int, depth: int) -> Sequence[int]:
+    """Where there is attention, in pixels: as given, or a row of `RESOLUTIONS`."""
+    if not isinstance(attention, str):
+        return attention
+    return lookup(RESOLUTIONS, attention, "attention")([height >> d for d in range(depth)])
+
+
+def check_shape(
+    shape: tuple[int, int, int], depth: int, attention: Sequence[int], back: bool = False
+) -> None:
+    """Refuse an image size that the depth cannot halve, or attention where no layer is.
+
+    back: whether the widths are those of the way down and of the way back up.
+    """
     _, h, w = shape
     factor = 2 ** (depth - 1)
     if h % factor or w % factor:
@@ -138,7 +211,8 @@ def check_shape(shape: tuple[int, int, int], depth: int, attention: Sequence[int
         fits = next(d for d in range(depth, 0, -1) if h % 2 ** (d - 1) == w % 2 ** (d - 1) == 0)
         raise UserError(
             f"images of {h}x{w} cannot be halved {depth - 1} times; prepare them at "
-            f"{nearest[0]}x{nearest[1]}, or give {fits} widths with --net.widths"
+            f"{nearest[0]}x{nearest[1]}, or give {2 * fits - 1 if back else fits} widths with "
+            "--net.widths"
         )
     resolutions = [h >> d for d in range(depth)]
     for resolution in attention:

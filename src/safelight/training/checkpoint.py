@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -108,7 +107,7 @@ def save(
     """
     path = folder / f"step-{progress.step:0{DIGITS}d}"
     with writing_folder(path) as temporary:
-        save_tensors(dict(model.named_parameters()), temporary / "model.safetensors")
+        save_tensors(model.state_dict(), temporary / "model.safetensors")
         for name, weights in averages.items():
             save_tensors(weights, temporary / f"{name}.safetensors")
         save_tensors(_flatten(optimiser), temporary / "optimiser.safetensors")
@@ -122,18 +121,16 @@ def save(
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
     """Copy weights into a model; raises UserError where they belong to another architecture."""
-    parameters = dict(model.named_parameters())
-    for name in sorted(parameters.keys() | weights.keys()):
+    state = model.state_dict()
+    for name in sorted(state.keys() | weights.keys()):
         have = tuple(weights[name].shape) if name in weights else None
-        want = tuple(parameters[name].shape) if name in parameters else None
+        want = tuple(state[name].shape) if name in state else None
         if have != want:
             raise UserError(
                 f"{where} belongs to another network: {name} is {have or 'absent'} there and "
                 f"{want or 'absent'} here; use the configuration it was trained with"
             )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(weights[name])
+    model.load_state_dict(weights)
 
 
 def load_optimiser(optimiser: Optimizer, checkpoint: Checkpoint) -> None:

@@ -24,8 +24,9 @@ class PowerAverage:
     """After step t the average moves by 1 - beta_t, beta_t = (1 - 1/t)^(gamma + 1).
 
     Eq. (8) of arXiv:2312.02696. The first step takes the weights as they are, and the memory is
-    always the same share of the steps so far: that is its warm-up. Only parameters are averaged,
-    never buffers: an averaged table of constants is no table.
+    always the same share of the steps so far: that is its warm-up. All is averaged that training
+    changes: the parameters and, of batch normalisation, the running mean and variance. Constants
+    are not in the state: an averaged table of constants is no table.
     """
 
     def __init__(self, model: Denoiser, width: float) -> None:
@@ -34,11 +35,14 @@ class PowerAverage:
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        return {name: p.detach() for name, p in self.module.named_parameters()}
+        return self.module.state_dict()
 
     @torch.no_grad()
     def update(self, model: Denoiser, step: int) -> None:
         """Take in the weights after step `step` = 1, 2, ..."""
         move = 1 - (1 - 1 / step) ** (self.gamma + 1)
-        current = [p.detach() for p in model.parameters()]
-        torch._foreach_lerp_(list(self.module.parameters()), current, move)
+        averaged, current = self.module.state_dict(), model.state_dict()
+        numbers = [name for name, value in current.items() if value.is_floating_point()]
+        torch._foreach_lerp_([averaged[n] for n in numbers], [current[n] for n in numbers], move)
+        for name in current.keys() - set(numbers):  # how many batches were seen
+            averaged[name].copy_(current[name])

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from safelight.config import Config, Diffusion, Net
+from safelight.config import Config, Diffusion
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.objective import OBJECTIVES, Objective, asked
 from safelight.diffusion.path import Path, make_path
@@ -17,9 +17,9 @@ from safelight.diffusion.times import TIMES, LossAware, Times, lowest_drawn
 from safelight.diffusion.weights import WEIGHTS
 from safelight.errors import lookup
 from safelight.nets.uncertainty import Uncertainty
-from safelight.nets.unet import UNet
 from safelight.seeding import Noise
 from safelight.training.batches import Batch
+from safelight.training.networks import build_net
 from safelight.training.options import check_objective, chosen
 from safelight.training.pairing import PAIRINGS, Pairing, independent
 
@@ -120,24 +120,13 @@ def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float
     require_regular(path, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        net = UNet(
+        net = build_net(
+            config.net,
             shape,
             classes if config.data.conditional else 0,
-            widths=config.net.widths,
-            blocks=config.net.blocks,
-            attention=attention_heights(config.net, shape[1]),
-            norm=config.net.norm,
-            activation=config.net.activation,
-            embedding=config.net.embedding,
-            dropout=config.net.dropout,
             answers=2 if options.variance == "learned" else 1,
         )
     return Denoiser(net, path, prediction, sigma_data, options.variance)
-
-
-def attention_heights(net: Net, height: int) -> tuple[int, ...]:
-    """Where there is attention, in pixels: "coarsest" depends on the pictures."""
-    return (height >> (len(net.widths) - 1),) if net.attention == "coarsest" else net.attention
 
 
 def build_times(options: Diffusion, path: Path) -> Times:

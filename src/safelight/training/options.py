@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from safelight.config import Diffusion
+from safelight.config import Config, Diffusion
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.path import PATHS
 from safelight.errors import UserError, lookup
@@ -63,13 +63,15 @@ def usual_weight(prediction: str) -> str:
     return "simple" if prediction in ("noise", "score") else prediction
 
 
-def compares(options: Diffusion) -> bool:
+def compares(config: Config) -> bool:
     """Whether the loss of an image depends on the others of its process's share of a batch.
 
     Then all of them have to go through the network together, or the result would depend on how
     much memory was free.
     """
-    return options.objective in COMPARING or options.pairing != "none"
+    options = config.diffusion
+    together = options.objective in COMPARING or options.pairing != "none"
+    return together or config.net.norm == "batch"
 
 
 Rule = tuple[Callable[[Diffusion], bool], str]

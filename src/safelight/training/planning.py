@@ -82,9 +82,9 @@ class Footprint:
         needed = self.fixed + batch * self.image
         if needed > free:
             raise UserError(
-                "this objective or pairing compares the images of a step with one another, so they "
-                f"have to fit into memory together: {batch} need {_mb(needed)} and {_mb(free)} may "
-                "be used; choose a smaller --optimiser.batch or raise --memory"
+                "this objective, pairing or normalisation looks at the images of a step together, "
+                f"so they have to fit into memory at once: {batch} need {_mb(needed)} and "
+                f"{_mb(free)} may be used; choose a smaller --optimiser.batch or raise --memory"
             )
         return batch
 
@@ -135,7 +135,7 @@ def micro_batch(
     free = int(SHARE_OF_FREE_MEMORY * free_memory(device)) if asked is None else asked
     if device.type == "cpu":
         free //= local  # processes of one machine share its memory
-    fit = print_of.whole if compares(config.diffusion) else print_of.micro_batch
+    fit = print_of.whole if compares(config) else print_of.micro_batch
     return fit(share, free)
 
 

@@ -275,6 +275,7 @@ def _with_other_processes(config: Config) -> str:
         "dropout": config.net.dropout > 0,
         "the pairing": diffusion.pairing != "none",
         "the discrepancy": diffusion.objective in COMPARING,
+        "batch normalisation": config.net.norm == "batch",
     }
     acting = ", ".join(part for part, acts in parts.items() if acts)
     if not acting:

@@ -1,0 +1,19 @@
+"""Half and twice the resolution: (b, c, h, w) -> (b, c, h/2, w/2) and (b, c, 2h, 2w)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+DOWNS: dict[str, Callable[[int], nn.Module]] = {
+    "strided": lambda channels: nn.Conv2d(channels, channels, 3, stride=2, padding=1),
+    "max": lambda channels: nn.MaxPool2d(2),
+    "average": lambda channels: nn.AvgPool2d(2),
+}
+UPS: dict[str, Callable[[int], nn.Module]] = {
+    "nearest": lambda channels: nn.Upsample(scale_factor=2, mode="nearest"),
+    "bilinear": lambda channels: nn.Upsample(scale_factor=2, mode="bilinear"),
+    # A kernel that the stride divides: others lay a chequered pattern.
+    "transposed": lambda channels: nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1),
+}

@@ -1,0 +1,48 @@
+"""Which network a configuration describes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from torch import nn
+
+from safelight.config import Net
+from safelight.errors import UserError, lookup
+from safelight.nets.classic import ClassicUNet
+from safelight.nets.transformer import Transformer
+from safelight.nets.unet import UNet
+
+# Each is called with the shape of the images, the number of classes and of answers, and those
+# fields of `Net` that it names.
+NETS: dict[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+    "classic": ClassicUNet,
+    "transformer": Transformer,
+}
+
+
+def build_net(
+    options: Net, shape: tuple[int, int, int], classes: int, answers: int = 1
+) -> nn.Module:
+    """An untrained network, drawn from the global stream of random numbers.
+
+    Raises UserError where it can't be built, or an option would change nothing.
+    """
+    make = lookup(NETS, options.kind, "network")
+    changes, heeds = options.changes(), heeded(options.kind)
+    if unheeded := [name for name in changes if name not in (*heeds, "kind")]:
+        name = unheeded[0]
+        others = [kind for kind in NETS if name in heeded(kind)]
+        raise UserError(
+            f"the network {options.kind} has no --net.{name}; leave it out, or choose --net.kind "
+            f"{' or '.join(others)}"
+        )
+    return make(shape, classes, answers, **{name: getattr(options, name) for name in heeds})
+
+
+def heeded(kind: str) -> tuple[str, ...]:
+    """The fields of `Net` that this network is made of."""
+    return tuple(
+        name for name in inspect.signature(NETS[kind]).parameters if name in Net.model_fields
+    )
