@@ -11,6 +11,7 @@ table for the documentation on standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from functools import partial
@@ -94,13 +95,14 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=[*RECIPES, *FURTHER])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    cache = safelight.prepare(options.data, out=options.out / "cache")
     kept, n, sources, rows = Rows(options.out / "recipes.json"), options.n, [], []
-    for recipe in options.recipes:
-        run = trained(cache, recipe, options.budget, options.out)
-        for source in run.sources(SAMPLINGS.get(recipe, (FEW,))):
-            rows.append(kept.get(source, n, partial(measure, run, source, n)))
-            sources.append(source)
+    with contextlib.redirect_stdout(sys.stderr):  # what the commands say goes beside the JSON
+        cache = safelight.prepare(options.data, out=options.out / "cache")
+        for recipe in options.recipes:
+            run = trained(cache, recipe, options.budget, options.out)
+            for source in run.sources(SAMPLINGS.get(recipe, (FEW,))):
+                rows.append(kept.get(source, n, partial(measure, run, source, n)))
+                sources.append(source)
     times = [{"seconds for 1,000": time} for time in seconds(sources)]
     rows = [{**row, **time} for row, time in zip(rows, times, strict=True)]
     print(json.dumps(rows, indent=2))

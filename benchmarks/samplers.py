@@ -133,6 +133,8 @@ def draw(rows: Sequence[Row], reference: Row | None, name: str, file: Path) -> N
         axes.axhline(kid.floor.value, color="0.4", lw=1, ls=":", label="real images")
     axes.set(xscale="log", xlabel="evaluations of the network for an image", ylabel=kid.name)
     axes.set_yscale("symlog", linthresh=LINEAR)
+    least = min(Estimate.from_json(row["kid"]).low for row in rows)
+    axes.set_ylim(bottom=min(0, least) - LINEAR / 20)
     ticks = [0, LINEAR / 4, LINEAR / 2, LINEAR, 0.05, 0.1, 0.2, 0.5]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     asked = sorted({row["evaluations"] for row in rows} & set(EVALUATIONS)) or EVALUATIONS
