@@ -34,6 +34,7 @@ FEW = Sampling()
 # 5 iterations at each of 232 levels, as usual, would take an hour.
 LANGEVIN = Sampling(sampler="langevin", steps=60, inner=3)
 LEARNED = Sampling(sampler="ddpm", steps=50, variance="learned")
+ANCESTRAL = Sampling(sampler="ddpm", steps=50)  # to be compared with that
 # Lower than flow matching trains: what it is worth that sampling ends where training did.
 LOWER = Sampling(lowest=0.002)
 # What a weak model needs.
@@ -42,7 +43,7 @@ STRONG = Sampling(guidance=3)
 SAMPLINGS = {
     "smld": (LANGEVIN, FEW),
     "improved-ddpm": (FEW, LEARNED),
-    "flow": (FEW, LOWER),
+    "flow": (FEW, LOWER, ANCESTRAL),
     "mmd": (FEW, STRONG),
 }
 # What no recipe has.

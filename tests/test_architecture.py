@@ -56,6 +56,7 @@ PURE = {"diffusion", "samplers", "nets"}  # these need only torch
 PURE_LIBRARIES = {
     "torch",
     "torchdiffeq",  # itself only torch
+    "itertools",
     "math",
     "collections",
     "dataclasses",

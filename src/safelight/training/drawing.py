@@ -115,7 +115,8 @@ def _end(given: float | None, trained: float, path: Path, grid: str) -> float:
             f"the grid {grid} counts the path's {path.levels} steps; leave --lowest out, or use "
             f"--grid {' or '.join(NOISE_GRIDS)}"
         )
-    highest = min(HIGHEST, float(path.noise_level(torch.ones((), dtype=torch.float64))))
+    with torch.no_grad():  # of a learned path
+        highest = min(HIGHEST, float(path.noise_level(torch.ones((), dtype=torch.float64))))
     if given is not None and given >= highest:
         raise UserError(
             f"--lowest is {given:g}; it has to be less than {highest:g}, the noise level that "
