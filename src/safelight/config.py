@@ -76,7 +76,7 @@ class Net(Section):
     embedding: str = "fourier"
     """How the noise level is told: fourier or sinusoidal."""
     frequencies: Positive | None = None
-    """Frequencies of the embedding; half of the first width unless given."""
+    """Frequencies of the embedding; half of the first width unless given, of classic 128."""
     spread: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Standard deviation of fourier's frequencies, 1 unless given.
 

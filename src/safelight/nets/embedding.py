@@ -65,3 +65,15 @@ def level_embedding(
     make, both = lookup(EMBEDDINGS, name, "embedding"), 2 * frequencies  # cosines and sines
     waves = make(both) if spread is None else make(both, spread)
     return nn.Sequential(waves, nn.Linear(both, width), act, nn.Linear(width, width))
+
+
+def with_class(embedding: Tensor, classes: nn.Embedding | None, y: Tensor | None) -> Tensor:
+    """The embedding (b, e) and that of the classes y (b,); the last row stands for "no class".
+
+    Unchanged where the network knows no classes.
+    """
+    if classes is None:
+        return embedding
+    if y is None:
+        y = embedding.new_full((len(embedding),), classes.num_embeddings - 1, dtype=torch.long)
+    return embedding + classes(y)  # type: ignore[no-any-return]

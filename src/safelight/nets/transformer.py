@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from safelight.errors import UserError
 from safelight.nets.blocks import attend, heads_of, zeroed
-from safelight.nets.embedding import level_embedding
+from safelight.nets.embedding import level_embedding, with_class
 
 
 class Transformer(nn.Module):
@@ -70,10 +70,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
         """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w)."""
-        embedding = self.embed_level(c_noise)
-        if self.embed_class is not None:
-            nobody = torch.full_like(c_noise, self.classes, dtype=torch.long)
-            embedding = embedding + self.embed_class(nobody if y is None else y)
+        embedding = with_class(self.embed_level(c_noise), self.embed_class, y)
         embedding = nn.functional.silu(embedding)
         h = self.stem(x).flatten(2).transpose(1, 2) + self.places  # (b, rows columns, width)
         for block in self.blocks:

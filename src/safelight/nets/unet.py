@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from safelight.errors import UserError, lookup
 from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS, SelfAttention, zeroed
-from safelight.nets.embedding import level_embedding
+from safelight.nets.embedding import level_embedding, with_class
 from safelight.nets.resampling import DOWNS, UPS
 
 RESOLUTIONS: dict[str, Callable[[Sequence[int]], Sequence[int]]] = {
@@ -100,10 +100,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
         """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w)."""
-        embedding = self.embed_level(c_noise)
-        if self.embed_class is not None:
-            nobody = torch.full_like(c_noise, self.classes, dtype=torch.long)
-            embedding = embedding + self.embed_class(nobody if y is None else y)
+        embedding = with_class(self.embed_level(c_noise), self.embed_class, y)
         embedding = self.act(embedding)
         h = self.stem(x)
         skips = [h]
