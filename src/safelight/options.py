@@ -31,18 +31,16 @@ def weights(word: str) -> float | tuple[float, ...]:
     return found if len(found) > 1 else found[0]
 
 
-def interval(word: str) -> tuple[float, float]:
-    found = tuple(_number(float, part) for part in word.split(","))
-    if len(found) != 2:
-        raise ValueError(f"{word!r} is not a low and a high noise level, such as 0.3,5")
-    return found[0], found[1]
+def two(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any, Any]]:
+    """The parser of a word of two numbers; `what` they are, with an example."""
 
+    def parser(word: str) -> tuple[Any, Any]:
+        found = tuple(_number(kind, part) for part in word.split(","))
+        if len(found) != 2:
+            raise ValueError(f"{word!r} is not {what}")
+        return found[0], found[1]
 
-def two_seeds(word: str) -> tuple[int, int]:
-    found = tuple(_number(int, part) for part in word.split(","))
-    if len(found) != 2:
-        raise ValueError(f"{word!r} is not two seeds, such as 3,17")
-    return found[0], found[1]
+    return parser
 
 
 def _number(kind: Callable[[str], Any], word: str) -> Any:
@@ -61,10 +59,14 @@ class Commas(NamedTuple):
     parser: Callable[[str], Any]
 
 
+INTERVAL = two(float, "a low and a high noise level, such as 0.3,5")
+SEEDS = two(int, "two seeds, such as 3,17")
+PART = two(float, "a part of the way, such as 0.6,0.7")
 COMMAS = (
     Commas(Sampling.model_fields["guidance"].annotation, "W,W,...", weights),
-    Commas(Sampling.model_fields["guidance_interval"].annotation, "LOW,HIGH", interval),
-    Commas(Interpolate.model_fields["seeds"].annotation, "SEED,SEED", two_seeds),
+    Commas(Sampling.model_fields["guidance_interval"].annotation, "LOW,HIGH", INTERVAL),
+    Commas(Interpolate.model_fields["seeds"].annotation, "SEED,SEED", SEEDS),
+    Commas(Interpolate.model_fields["part"].annotation, "FROM,TO", PART),
 )
 REGISTRY = ConstructorRegistry()
 
@@ -78,9 +80,13 @@ def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
                 metavar=row.metavar,
                 instance_from_str=partial(_from_word, row.parser),
                 is_instance=lambda value: value is None or isinstance(value, (float, tuple)),
-                str_from_instance=lambda value: [str(value)],
+                str_from_instance=_as_word,
             )
     return None
+
+
+def _as_word(value: Any) -> list[str]:
+    return [",".join(f"{x:g}" for x in value) if isinstance(value, tuple) else str(value)]
 
 
 def _from_word(parser: Callable[[str], Any], words: Sequence[str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,28 @@ def test_interpolation_of_seeds_ends_in_their_samples(desk: Path) -> None:
         main([*drawn, *how, "--out", str(desk / f"seed-{seed}")])
         sample = pixels(desk / f"seed-{seed}/{seed % 10}/{seed:06d}.png").astype(int)
         assert abs(pixels(out / f"{frame}.png") - sample).max() <= 1
+
+
+def test_a_closer_look_at_the_largest_step_finds_no_jump(desk: Path) -> None:
+    """X10: the way is continuous. Between the neighbours that differ most lie smaller steps, in
+    proportion once they are small."""
+    part, largest, closer = (0.0, 1.0), [], Sampling(steps=18)
+    ends = []
+    for look in range(4):
+        task = Interpolate(seeds=(3, 17), frames=9, part=part)
+        found = record(out := edit(desk / "run", [], task, sampling=closer, out=desk / f"{look}"))
+        assert found["largest_step"] == max(found["steps"])  # type: ignore[call-overload]
+        first, last = (pixels(out / f"{name}.png").astype(int) for name in ("000", "008"))
+        if ends:
+            assert abs(first - ends[0]).max() <= 1
+            assert abs(last - ends[1]).max() <= 1
+        low, high = part = tuple(found["largest_at"])  # type: ignore[arg-type]
+        assert high - low == pytest.approx(8 ** -(look + 1), rel=1e-6)
+        at = found["steps"].index(found["largest_step"])  # type: ignore[attr-defined]
+        ends = [pixels(out / f"{k:03d}.png").astype(int) for k in (at, at + 1)]
+        largest.append(found["largest_step"])
+    assert all(b < a / 2 for a, b in pairwise(largest[:3]))  # type: ignore[operator]
+    assert largest[-1] < 1  # type: ignore[operator]
 
 
 def test_interpolation_of_pictures_ends_in_them(desk: Path) -> None:

@@ -189,5 +189,9 @@ def remark(edited: Edited) -> str:
     if "lowest_psnr" in figures:
         return f"they come back with a PSNR of {figures['lowest_psnr']} dB or more"
     if "largest_step" in figures:
-        return f"neighbours differ by at most {figures['largest_step']} of 255 levels (RMS)"
+        low, high = figures["largest_at"]
+        return (
+            f"neighbours differ by at most {figures['largest_step']} of 255 levels (RMS); "
+            f"--part {low:.9g},{high:.9g} looks closer there"
+        )
     return f"look at {SHEET}"

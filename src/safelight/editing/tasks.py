@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from safelight.config import Positive, Section, Share
 
@@ -52,6 +52,15 @@ class Interpolate(Section):
     """Two seeds, such as 3,17, in place of two pictures."""
     frames: Annotated[int, Field(ge=2)] = 9
     """Pictures of the way, both ends among them."""
+    part: tuple[Share, Share] | None = None
+    """The part of the way that they show, such as 0.6,0.7; all of it unless given."""
+
+    @field_validator("part")
+    @classmethod
+    def _forward(cls, part: tuple[float, float] | None) -> tuple[float, float] | None:
+        if part is not None and part[0] >= part[1]:
+            raise ValueError(f"{part[0]:g},{part[1]:g} goes nowhere; give two rising shares")
+        return part
 
 
 Edit = Inpaint | ImageToImage | SuperResolution | Invert | Interpolate

@@ -121,12 +121,18 @@ def invert(task: Invert, source: DiffusionSource, given: Material) -> Edited:
 
 
 def interpolate(task: Interpolate, source: DiffusionSource, given: Material) -> Edited:
-    share = torch.linspace(0, 1, task.frames, device=source.device)
+    low, high = task.part or (0.0, 1.0)
+    share = torch.linspace(low, high, task.frames, dtype=torch.float64, device=source.device)
     draw = _between_seeds if task.seeds else _between_pictures
     images = source.pixels(_in_pieces(source, len(share), draw(source, given, share)))
     steps = (images[1:].double() - images[:-1].double()).square().flatten(1).mean(1).sqrt()
-    figures = {"steps": [round(step, 2) for step in steps.tolist()]}
-    figures["largest_step"] = max(figures["steps"])
+    found = [round(step, 2) for step in steps.tolist()]
+    most = found.index(max(found))
+    figures = {
+        "steps": found,
+        "largest_step": found[most],
+        "largest_at": share[most : most + 2].tolist(),
+    }
     return Edited(images, [(f"{given.names[0]} to {given.names[1]}", images)], figures)
 
 

@@ -95,12 +95,15 @@ class Between:
     share: Tensor
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        return torch.lerp(self.one(x_t, t), self.other(x_t, t), self.share)
+        return self._mixed(self.one(x_t, t), self.other(x_t, t))
 
     def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         x_0, v = with_variance(self.one, x_t, t)
         other_x_0, other_v = with_variance(self.other, x_t, t)
-        return torch.lerp(x_0, other_x_0, self.share), torch.lerp(v, other_v, self.share)
+        return self._mixed(x_0, other_x_0), self._mixed(v, other_v)
+
+    def _mixed(self, one: Tensor, other: Tensor) -> Tensor:
+        return torch.lerp(one, other, self.share.to(one))
 
 
 def resampled(times: Tensor, repeats: int) -> Iterator[Tensor]:
