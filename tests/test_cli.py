@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -135,6 +136,16 @@ def test_presets_and_recipes_are_named_in_full(capsys: pytest.CaptureFixture[str
     for recipe, options in RECIPES.items():
         assert re.search(rf"^{recipe} +{options.path} ", shown, re.MULTILINE)
     assert {line.split()[0] for line in shown.splitlines() if line} >= {*PRESETS, *RECIPES}
+
+
+def test_help_may_be_left_unread() -> None:
+    """Whoever pages through the options and has seen enough is shown no traceback."""
+    command = [sys.executable, "-m", "safelight", "evaluate", "--help"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,9 @@ def parse(words: Sequence[str], base: Config) -> Command:
         raise
     except ValidationError as error:
         raise UserError(first_wrong(error)) from None
+    except BrokenPipeError:  # `--help | head`: who reads it has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def base_config(words: Sequence[str]) -> Config:
