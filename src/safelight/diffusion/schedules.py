@@ -75,7 +75,7 @@ class Table:
         self._copies = {table.device: table}
 
     def log_snr(self, t: Tensor) -> Tensor:
-        position = self._position(t)
+        position = place(t, self.levels)
         lower = position.floor().long()
         upper = (lower + 1).clamp(max=self.levels)
         table = self._on(position.device)
@@ -95,21 +95,22 @@ class Table:
         position = upper + share.clamp(0, 1)  # step 1 is rising[0]
         return position / self.levels
 
-    def _position(self, t: Tensor) -> Tensor:
-        """t T, on the step where it is so near to one that only float32 keeps it from there."""
-        position = precise(t) * self.levels
-        nearest = position.round()
-        # float32 puts step 981 at 980.99997; what is so near a step is that step.
-        rounding = 2 * torch.finfo(torch.float32).eps * self.levels
-        position = torch.where((position - nearest).abs() < rounding, nearest, position)
-        return torch.where(position > 0, position.clamp(1, self.levels), 0.0)
-
     def _on(self, device: torch.device) -> Tensor:
         """A copy for each device: a GPU that asked the CPU at every call would have to wait."""
         if device not in self._copies:
             with torch.inference_mode(False):  # or it could not be used in training later
                 self._copies[device] = next(iter(self._copies.values())).to(device)
         return self._copies[device]
+
+
+def place(t: Tensor, levels: int) -> Tensor:
+    """t T, `precise`: 0 at t = 0, else from 1, the first step, to T = `levels`, the last."""
+    position = precise(t) * levels
+    nearest = position.round()
+    # float32 puts step 981 at 980.99997; what is so near a step is that step.
+    rounding = 2 * torch.finfo(torch.float32).eps * levels
+    position = torch.where((position - nearest).abs() < rounding, nearest, position)
+    return torch.where(position > 0, position.clamp(1, levels), 0.0)
 
 
 def _require_falling(log_snr: Tensor, t: Tensor) -> None:
