@@ -17,7 +17,7 @@ from PIL import Image
 
 from safelight import UserError, evaluate, sample, train
 from safelight.cli import base_config, main, one_line, parse
-from safelight.config import Config, Sampling
+from safelight.config import Config, Net, Sampling
 from safelight.presets import PRESETS, RECIPES
 from safelight.training.options import settled
 from safelight.training.run import Run
@@ -126,6 +126,31 @@ def test_every_recipe_trains_and_samples(recipe: str, desk: Path, tmp_path: Path
     assert config.diffusion == settled(RECIPES[recipe])
     (images,) = run.glob("samples/*/images.npz")
     assert np.load(images)["images"].shape == (10, 1, 8, 8)
+
+
+def test_the_reference_trains_and_samples(
+    desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F5, B2, F7: diffusers' network with DDPM by the same commands; what it has not is refused."""
+    options = {
+        "block_out_channels": [8, 16],
+        "down_block_types": ["DownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "UpBlock2D"],
+        "norm_num_groups": 4,
+    }
+    run, asked = tmp_path / "run", ("--net.kind", "reference", "--net.options", json.dumps(options))
+    main(["train", str(desk / "digits"), "--recipe", "ddpm", "--out", str(run), *QUICK[:5], *asked])
+    net = Run.open(run).config.net
+    assert (net.kind, net.options["norm_num_groups"], net.widths) == ("reference", 4, Net().widths)
+    main(["train", str(desk / "digits"), "--resume", "--out", str(run)])
+    assert "nothing to do" in capsys.readouterr().err
+    main(["sample", str(run), "-n", "1", "--sampler", "ddpm", "--steps", "3"])
+    words = ("train", desk / "digits", "--out", tmp_path / "no", *asked)
+    assert "reference has no --net.widths" in refused(capsys, *words, "--net.widths", 8)
+    assert "choose one of: center_input_sample" in refused(
+        capsys, *words[:-1], json.dumps({"widths": [8]})
+    )
+    assert not (tmp_path / "no").exists()
 
 
 def test_presets_and_recipes_are_named_in_full(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,10 @@ run is built, so that a new row of a table needs no change here.
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -35,11 +36,24 @@ class Data(Section):
     """Pad by this many pixels and crop at random."""
 
 
+def plain(values: Any) -> Any:
+    """As JSON has them; raises ValueError for what JSON has not."""
+    try:
+        return json.loads(json.dumps(values, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"has a value that JSON cannot write: {error}") from None
+
+
+Options = Annotated[dict[str, Any], BeforeValidator(plain)]
+
+
 class Net(Section):
     """The network."""
 
     kind: str = "unet"
-    """unet, classic or transformer."""
+    """unet, classic or transformer; reference (diffusers' UNet2DModel) or lucidrains."""
+    options: Options = {}
+    """Options of the last two by their own names, as JSON: '{"layers_per_block": 1}'."""
     widths: tuple[Positive, ...] = (32, 64, 64)
     """Channels at each resolution, finest first; their number is the depth.
 
@@ -47,6 +61,8 @@ class Net(Section):
     """
     blocks: Positive = 2
     """Blocks at each resolution, of classic between the ways; of a transformer in all."""
+    middle: Positive = 2
+    """How many times as wide as the coarsest resolution classic is between the ways."""
     block: str = "residual"
     """What a block is: residual or plain."""
     attention: tuple[int, ...] | Literal["coarsest", "coarser", "all"] = "coarsest"
@@ -56,6 +72,8 @@ class Net(Section):
     """
     heads: Positive | None = None
     """Heads of the attention; one for 64 channels unless given."""
+    attention_norm: str | None = None
+    """Normalisation before the attention, a row of --net.norm; that one unless given."""
     feedforward: Annotated[float, Field(ge=0)] | None = None
     """Width of the two layers after attention, in times that of the attention.
 
@@ -64,23 +82,26 @@ class Net(Section):
     patch: Positive = 2
     """Height and width in pixels of what a transformer takes as one."""
     norm: str = "group"
-    """Normalisation: group, layer, batch or none."""
+    """Normalisation: group, layer, place (each place by itself), batch or none."""
     activation: str = "silu"
     """Activation: silu, gelu, relu or leaky-relu."""
     down: str = "strided"
     """How resolution is halved: strided, max or average."""
     up: str = "nearest"
-    """How resolution is doubled: nearest, bilinear or transposed."""
+    """How resolution is doubled: nearest, bilinear, corners or transposed.
+
+    corners is bilinear too, and the corner pixels stay at the corners.
+    """
     skip: str = "concat"
     """How the way up takes what the way down had: concat or sum."""
     embedding: str = "fourier"
-    """How the noise level is told: fourier or sinusoidal."""
+    """How the noise level is told: fourier, sinusoidal, or steps: the number of the time step."""
     frequencies: Positive | None = None
     """Frequencies of the embedding; half of the first width unless given, of classic 128."""
     spread: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Standard deviation of fourier's frequencies, 1 unless given.
 
-    Of sinusoidal the ratio of the highest to the lowest, 10,000 unless given.
+    Of sinusoidal and steps the ratio of the highest to the lowest, 10,000 unless given.
     """
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the features that a block forgets at random while training."""

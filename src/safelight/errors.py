@@ -25,6 +25,10 @@ class MissingWeights(UserError):
     """A pretrained network's weights are not on this machine."""
 
 
+class MissingLibrary(UserError):
+    """An optional library is not installed."""
+
+
 class DamagedFile(UserError):
     """A cache, checkpoint or record that was cut short, edited, or made by a newer version."""
 

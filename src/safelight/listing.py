@@ -6,6 +6,8 @@ from rich.console import Group
 from rich.table import Table
 
 from safelight.config import Net
+from safelight.errors import MissingLibrary
+from safelight.nets.reference import Lucidrains, Reference
 from safelight.presets import PRESETS, RECIPES
 from safelight.training.networks import build_net, heeded
 from safelight.training.options import chosen
@@ -18,9 +20,7 @@ def listing() -> Group:
     networks = _table("preset", "network", "widths", "attention", "parameters")
     for name, config in PRESETS.items():
         net = config.net
-        parameters = sum(p.numel() for p in build_net(net, SHAPE, classes=0).parameters())
-        widths = " ".join(map(str, net.widths))
-        networks.add_row(name, net.kind, widths, _attention(net), f"{parameters / 1e6:.1f} M")
+        networks.add_row(name, net.kind, *_described(net))
     mathematics = _table("recipe", "path", "prediction", "objective", "times", "weight")
     for name, recipe in RECIPES.items():
         prediction, times, weight = chosen(recipe)
@@ -28,7 +28,20 @@ def listing() -> Group:
     return Group(networks, "", mathematics)
 
 
+def _described(net: Net) -> tuple[str, str, str]:
+    """Its widths, attention and parameters."""
+    try:
+        made = build_net(net, SHAPE, classes=0)
+    except MissingLibrary:
+        return "", "", "not installed"
+    parameters = sum(p.numel() for p in made.parameters())
+    widths = made.widths if isinstance(made, Reference | Lucidrains) else net.widths
+    return " ".join(map(str, widths)), _attention(net), f"{parameters / 1e6:.1f} M"
+
+
 def _attention(net: Net) -> str:
+    if net.options:
+        return "options"
     if "attention" not in heeded(net.kind):
         return "all"
     return net.attention if isinstance(net.attention, str) else str(net.attention or "none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -83,6 +84,31 @@ def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
                 str_from_instance=_as_word,
             )
     return None
+
+
+@REGISTRY.primitive_rule
+def mapping(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    if kind.type != dict[str, Any]:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=partial(_from_word, _object),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [json.dumps(value)],
+    )
+
+
+def _object(word: str) -> dict[str, Any]:
+    try:
+        found = json.loads(word)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"""{word!r} is no JSON of names and values, such as '{{"dropout": 0.1}}'"""
+        )
+    return found
 
 
 def _as_word(value: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from safelight.config import Config, Diffusion, Net, Optimiser
+from safelight.config import Config, Data, Diffusion, Net, Optimiser
 from safelight.errors import lookup
 
 AUTO = "auto"  # the preset for pictures of this size
@@ -28,11 +28,38 @@ CLASSIC = Net(
     up="bilinear",
     embedding="sinusoidal",
 )
-# The same without attention, as pairs of convolutions are in a first course.
+# The same as its authors have it, so that their weights fit (`nets.weights`): attention normalises
+# each place by itself, the way up keeps the corners, and the time step is told.
+TCAPELLE = _with(CLASSIC, attention_norm="place", up="corners", embedding="steps")
+# The classic one without attention, as pairs of convolutions are in a first course.
 SIMPLE = _with(CLASSIC, blocks=1, attention=(), heads=None, norm="batch", activation="relu")
 # One resolution less, and attention everywhere but at the finest.
 TWO = _with(CLASSIC, widths=(64, 128, 256, 128, 128), blocks=2, attention="coarser")
 RESNET = Net(widths=(64, 128, 128), blocks=1, down="max")
+# Those of another library in its default form: three resolutions, and those of the smaller network
+# of arXiv:2006.11239 (its table of appendix B: 35.7 million parameters).
+REFERENCE = Net(
+    kind="reference",
+    options={
+        "block_out_channels": [64, 128, 256],
+        "down_block_types": ["DownBlock2D", "DownBlock2D", "AttnDownBlock2D"],
+        "up_block_types": ["AttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
+    },
+)
+REFERENCE_DDPM = Net(
+    kind="reference",
+    options={
+        "block_out_channels": [128, 256, 256, 256],
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
+        "attention_head_dim": None,
+        "downsample_padding": 0,
+        "dropout": 0.1,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "norm_eps": 1e-6,
+    },
+)
 PRESETS: dict[str, Config] = {
     # Ours. Few blocks and narrow at the finest resolution: that is where nearly all the time goes.
     "tiny": Config(net=Net(widths=(48, 96)), optimiser=Optimiser(lr=2e-3)),
@@ -46,6 +73,7 @@ PRESETS: dict[str, Config] = {
     "conv": Config(net=_with(RESNET, block="plain", attention=())),
     "resnet": Config(net=RESNET),
     "classic": Config(net=CLASSIC),
+    "tcapelle": Config(net=TCAPELLE),
     "classic-half": Config(net=_with(CLASSIC, widths=(32, 64, 128, 128, 64, 32, 32))),
     "classic-two": Config(net=TWO),
     "classic-two-half": Config(net=_with(TWO, widths=(32, 64, 128, 64, 64))),
@@ -61,6 +89,12 @@ PRESETS: dict[str, Config] = {
             frequencies=16,
             spread=1000.0,
         )
+    ),
+    "reference": Config(net=REFERENCE),
+    "reference-ddpm": Config(net=REFERENCE_DDPM),
+    "lucidrains": Config(
+        data=Data(conditional=False),
+        net=Net(kind="lucidrains", options={"dim": 64, "dim_mults": [1, 2, 4, 8]}),
     ),
 }
 # What the literature means by a name: a path, and what is not as usual with it.

@@ -48,3 +48,12 @@ def run_config(out: Path) -> Config:
     from safelight.training.run import Run
 
     return Run.open(out).config
+
+
+def of_kind(config: Config, kind: str | None) -> Config:
+    """The same with another kind of network, if one is asked for, and what that has of options."""
+    from safelight.training.networks import suited
+
+    if kind is None or kind == config.net.kind:
+        return config
+    return config.model_copy(update={"net": suited(config.net, kind)})

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from safelight.diffusion.denoiser import Denoiser
+from safelight.diffusion.denoiser import TOLD, Denoiser
 from safelight.diffusion.objective import Denoising
 from safelight.diffusion.oracle import GaussianOracle
 from safelight.diffusion.path import broadcast, diffuse, make_path
 from safelight.diffusion.precond import PREDICTIONS, c_noise
 from safelight.diffusion.times import lognormal_times
 from safelight.diffusion.weights import edm_weight, simple_weight
+from safelight.errors import UserError
 from safelight.seeding import ImageNoise
 
 
@@ -126,3 +127,23 @@ def test_oracle_is_the_conditional_mean() -> None:
     error = x_0 - found
     assert abs(float(error.mean())) < 1e-3
     assert abs(float((error * x_t).mean())) < 1e-3
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_a_network_is_told_what_it_asks_for(
+    told: str, batch: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    """F5: by its attribute `told`; c_noise unless it has one."""
+    x, eps, t = batch
+    path, net = make_path("linear"), Answer(eps)
+    net.told = told  # type: ignore[assignment]
+    Denoiser(net, path, PREDICTIONS["noise"], 0.5)(x, t)
+    expected = {
+        "level": c_noise(path.log_snr(t)),
+        "sigma": path.sigma(t) / path.alpha(t),
+        "step": 1000 * t - 1,
+    }
+    torch.testing.assert_close(net.asked[1], expected[told])
+    net.told = "time"  # type: ignore[assignment]
+    with pytest.raises(UserError, match="unknown .* 'time'; choose one of: level, sigma, step"):
+        Denoiser(net, path, PREDICTIONS["noise"], 0.5)

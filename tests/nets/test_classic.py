@@ -41,23 +41,30 @@ def test_it_is_as_large_as_reported(size: int, options: dict[str, object], param
         {"widths": (8, 16, 12)},
         {"widths": (8, 16, 16, 8, 8)},
         {"blocks": 2},
+        {"blocks": 2, "middle": 3},
         {"attention": (8,)},
         {"attention": "coarsest"},
         {"attention": "all"},
         {"attention": "all", "heads": 4},
+        {"attention": "all", "attention_norm": "place"},
         {"norm": "batch"},
         {"activation": "relu"},
         {"down": "strided"},
         {"up": "nearest"},
+        {"up": "corners"},
         {"embedding": "fourier"},
+        {"embedding": "steps"},
         {"frequencies": 3},
         {"spread": 100.0},
     ],
     ids=str,
 )
 def test_every_option_changes_the_network(option: dict[str, object]) -> None:
-    """K4, C2, F3: no dead option."""
+    """K4, C2, F3: no dead option, the second of two beside the first of them either."""
     assert not torch.equal(stirred()(*INPUT), stirred(**option)(*INPUT))
+    if len(option) > 1:
+        first = dict([next(iter(option.items()))])
+        assert not torch.equal(stirred(**first)(*INPUT), stirred(**option)(*INPUT))
 
 
 def test_labels_and_noise_levels_are_heard() -> None:

@@ -31,6 +31,7 @@ def stirred(**options: object) -> Transformer:
         {"heads": 4},
         {"feedforward": 2.0},
         {"embedding": "sinusoidal"},
+        {"embedding": "steps"},
         {"frequencies": 3},
         {"spread": 2.0},
         {"dropout": 0.5},

@@ -27,6 +27,7 @@ from safelight.presets import PRESETS
 from safelight.report.collect import collect
 from safelight.report.page import page, report
 from safelight.report.recipes import commands, recipes
+from safelight.training.networks import settled_net
 from safelight.training.run import Run
 from safelight.training.train import train
 from tests.report import stand_in
@@ -106,6 +107,16 @@ def test_every_option_can_be_given_on_the_command_line(run: Run) -> None:
     )
     settled = odd.model_copy(update={"budget": "30steps", "precision": "float32"})
     line = commands(replace(data, config=odd))["again"].splitlines()[1]
+    assert configured(line) == settled
+
+
+def test_options_of_another_library_come_through_the_command(run: Run) -> None:
+    """F5, F7: those that differ from the usual ones there, as JSON."""
+    said = {**PRESETS["reference"].net.options, "dropout": 0.2, "attention_head_dim": None}
+    odd = PRESETS["reference"].model_copy(update={"net": Net(kind="reference", options=said)})
+    settled = odd.model_copy(update={"budget": "30steps", "precision": "float32"})
+    written = settled.model_copy(update={"net": settled_net(settled.net)})
+    line = commands(replace(collect(run), config=written))["again"].splitlines()[1]
     assert configured(line) == settled
 
 

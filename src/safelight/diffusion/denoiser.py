@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from safelight.diffusion.path import Path, broadcast
-from safelight.diffusion.precond import Affine, Row, c_noise
-from safelight.errors import UserError
+from safelight.diffusion.precond import Affine, Row, c_noise, log_noise_level
+from safelight.errors import UserError, lookup
 
 NO_VARIANCE = "this model has learned no variance; use --variance small or large"
+
+# What a network is told of the noise at t (b,), by the name that its attribute `told` holds.
+TOLD: dict[str, Callable[[Path, Tensor], Tensor]] = {
+    "level": lambda path, t: c_noise(path.log_snr(t)),
+    "sigma": lambda path, t: log_noise_level(path.log_snr(t)).exp(),  # sigma / alpha
+    "step": Path.step,
+}
 
 
 @runtime_checkable
@@ -35,7 +43,8 @@ class Denoiser(nn.Module):
 
     Args:
         net: F(x (b, c, h, w), c_noise (b,), y (b,) or None) -> (b, c, h, w); (b, 2 c, h, w) with
-            a learned variance.
+            a learned variance. Where it has an attribute `told`, a row of `TOLD`, it is told that
+            in the place of c_noise.
         prediction: a row of `PREDICTIONS`.
         sigma_data: standard deviation of the images, in [-1, 1].
         variance: of the steps back, a row of `bound.VARIANCES`; it is a part of the model that a
@@ -57,6 +66,7 @@ class Denoiser(nn.Module):
         self.prediction = prediction
         self.sigma_data = sigma_data
         self.variance = variance
+        self._told = lookup(TOLD, getattr(net, "told", "level"), "thing that a network is told")
 
     def affine(self, t: Tensor) -> Affine:
         """The row's coefficients at t (b,)."""
@@ -86,7 +96,7 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """F of the row at t, and v as above or None; in float32 whatever the network ran in."""
         scaled = broadcast(row.scale, x_t) * x_t
-        outputs = self.net(scaled, c_noise(self.path.log_snr(t)), y).float()
+        outputs = self.net(scaled, self._told(self.path, t), y).float()
         if self.variance != "learned":
             return outputs, None
         F, v = outputs.chunk(2, dim=1)

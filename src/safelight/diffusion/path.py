@@ -22,6 +22,7 @@ from safelight.diffusion.schedules import (
     Shifted,
     geometric,
     geometric_table,
+    place,
     proportional,
     straight,
 )
@@ -77,6 +78,15 @@ class Path(nn.Module):
     def noise_level(self, t: Tensor) -> Tensor:
         """sigma / alpha: 0 at t = 0, infinite where alpha is 0; the same on every kind of path."""
         return (-self._log_snr(t) / 2).exp().to(t)
+
+    def step(self, t: Tensor) -> Tensor:
+        """The number of t's step: 0 to T - 1 at t = 1/T, ..., 1, and fractions between them.
+
+        As the literature's code counts them. On a path without steps 1,000 t.
+        """
+        if self.levels is None:
+            return 1000 * t
+        return (place(t, self.levels) - 1).clamp(min=0).to(t)
 
     def time(self, snr: Tensor) -> Tensor:
         """The t at which alpha² / sigma² = snr; beyond the path's ends, the nearest end.

@@ -24,6 +24,13 @@ def group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
+class PlaceNorm(nn.LayerNorm):
+    """The channels of each place by themselves, arXiv:1607.06450."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
 def no_norm(channels: int) -> nn.Module:
     return nn.Identity()
 
@@ -31,6 +38,7 @@ def no_norm(channels: int) -> nn.Module:
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group": group_norm,  # arXiv:1803.08494
     "layer": lambda channels: nn.GroupNorm(1, channels),
+    "place": PlaceNorm,
     "batch": nn.BatchNorm2d,  # arXiv:1502.03167
     "none": no_norm,
 }

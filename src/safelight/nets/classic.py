@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from safelight.errors import UserError, lookup
 from safelight.nets.blocks import ACTIVATIONS, NORMS, SelfAttention
-from safelight.nets.embedding import EMBEDDINGS, with_class
+from safelight.nets.embedding import told, waves, with_class
 from safelight.nets.resampling import DOWNS, UPS
 from safelight.nets.unet import attention_heights, check_shape
 
@@ -27,8 +27,10 @@ class ClassicUNet(nn.Module):
         answers: how many images the network gives, one after another in the channels.
         widths: channels at each resolution on the way down and, without the coarsest, up again:
             64 128 256 128 64 has three resolutions.
-        blocks: pairs of convolutions between the ways; all but the last twice as wide.
+        blocks: pairs of convolutions between the ways.
+        middle: how many times as wide as the coarsest resolution all but the last of these are.
         attention, heads: at which resolutions (heights in pixels) attention follows, and its heads.
+        attention_norm: its normalisation, a row of `NORMS`; as `norm` unless given.
         norm, activation, down, up, embedding: rows of the tables of these names.
         frequencies: how many of them the embedding has; 128 unless given.
         spread: of the embedding's frequencies; the embedding's own unless given.
@@ -42,8 +44,10 @@ class ClassicUNet(nn.Module):
         *,
         widths: Sequence[int] = (64, 128, 256, 256, 128, 64, 64),
         blocks: int = 3,
+        middle: int = 2,
         attention: Sequence[int] | str = (),
         heads: int | None = None,
+        attention_norm: str | None = None,
         norm: str = "layer",
         activation: str = "gelu",
         down: str = "max",
@@ -56,11 +60,10 @@ class ClassicUNet(nn.Module):
         depth = resolutions(widths)
         channels, height, _ = shape
         attends_at = attention_heights(attention, height, depth)
-        check_shape(shape, depth, attends_at, back=True)
-        self.classes = classes
+        check_shape(shape, depth, attends_at, lambda n: f"{2 * n - 1} widths with --net.widths")
+        self.classes, self.told = classes, told(embedding)
         e = 2 * (frequencies or 128)
-        make = lookup(EMBEDDINGS, embedding, "embedding")
-        self.embed_level = make(e) if spread is None else make(e, spread)
+        self.embed_level = waves(embedding, e // 2, spread)
         self.embed_class = nn.Embedding(classes + 1, e) if classes else None
         pair = _Pairs(norm, activation)
         smaller, larger = lookup(DOWNS, down, "down-sampling"), lookup(UPS, up, "up-sampling")
@@ -68,7 +71,7 @@ class ClassicUNet(nn.Module):
         def attend(width: int, depth: int) -> nn.Module:
             if height >> depth not in attends_at:
                 return nn.Identity()
-            return SelfAttention(width, norm, heads, feedforward=1)
+            return SelfAttention(width, attention_norm or norm, heads, feedforward=1)
 
         self.stem = pair(channels, widths[0])
         down_widths, up_widths = widths[:depth], widths[depth - 1 :]
@@ -77,7 +80,7 @@ class ClassicUNet(nn.Module):
             for d, (i, o) in enumerate(pairwise(down_widths), 1)
         )
         w = down_widths[-1]
-        self.middle = nn.Sequential(*starmap(pair, pairwise([w, *[2 * w] * (blocks - 1), w])))
+        self.middle = nn.Sequential(*starmap(pair, pairwise([w, *[middle * w] * (blocks - 1), w])))
         self.up = nn.ModuleList()
         for d, (i, o) in zip(reversed(range(depth - 1)), pairwise(up_widths), strict=True):
             both = widths[d] + i

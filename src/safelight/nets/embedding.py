@@ -1,9 +1,12 @@
-"""How a network is told the noise level: numbers (b,) become vectors (b, e)."""
+"""How a network is told the noise level: numbers (b,) become vectors (b, e).
+
+Each says which number it wants, a row of `diffusion.denoiser.TOLD`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +20,7 @@ class FourierEmbedding(nn.Module):
     Section 4 of arXiv:2006.10739, as used for noise levels in arXiv:2011.13456.
     """
 
+    told: ClassVar[str] = "level"
     frequencies: Tensor
 
     def __init__(self, width: int, spread: float = 1.0) -> None:
@@ -37,6 +41,7 @@ class SinusoidalEmbedding(nn.Module):
     spans a few units where that paper's positions span a thousand, hence the factor.
     """
 
+    told: ClassVar[str] = "level"
     frequencies: Tensor
 
     def __init__(self, width: int, spread: float = 10_000.0, factor: float = 250.0) -> None:
@@ -49,22 +54,50 @@ class SinusoidalEmbedding(nn.Module):
         return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
-EMBEDDINGS: dict[str, Callable[..., nn.Module]] = {
+class StepEmbedding(nn.Module):
+    """sin and cos of the number of the time step, as most code for arXiv:2006.11239 has them.
+
+    The same geometric frequencies from 1 down, by `spread` (but for the last of their steps).
+    """
+
+    told: ClassVar[str] = "step"
+    frequencies: Tensor
+
+    def __init__(self, width: int, spread: float = 10_000.0) -> None:
+        super().__init__()
+        exponent = torch.arange(width // 2) / (width // 2)
+        self.register_buffer("frequencies", spread**-exponent, persistent=False)
+
+    def forward(self, step: Tensor) -> Tensor:
+        angle = step[:, None].float() * self.frequencies
+        return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+Embedding = FourierEmbedding | SinusoidalEmbedding | StepEmbedding
+EMBEDDINGS: dict[str, type[Embedding]] = {
     "fourier": FourierEmbedding,
     "sinusoidal": SinusoidalEmbedding,
+    "steps": StepEmbedding,
 }
+
+
+def waves(name: str, frequencies: int, spread: float | None) -> Embedding:
+    """The row of `EMBEDDINGS`, (b,) -> (b, 2 frequencies); its own spread unless given."""
+    make, both = lookup(EMBEDDINGS, name, "embedding"), 2 * frequencies  # cosines and sines
+    return make(both) if spread is None else make(both, spread)
 
 
 def level_embedding(
     name: str, frequencies: int, spread: float | None, width: int, act: nn.Module
 ) -> nn.Sequential:
-    """c_noise (b,) -> (b, width): so many frequencies and two layers.
+    """(b,) -> (b, width): `waves` and two layers."""
+    first = waves(name, frequencies, spread)
+    return nn.Sequential(first, nn.Linear(2 * frequencies, width), act, nn.Linear(width, width))
 
-    name: a row of `EMBEDDINGS`; spread: of its frequencies, its own unless given.
-    """
-    make, both = lookup(EMBEDDINGS, name, "embedding"), 2 * frequencies  # cosines and sines
-    waves = make(both) if spread is None else make(both, spread)
-    return nn.Sequential(waves, nn.Linear(both, width), act, nn.Linear(width, width))
+
+def told(embedding: str) -> str:
+    """What a network with this embedding is told, a row of `diffusion.denoiser.TOLD`."""
+    return lookup(EMBEDDINGS, embedding, "embedding").told
 
 
 def with_class(embedding: Tensor, classes: nn.Embedding | None, y: Tensor | None) -> Tensor:

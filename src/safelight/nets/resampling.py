@@ -14,6 +14,8 @@ DOWNS: dict[str, Callable[[int], nn.Module]] = {
 UPS: dict[str, Callable[[int], nn.Module]] = {
     "nearest": lambda channels: nn.Upsample(scale_factor=2, mode="nearest"),
     "bilinear": lambda channels: nn.Upsample(scale_factor=2, mode="bilinear"),
+    # Corner pixels stay at the corners, so that the others lie a little denser than twice.
+    "corners": lambda channels: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
     # A kernel that the stride divides: others lay a chequered pattern.
     "transposed": lambda channels: nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1),
 }

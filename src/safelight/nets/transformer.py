@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from safelight.errors import UserError
 from safelight.nets.blocks import attend, heads_of, zeroed
-from safelight.nets.embedding import level_embedding, with_class
+from safelight.nets.embedding import level_embedding, told, with_class
 
 
 class Transformer(nn.Module):
@@ -49,7 +49,7 @@ class Transformer(nn.Module):
         width = _only(widths)
         channels, *sides = shape
         check_patch(sides, patch)
-        self.classes, self.patch = classes, patch
+        self.classes, self.told, self.patch = classes, told(embedding), patch
         self.rows, self.columns = (side // patch for side in sides)
         self.embed_level = level_embedding(
             embedding, frequencies or width // 2, spread, width, nn.SiLU()

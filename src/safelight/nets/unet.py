@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from safelight.errors import UserError, lookup
 from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS, SelfAttention, zeroed
-from safelight.nets.embedding import level_embedding, with_class
+from safelight.nets.embedding import level_embedding, told, with_class
 from safelight.nets.resampling import DOWNS, UPS
 
 RESOLUTIONS: dict[str, Callable[[Sequence[int]], Sequence[int]]] = {
@@ -34,6 +34,7 @@ class UNet(nn.Module):
         attention: resolutions (heights in pixels) at which self-attention follows each block; or
             a row of `RESOLUTIONS`.
         heads, feedforward: of the attention, see `SelfAttention`.
+        attention_norm: its normalisation, a row of `NORMS`; as `norm` unless given.
         norm, activation, down, up, embedding: rows of the tables of these names.
         skip: how a block on the way up takes the one of its height on the way down, a row of
             `SKIPS`.
@@ -53,6 +54,7 @@ class UNet(nn.Module):
         block: str = "residual",
         attention: Sequence[int] | str = (),
         heads: int | None = None,
+        attention_norm: str | None = None,
         feedforward: float | None = None,
         norm: str = "group",
         activation: str = "silu",
@@ -68,7 +70,7 @@ class UNet(nn.Module):
         channels, height, _ = shape
         attends_at = attention_heights(attention, height, len(widths))
         check_shape(shape, len(widths), attends_at)
-        self.classes = classes
+        self.classes, self.told = classes, told(embedding)
         e = 4 * widths[0]
         act = lookup(ACTIVATIONS, activation, "activation")()
         half = -(-widths[0] // 2)
@@ -82,7 +84,9 @@ class UNet(nn.Module):
             layer = make_block(inputs, outputs, e, norm, activation, dropout)
             attends = height >> depth in attends_at
             attend = (
-                SelfAttention(outputs, norm, heads, feedforward or 0) if attends else nn.Identity()
+                SelfAttention(outputs, attention_norm or norm, heads, feedforward or 0)
+                if attends
+                else nn.Identity()
             )
             return nn.ModuleList([layer, attend])
 
@@ -195,11 +199,14 @@ def attention_heights(attention: Sequence[int] | str, height: int, depth: int) -
 
 
 def check_shape(
-    shape: tuple[int, int, int], depth: int, attention: Sequence[int], back: bool = False
+    shape: tuple[int, int, int],
+    depth: int,
+    attention: Sequence[int] = (),
+    fewer: Callable[[int], str] = "{} widths with --net.widths".format,
 ) -> None:
     """Refuse an image size that the depth cannot halve, or attention where no layer is.
 
-    back: whether the widths are those of the way down and of the way back up.
+    fewer: how to ask for a network of so many resolutions.
     """
     _, h, w = shape
     factor = 2 ** (depth - 1)
@@ -208,8 +215,7 @@ def check_shape(
         fits = next(d for d in range(depth, 0, -1) if h % 2 ** (d - 1) == w % 2 ** (d - 1) == 0)
         raise UserError(
             f"images of {h}x{w} cannot be halved {depth - 1} times; prepare them at "
-            f"{nearest[0]}x{nearest[1]}, or give {2 * fits - 1 if back else fits} widths with "
-            "--net.widths"
+            f"{nearest[0]}x{nearest[1]}, or give {fewer(fits)}"
         )
     resolutions = [h >> d for d in range(depth)]
     for resolution in attention:

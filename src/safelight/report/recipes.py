@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from safelight.evaluation.protocol import Protocol
 from safelight.presets import PRESETS
 from safelight.report import words
 from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
+from safelight.training.networks import unsettled_net
 from safelight.training.options import unsettled
 
 OTHER_PICTURES = "PICTURES"  # in a command: real ones that are not the run's own
@@ -62,6 +64,7 @@ def _train(data: ReportData, cache: str) -> str:
             "budget": f"{data.plan.steps}steps",
             "precision": data.plan.precision,
             "diffusion": unsettled(data.config.diffusion),
+            "net": unsettled_net(data.config.net),
         }
     )
     options = {name: list(_differences(planned, config)) for name, config in PRESETS.items()}
@@ -72,16 +75,16 @@ def _train(data: ReportData, cache: str) -> str:
 
 def _differences(config: Config, preset: Config) -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of every option that is not as in the preset."""
-    usual = _flat(preset.model_dump())
-    for name, value in _flat(config.model_dump()).items():
+    usual = _flat(preset)
+    for name, value in _flat(config).items():
         if value != usual[name]:
             yield name, value
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(values: Section, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {prefix + name: value}
+    for name, value in values:
+        flat |= _flat(value, f"{name}.") if isinstance(value, Section) else {prefix + name: value}
     return flat
 
 
@@ -90,6 +93,8 @@ def _option(name: str, value: Any) -> list[str]:
     section, dot, own = name.rpartition(".")
     if isinstance(value, bool):
         return [f"--{section}{dot}{own if value else 'no-' + own}"]
+    if isinstance(value, dict):
+        return [f"--{name}", json.dumps(value)]
     parts = value if isinstance(value, tuple) else (value,)
     return [f"--{name}", *map(str, parts)]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
-from safelight.config import Net
+from safelight.config import Net, plain
 from safelight.errors import UserError, lookup
 from safelight.nets.classic import ClassicUNet
+from safelight.nets.reference import FOREIGN, Lucidrains, Reference
 from safelight.nets.transformer import Transformer
 from safelight.nets.unet import UNet
 
@@ -19,6 +21,8 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "classic": ClassicUNet,
     "transformer": Transformer,
+    "reference": Reference,
+    "lucidrains": Lucidrains,
 }
 
 
@@ -46,3 +50,31 @@ def heeded(kind: str) -> tuple[str, ...]:
     return tuple(
         name for name in inspect.signature(NETS[kind]).parameters if name in Net.model_fields
     )
+
+
+def suited(net: Net, kind: str) -> Net:
+    """What another network makes of the options: it leaves out those that it does not have."""
+    lookup(NETS, kind, "network")
+    kept = {name: value for name, value in net.changes().items() if name in heeded(kind)}
+    return Net(**{**kept, "kind": kind})
+
+
+def settled_net(net: Net) -> Net:
+    """The same with all options of another library's network: its usual ones may change."""
+    if net.kind not in FOREIGN:
+        return net
+    return net.model_copy(update={"options": plain({**_usual(net.kind), **net.options})})
+
+
+def unsettled_net(net: Net) -> Net:
+    """The same without a word of what is usual: what a command has to say."""
+    if net.kind not in FOREIGN:
+        return net
+    usual = _usual(net.kind)
+    options = {name: x for name, x in net.options.items() if name not in usual or x != usual[name]}
+    return net.model_copy(update={"options": options})
+
+
+def _usual(kind: str) -> dict[str, Any]:
+    usual: dict[str, Any] = plain(FOREIGN[kind].options())
+    return usual

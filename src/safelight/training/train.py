@@ -26,6 +26,7 @@ from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
 from safelight.training.loop import Trainer, fit
+from safelight.training.networks import settled_net
 from safelight.training.options import COMPARING, require_heeded, settled
 from safelight.training.planning import (
     Costs,
@@ -146,7 +147,8 @@ def start_run(cache: Cache, config: Config, plan: Plan, out: Path) -> Run:
 
 def _settled(config: Config) -> Config:
     """What is usual today may be another thing tomorrow: a run says what it was."""
-    return config.model_copy(update={"diffusion": settled(config.diffusion)})
+    usual = {"diffusion": settled(config.diffusion), "net": settled_net(config.net)}
+    return config.model_copy(update=usual)
 
 
 def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Plan:
@@ -272,7 +274,7 @@ def _with_other_processes(config: Config) -> str:
     """What another number of processes makes of the weights."""
     diffusion = config.diffusion
     parts = {
-        "dropout": config.net.dropout > 0,
+        "dropout": bool(config.net.dropout or config.net.options.get("dropout")),
         "the pairing": diffusion.pairing != "none",
         "the discrepancy": diffusion.objective in COMPARING,
         "batch normalisation": config.net.norm == "batch",
@@ -285,9 +287,9 @@ def _with_other_processes(config: Config) -> str:
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
     found = []
-    for name, old in there.items():
-        new = here[name]
-        if isinstance(old, dict):
+    for name in {**there, **here}:
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{name}.")
         elif old != new:
             found.append(f"{prefix}{name} is {old!r} there and {new!r} here")
