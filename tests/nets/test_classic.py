@@ -7,18 +7,14 @@ import torch
 
 from safelight.errors import UserError
 from safelight.nets.classic import ClassicUNet
+from tests.nets.stirring import stirred
 
 BASE = {"widths": (8, 16, 8), "blocks": 1}
 INPUT = torch.randn(2, 1, 8, 8), torch.tensor([-1.0, 0.5]), torch.tensor([0, 1])
 
 
-def stirred(**options: object) -> ClassicUNet:
-    torch.manual_seed(0)
-    net = ClassicUNet((1, 8, 8), 3, **{**BASE, **options})
-    torch.manual_seed(1)
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return net
+def made(**options: object) -> ClassicUNet:
+    return stirred(lambda: ClassicUNet((1, 8, 8), 3, **{**BASE, **options}))
 
 
 @pytest.mark.parametrize(
@@ -61,15 +57,15 @@ def test_it_is_as_large_as_reported(size: int, options: dict[str, object], param
 )
 def test_every_option_changes_the_network(option: dict[str, object]) -> None:
     """K4, C2, F3: no dead option, the second of two beside the first of them either."""
-    assert not torch.equal(stirred()(*INPUT), stirred(**option)(*INPUT))
+    assert not torch.equal(made()(*INPUT), made(**option)(*INPUT))
     if len(option) > 1:
         first = dict([next(iter(option.items()))])
-        assert not torch.equal(stirred(**first)(*INPUT), stirred(**option)(*INPUT))
+        assert not torch.equal(made(**first)(*INPUT), made(**option)(*INPUT))
 
 
 def test_labels_and_noise_levels_are_heard() -> None:
     """K2: the class, and its absence, change the answer."""
-    net = stirred()
+    net = made()
     x, c_noise, y = INPUT
     answers = [net(x, c_noise, y), net(x, c_noise, y + 1), net(x, c_noise), net(x, c_noise + 1, y)]
     for i, one in enumerate(answers):
@@ -93,4 +89,4 @@ def test_labels_and_noise_levels_are_heard() -> None:
 )
 def test_what_cannot_be_built_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        stirred(**options)
+        made(**options)

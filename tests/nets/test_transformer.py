@@ -7,19 +7,14 @@ import torch
 
 from safelight.errors import UserError
 from safelight.nets.transformer import Transformer, positions
+from tests.nets.stirring import stirred
 
 BASE = {"widths": (16,), "blocks": 1, "heads": 2}
 INPUT = torch.randn(2, 1, 8, 4), torch.tensor([-1.0, 0.5]), torch.tensor([0, 1])
 
 
-def stirred(**options: object) -> Transformer:
-    """Layers that start at zero would hide a dead option."""
-    torch.manual_seed(0)
-    net = Transformer((1, 8, 4), 3, **{**BASE, **options})
-    torch.manual_seed(1)
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return net
+def made(**options: object) -> Transformer:
+    return stirred(lambda: Transformer((1, 8, 4), 3, **{**BASE, **options}))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +35,7 @@ def stirred(**options: object) -> Transformer:
 )
 def test_every_option_changes_the_network(option: dict[str, object]) -> None:
     """X13: no dead option."""
-    assert not torch.equal(stirred()(*INPUT), stirred(**option)(*INPUT))
+    assert not torch.equal(made()(*INPUT), made(**option)(*INPUT))
 
 
 def test_it_is_zero_before_training() -> None:
@@ -50,7 +45,7 @@ def test_it_is_zero_before_training() -> None:
 
 def test_labels_noise_levels_and_places_are_heard() -> None:
     """X13, K2: the class, its absence, the level, and where in the image something is."""
-    net = stirred()
+    net = made()
     x, c_noise, y = INPUT
     answers = [net(x, c_noise, y), net(x, c_noise, y + 1), net(x, c_noise), net(x, c_noise + 1, y)]
     for i, one in enumerate(answers):
@@ -80,4 +75,4 @@ def test_every_place_has_a_row_of_its_own() -> None:
 )
 def test_what_cannot_be_built_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        stirred(**options)
+        made(**options)

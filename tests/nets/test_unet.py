@@ -10,18 +10,18 @@ from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS, SelfAttention
 from safelight.nets.embedding import EMBEDDINGS
 from safelight.nets.resampling import DOWNS, UPS
 from safelight.nets.unet import SKIPS, UNet
+from tests.nets.stirring import stirred
 
 BASE = {"widths": (8, 16), "blocks": 1}
 INPUT = torch.randn(2, 1, 8, 8), torch.tensor([-1.0, 0.5]), torch.tensor([0, 1])
 
 
+def made(**options: object) -> UNet:
+    return stirred(lambda: UNet((1, 8, 8), 3, **{**BASE, **options}))
+
+
 def output(**options: object) -> torch.Tensor:
-    torch.manual_seed(0)
-    net = UNet((1, 8, 8), 3, **{**BASE, **options})
-    torch.manual_seed(1)
-    for parameter in net.parameters():  # layers that start at zero would hide a dead option
-        torch.nn.init.normal_(parameter, std=0.2)
-    return net(*INPUT)
+    return made(**options)(*INPUT)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,7 @@ def test_it_is_zero_before_training() -> None:
 
 def test_labels_and_noise_levels_are_heard() -> None:
     """K2: the class, and its absence, change the answer."""
-    torch.manual_seed(1)
-    net = UNet((1, 8, 8), 3, **BASE)
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    net = made()
     x, c_noise, y = INPUT
     answers = [net(x, c_noise, y), net(x, c_noise, y + 1), net(x, c_noise), net(x, c_noise + 1, y)]
     for i, one in enumerate(answers):
