@@ -51,7 +51,7 @@ class Net(Section):
     """The network."""
 
     kind: str = "unet"
-    """unet, classic or transformer; reference (diffusers' UNet2DModel) or lucidrains."""
+    """unet, classic, transformer, plain; reference (diffusers' UNet2DModel) or lucidrains."""
     options: Options = {}
     """Options of the last two by their own names, as JSON: '{"layers_per_block": 1}'."""
     widths: tuple[Positive, ...] = (32, 64, 64)

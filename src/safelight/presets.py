@@ -77,6 +77,7 @@ PRESETS: dict[str, Config] = {
     "classic-half": Config(net=_with(CLASSIC, widths=(32, 64, 128, 128, 64, 32, 32))),
     "classic-two": Config(net=TWO),
     "classic-two-half": Config(net=_with(TWO, widths=(32, 64, 128, 64, 64))),
+    "plain": Config(net=Net(kind="plain", widths=(64, 128, 256))),
     "ddpm": Config(net=Net(widths=(64, 128, 256), blocks=2, embedding="sinusoidal")),
     "keras": Config(
         net=Net(

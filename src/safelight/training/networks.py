@@ -11,6 +11,7 @@ from torch import nn
 from safelight.config import Net, plain
 from safelight.errors import UserError, lookup
 from safelight.nets.classic import ClassicUNet
+from safelight.nets.plain import PlainNet
 from safelight.nets.reference import FOREIGN, Lucidrains, Reference
 from safelight.nets.transformer import Transformer
 from safelight.nets.unet import UNet
@@ -21,6 +22,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "classic": ClassicUNet,
     "transformer": Transformer,
+    "plain": PlainNet,
     "reference": Reference,
     "lucidrains": Lucidrains,
 }
