@@ -54,7 +54,7 @@ class Net(Section):
     """unet, classic, transformer, plain; reference (diffusers' UNet2DModel) or lucidrains."""
     options: Options = {}
     """Options of the last two by their own names, as JSON: '{"layers_per_block": 1}'."""
-    widths: tuple[Positive, ...] = (32, 64, 64)
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (32, 64, 64)
     """Channels at each resolution, finest first; their number is the depth.
 
     Of classic on the way down and up again; a transformer has one.

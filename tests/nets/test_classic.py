@@ -14,7 +14,7 @@ INPUT = torch.randn(2, 1, 8, 8), torch.tensor([-1.0, 0.5]), torch.tensor([0, 1])
 
 
 def made(**options: object) -> ClassicUNet:
-    return stirred(lambda: ClassicUNet((1, 8, 8), 3, **{**BASE, **options}))
+    return stirred(lambda: ClassicUNet(**{"shape": (1, 8, 8), "classes": 3, **BASE, **options}))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,10 @@ def test_labels_and_noise_levels_are_heard() -> None:
         (
             {"widths": (8, 8, 8, 8, 8, 8, 8, 8, 8)},
             "8x8 cannot be halved 4 times; prepare them at 16x16, or give 7 widths",
+        ),
+        (
+            {"shape": (1, 7, 7)},
+            "7x7 cannot be halved 1 time; prepare them at 8x8, or give 1 width with --net.kind",
         ),
         ({"attention": (16,)}, "choose --net.attention from 8, 4"),
     ],

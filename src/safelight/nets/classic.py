@@ -60,7 +60,7 @@ class ClassicUNet(nn.Module):
         depth = resolutions(widths)
         channels, height, _ = shape
         attends_at = attention_heights(attention, height, depth)
-        check_shape(shape, depth, attends_at, lambda n: f"{2 * n - 1} widths with --net.widths")
+        check_shape(shape, depth, attends_at, fewer)
         self.classes, self.told = classes, told(embedding)
         e = 2 * (frequencies or 128)
         self.embed_level = waves(embedding, e // 2, spread)
@@ -159,6 +159,13 @@ class _Pairs:
         self, inputs: int, outputs: int, between: int | None = None, residual: bool = False
     ) -> Pair:
         return Pair(inputs, between or outputs, outputs, self.norm, self.activation, residual)
+
+
+def fewer(depth: int) -> str:
+    """How to ask for a network of so many resolutions."""
+    if depth == 1:
+        return "1 width with --net.kind unet --net.widths 64"  # nothing here goes down and up
+    return f"{2 * depth - 1} widths with --net.widths"
 
 
 def resolutions(widths: Sequence[int]) -> int:

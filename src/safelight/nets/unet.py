@@ -198,11 +198,15 @@ def attention_heights(attention: Sequence[int] | str, height: int, depth: int) -
     return lookup(RESOLUTIONS, attention, "attention")([height >> d for d in range(depth)])
 
 
+def several_widths(n: int) -> str:
+    return f"{n} width{'s' if n > 1 else ''} with --net.widths"
+
+
 def check_shape(
     shape: tuple[int, int, int],
     depth: int,
     attention: Sequence[int] = (),
-    fewer: Callable[[int], str] = "{} widths with --net.widths".format,
+    fewer: Callable[[int], str] = several_widths,
 ) -> None:
     """Refuse an image size that the depth cannot halve, or attention where no layer is.
 
@@ -213,8 +217,9 @@ def check_shape(
     if h % factor or w % factor:
         nearest = [max(1, round(side / factor)) * factor for side in (h, w)]
         fits = next(d for d in range(depth, 0, -1) if h % 2 ** (d - 1) == w % 2 ** (d - 1) == 0)
+        times = f"{depth - 1} time{'s' if depth > 2 else ''}"
         raise UserError(
-            f"images of {h}x{w} cannot be halved {depth - 1} times; prepare them at "
+            f"images of {h}x{w} cannot be halved {times}; prepare them at "
             f"{nearest[0]}x{nearest[1]}, or give {fewer(fits)}"
         )
     resolutions = [h >> d for d in range(depth)]
