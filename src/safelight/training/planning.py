@@ -19,7 +19,7 @@ from safelight.data.cache import Cache
 from safelight.errors import UserError
 from safelight.images import dequantise, pieces
 from safelight.seeding import ImageNoise, generator
-from safelight.training.batches import Batch, Batches
+from safelight.training.batches import Batch
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory
 from safelight.training.options import compares
@@ -89,21 +89,21 @@ class Footprint:
         return batch
 
 
-def footprint(learner: nn.Module, batches: Batches, bf16: bool, device: torch.device) -> Footprint:
-    """Count the bytes that autograd keeps of two images and of three.
+def footprint(learner: nn.Module, single: Batch, bf16: bool, device: torch.device) -> Footprint:
+    """Count the bytes that autograd keeps of two images and of three, such as the one in `single`.
 
     Not of one: where images are compared, a single one has nothing to be compared with.
     """
     parameters = sum(p.numel() * p.element_size() for p in learner.parameters())
-    two, three = (_kept(learner, batches, n, bf16, device) for n in (2, 3))
+    two, three = (_kept(learner, single, n, bf16, device) for n in (2, 3))
     one = three - two
     # weights, gradients, two moments, the average, and a copy in the precision of the step
     fixed = 6 * parameters + max(0, two - 2 * one)
     return Footprint(fixed=fixed, image=max(1, int(OVERHEAD * one)))
 
 
-def _kept(learner: nn.Module, batches: Batches, n: int, bf16: bool, device: torch.device) -> int:
-    """Of n times the same image: a batch may have fewer."""
+def _kept(learner: nn.Module, single: Batch, n: int, bf16: bool, device: torch.device) -> int:
+    """Of n times the same image."""
     weights = {p.data_ptr() for p in learner.parameters()}
     kept: dict[int, int] = {}
 
@@ -113,7 +113,6 @@ def _kept(learner: nn.Module, batches: Batches, n: int, bf16: bool, device: torc
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    single, _ = next(batches.at(0, 1))
     labels = None if single.labels is None else single.labels.repeat(n)
     batch = Batch(single.images.repeat(n, 1, 1, 1), labels)
     with (

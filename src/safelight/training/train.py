@@ -176,7 +176,8 @@ def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: flo
     )
     trainer = Trainer(config, draft, cache, accelerator)
     share = -(-config.optimiser.batch // accelerator.num_processes)
-    needs = footprint(trainer.learner, trainer.batches, precision == "bf16", device)
+    single, _ = next(trainer.batches.at(0, 1))
+    needs = footprint(trainer.learner, single, precision == "bf16", device)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word
     fits = _agree(micro_batch(config, needs, share, device, local), accelerator)
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
