@@ -9,6 +9,11 @@ import torch
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
 
 
+def device() -> torch.device:
+    """Where one process computes."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def has_bf16(device: torch.device) -> bool:
     """Whether there are instructions for bfloat16: elsewhere it is emulated, slower than float32.
 

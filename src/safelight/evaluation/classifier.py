@@ -24,10 +24,10 @@ from safelight.console import progress
 from safelight.data.augment import shift
 from safelight.errors import NonFiniteLoss, TooFewImages, UserError
 from safelight.evaluation.moments import Features, blocks
-from safelight.evaluation.network import Network, device
+from safelight.evaluation.network import Network
 from safelight.files import save_tensors, sha256, writing
 from safelight.images import ImageSource, dequantise
-from safelight.machine import has_bf16
+from safelight.machine import device, has_bf16
 from safelight.seeding import derive, generator
 
 FEATURES = 128  # numbers in the layer before the last

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 MICRO_BATCH = 16  # images at once: the activations of 64 miss a CPU's caches, 6 times slower
@@ -30,10 +29,6 @@ class Network:
     @property
     def key(self) -> tuple[str, str]:
         return self.name, self.weights
-
-
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def three_channels(images: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from safelight.console import inform
 from safelight.errors import DamagedFile, MissingWeights, UserError
-from safelight.evaluation.network import Network, device, three_channels
+from safelight.evaluation.network import Network, three_channels
 from safelight.files import sha256, writing
+from safelight.machine import device
 
 INCEPTION_PLACE = "SAFELIGHT_INCEPTION_WEIGHTS"  # the environment variable: a weights file
 INCEPTION_HASH = "6726825d"  # how the published file's sha256 begins (its name says so)
