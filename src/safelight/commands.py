@@ -263,9 +263,14 @@ def compare(runs: Positional[tuple[str, ...]], /) -> Command:
     return partial(verbs.compare, *runs)
 
 
-def presets() -> Command:
-    """List the presets and recipes of train."""
-    return partial(verbs.presets)
+def presets(*, measure: bool = False, json: Path | None = None) -> Command:
+    """List the presets and recipes of train, with parameters, arithmetic and memory.
+
+    Args:
+        measure: time a training step of each on this machine too, which takes minutes.
+        json: write what they cost to this file too.
+    """
+    return partial(verbs.presets, measure=measure, json=json)
 
 
 def demo(*, out: Path = Path("demo"), budget: str = "150s") -> Command:

@@ -74,7 +74,9 @@ PRESETS: dict[str, Config] = {
     "resnet": Config(net=RESNET),
     "classic": Config(net=CLASSIC),
     "tcapelle": Config(net=TCAPELLE),
+    "classic-short": Config(net=_with(CLASSIC, blocks=2)),
     "classic-half": Config(net=_with(CLASSIC, widths=(32, 64, 128, 128, 64, 32, 32))),
+    "classic-two-long": Config(net=_with(TWO, blocks=3)),
     "classic-two": Config(net=TWO),
     "classic-two-half": Config(net=_with(TWO, widths=(32, 64, 128, 64, 64))),
     "plain": Config(net=Net(kind="plain", widths=(64, 128, 256))),
@@ -98,6 +100,18 @@ PRESETS: dict[str, Config] = {
         net=Net(kind="lucidrains", options={"dim": 64, "dim_mults": [1, 2, 4, 8]}),
     ),
 }
+# Channels, height and width of the pictures that a preset was made for, where they are not USUAL.
+# It takes others too: its first and last layers are made for the channels that there are.
+USUAL = (3, 32, 32)
+SHAPES = {
+    "tiny": (3, 16, 16),
+    "medium": (3, 64, 64),
+    "large": (3, 128, 128),
+    "simple": (1, 28, 28),
+    "ddpm": (3, 64, 64),
+    "keras": (3, 64, 64),
+    "reference": (3, 64, 64),
+}
 # What the literature means by a name: a path, and what is not as usual with it.
 RECIPES: dict[str, Diffusion] = {
     "flow": Diffusion(),  # arXiv:2209.03003, with the times of arXiv:2403.03206
@@ -117,6 +131,11 @@ RECIPES: dict[str, Diffusion] = {
 def preset(name: str, recipe: str | None = None) -> Config:
     """The configuration called `name`, with the mathematics of `recipe` if one is given."""
     return with_recipe(lookup(PRESETS, name, "preset"), recipe)
+
+
+def natural_shape(name: str) -> tuple[int, int, int]:
+    """(c, h, w) of the pictures that the preset was made for."""
+    return SHAPES.get(name, USUAL)
 
 
 def with_recipe(config: Config, recipe: str | None) -> Config:

@@ -265,11 +265,19 @@ def compare(*runs: str | Path) -> list[Comparison]:
     return comparisons
 
 
-def presets() -> dict[str, Config]:
-    """Print the presets and recipes of `train`, and return the presets."""
-    from safelight.listing import listing
+def presets(*, measure: bool = False, json: Path | str | None = None) -> dict[str, Config]:
+    """Print the presets and recipes of `train`, with what they cost; returns the presets.
 
-    results.print(listing())
+    Args:
+        measure: time a training step of each on this machine too, which takes minutes.
+        json: write what they cost there too.
+    """
+    from safelight.listing import find_prices, listing
+
+    prices = find_prices(measure)
+    if json is not None:
+        write_json(Path(json), prices.to_json())
+    results.print(listing(prices))
     return dict(PRESETS)
 
 
