@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ torch.set_num_threads(1)
 # An example that a busy machine made wait is no slow one.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """What is there from the start stays: each training looks for garbage, three times."""
+    gc.freeze()
 
 
 @pytest.fixture

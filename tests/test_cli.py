@@ -21,6 +21,7 @@ from safelight.config import Config, Net, Sampling
 from safelight.presets import PRESETS, RECIPES
 from safelight.training.options import settled
 from safelight.training.run import Run
+from tests.refusals import refused
 
 QUICK = (
     *("--budget", "6steps", "--precision", "float32", "--watch.no-tensorboard"),
@@ -37,18 +38,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = ["--data.no-conditional", "--out", str(folder / "plain")]
     main(["train", str(folder / "digits"), *plain, *QUICK])
     return folder
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The one line on standard error of a command that exits with status 2."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in words])
-    assert stop.value.code == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith("safelight: ")
-    assert not any("Traceback" in line for line in lines)
-    return lines[-1]
 
 
 def test_options_reach_the_run(desk: Path) -> None:
@@ -153,14 +142,24 @@ def test_the_reference_trains_and_samples(
     assert not (tmp_path / "no").exists()
 
 
-def test_presets_and_recipes_are_named_in_full(capsys: pytest.CaptureFixture[str]) -> None:
-    """In 80 columns, as anybody would have to type them."""
-    main(["presets"])
+def test_presets_and_recipes_are_named_in_full(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """In 80 columns, as anybody would have to type them; with what they cost."""
+    main(["presets", "--json", str(tmp_path / "presets.json")])
     shown = capsys.readouterr().out
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
     for recipe, options in RECIPES.items():
         assert re.search(rf"^{recipe} +{options.path} ", shown, re.MULTILINE)
     assert {line.split()[0] for line in shown.splitlines() if line} >= {*PRESETS, *RECIPES}
+    kept = json.loads((tmp_path / "presets.json").read_text())["rows"]
+    assert list(kept) == list(PRESETS)
+    for name, row in kept.items():
+        assert row["speed"] is None  # nobody asked
+        numbers = (
+            f"{row['parameters']:,} +{row['flops'] / 1e9:.2f} +{row['memory'] / 2**20:,.0f} MB"
+        )
+        assert re.search(rf"^{name} +{'x'.join(map(str, row['shape']))} +{numbers}", shown, re.M)
 
 
 def test_help_may_be_left_unread() -> None:

@@ -40,6 +40,7 @@ from safelight.training.pairing import PAIRINGS
 ROOT = Path(__file__).parents[1]
 PAGES = (
     "docs/guide.md",
+    "docs/networks.md",
     "docs/files.md",
     "docs/extending.md",
     "docs/mathematics.md",
