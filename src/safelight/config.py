@@ -214,6 +214,8 @@ class Watch(Section):
 class Config(Section):
     """All that decides a run, but for the pictures and the plan."""
 
+    family: str = "diffusion"
+    """What kind of generator: diffusion."""
     data: Data = Data()
     net: Net = Net()
     diffusion: Diffusion = Diffusion()

@@ -24,6 +24,7 @@ from safelight.errors import UserError, lookup
 from safelight.files import clear_leftovers, require_free, write_json, writing_folder
 from safelight.images import contact_sheet, display_scale, labelled_sheet, pieces, to_pil
 from safelight.training.source import DiffusionSource
+from safelight.training.watching import ModelSource
 
 BATCH = 128
 RECORD = "sample.json"
@@ -32,7 +33,7 @@ GRID = 8  # images in a row
 SWEPT = 10  # images in a row of a sweep
 
 
-def seeds_of(source: DiffusionSource, n: int, classes: Sequence[str], seed: int) -> list[int]:
+def seeds_of(source: ModelSource, n: int, classes: Sequence[str], seed: int) -> list[int]:
     """The first n seeds from `seed` on of each class: the class of seed s is s modulo K.
 
     An unconditional source gets n seeds in all.
@@ -48,7 +49,7 @@ def seeds_of(source: DiffusionSource, n: int, classes: Sequence[str], seed: int)
     return [first + i * K for first in firsts for i in range(n)]
 
 
-def write_samples(source: DiffusionSource, seeds: Sequence[int], out: Path) -> Path:
+def write_samples(source: ModelSource, seeds: Sequence[int], out: Path) -> Path:
     """Draw the images of these seeds into the folder `out`, which appears complete or not at all.
 
     Raises UserError where `out` holds anything but these very samples.
@@ -60,7 +61,7 @@ def write_samples(source: DiffusionSource, seeds: Sequence[int], out: Path) -> P
     return out
 
 
-def write_sweep(sources: Sequence[DiffusionSource], seeds: Sequence[int], out: Path) -> Path:
+def write_sweep(sources: Sequence[ModelSource], seeds: Sequence[int], out: Path) -> Path:
     """The same seeds with each guidance, in a folder each, and `sweep.png` with a row for each."""
     these = sweep_identity(sources, seeds)
     require_free(out, RECORD, these, "samples")
@@ -68,39 +69,39 @@ def write_sweep(sources: Sequence[DiffusionSource], seeds: Sequence[int], out: P
     with writing_folder(out) as folder:
         rows = []
         for source in sources:
-            weight = str(source.drawing.guidance.weight).removesuffix(".0")
+            weight = str(source.record()["guidance"]).removesuffix(".0")
             (folder / f"guidance-{weight}").mkdir()
             images, labels = _write(source, seeds, folder / f"guidance-{weight}")
             rows.append((f"guidance {weight}", images[_one_of_each(labels, len(seeds))]))
         labelled_sheet(rows, display_scale(images.shape[2])).save(folder / "sweep.png")
         record = {"run": sources[0].name, "identity": these, "n": len(seeds)}
-        weights = [source.drawing.guidance.weight for source in sources]
+        weights = [source.record()["guidance"] for source in sources]
         write_json(folder / RECORD, {**record, "guidance": weights})
     return out
 
 
-def identity(source: DiffusionSource, seeds: Sequence[int]) -> str:
+def identity(source: ModelSource, seeds: Sequence[int]) -> str:
     """A hash of what decides the images; the same samples have the same."""
     return hashlib.sha256(f"{source.fingerprint} {list(seeds)}".encode()).hexdigest()
 
 
-def sweep_identity(sources: Sequence[DiffusionSource], seeds: Sequence[int]) -> str:
+def sweep_identity(sources: Sequence[ModelSource], seeds: Sequence[int]) -> str:
     """The same for the samples of several sources."""
     return hashlib.sha256(" ".join(identity(s, seeds) for s in sources).encode()).hexdigest()
 
 
 def _write(
-    source: DiffusionSource, seeds: Sequence[int], folder: Path
+    source: ModelSource, seeds: Sequence[int], folder: Path
 ) -> tuple[NDArray[np.uint8], Tensor | None]:
     """Fill `folder`; returns the images and their labels."""
     labels = source.labels(seeds)
     images = _draw(source, seeds, labels, folder)
     _save_array(folder / "images.npz", images, seeds, labels)
     _grid(images, labels).save(folder / "grid.png")
-    _strip(source, seeds, labels).save(folder / "develop.png")
+    if isinstance(source, DiffusionSource):
+        _strip(source, seeds, labels).save(folder / "develop.png")
     drawn = {"run": source.name, "identity": identity(source, seeds), "n": len(seeds)}
-    how = {**source.drawing.record(), "evaluations": source.evaluations}
-    write_json(folder / RECORD, {**drawn, **how})
+    write_json(folder / RECORD, {**drawn, **source.record()})
     return images, labels
 
 
@@ -114,7 +115,7 @@ def _one_of_each(labels: Tensor | None, n: int) -> list[int]:
 
 
 def _draw(
-    source: DiffusionSource, seeds: Sequence[int], labels: Tensor | None, folder: Path
+    source: ModelSource, seeds: Sequence[int], labels: Tensor | None, folder: Path
 ) -> NDArray[np.uint8]:
     """Draw batch by batch, writing each image as it comes."""
     images = np.empty((len(seeds), *source.shape), np.uint8)

@@ -126,7 +126,7 @@ def sample(
         folder = write_sweep(sources, seeds, Path(out or places / name))
         say(f"{len(sources)} times {len(seeds)} images in {folder}; look at {folder / 'sweep.png'}")
         return folder
-    name = f"{source.sampling.sampler}-{source.drawing.steps}-{identity(source, seeds)[:8]}"
+    name = f"{source.slug}-{identity(source, seeds)[:8]}"
     folder = write_samples(source, seeds, Path(out or places / name))
     say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {folder / 'grid.png'}")
     return folder

@@ -12,7 +12,8 @@ from safelight.config import Config, Diffusion, Likelihood, Net, Optimiser, Watc
 from safelight.data.cache import Cache
 from safelight.errors import UserError
 from safelight.evaluation.evaluate import evaluate
-from safelight.training.learners import build_denoiser
+from safelight.training.diffusion import build_denoiser
+from safelight.training.learner import Problem
 from safelight.training.likelihood import measures
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
@@ -77,7 +78,7 @@ def test_a_model_is_judged_by_the_variance_that_it_was_trained_with(
     images, labels = held_out
     model = {"objective": "bound", "variance": "large", "times": "uniform", "path": "linear"}
     config = CONFIG.model_copy(update={"diffusion": Diffusion(**model)})
-    assert build_denoiser(config, (1, 8, 8), 10, 0.5).variance == "large"
+    assert build_denoiser(config, Problem((1, 8, 8), 10, 0.5)).variance == "large"
     bits = {}
     for variance in ("small", "large"):
         denoiser = run.denoiser()

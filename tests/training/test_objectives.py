@@ -20,9 +20,10 @@ from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
 from safelight.presets import RECIPES
 from safelight.training.checkpoint import EXTRAS
+from safelight.training.learner import Turn, extras
 from safelight.training.loop import Trainer
 from safelight.training.train import train
-from safelight.training.watching import LEVELS, curves
+from safelight.training.validation import LEVELS
 from tests.training.conftest import SMALL
 from tests.training.test_pieces import plan
 from tests.training.test_train import train_and_stop_at_seven, weights_hash
@@ -68,7 +69,7 @@ def test_a_plain_run_remembers_nothing_more(digits: Cache, tmp_path: Path) -> No
 def test_the_learned_parts_learn(digits: Cache) -> None:
     """B8, C7: the importance leaves uniformity, the uncertainty zero, the schedule its start."""
     made = {name: trainer(digits, diffusion) for name, diffusion in STATEFUL.items()}
-    schedule = [p.clone() for p in made["learned schedule"].learner.denoiser.path.parameters()]
+    schedule = [p.clone() for p in made["learned schedule"].learner.model.path.parameters()]
     for one in made.values():
         for _ in range(6):
             one.advance()
@@ -78,7 +79,7 @@ def test_the_learned_parts_learn(digits: Cache) -> None:
     assert float(times.probabilities().max()) > 1 / 4 + 0.01
     assert made["uncertainty"].learner.uncertainty is not None
     assert made["uncertainty"].learner.uncertainty(torch.zeros(1)).detach() != 0
-    moved = made["learned schedule"].learner.denoiser.path.parameters()
+    moved = made["learned schedule"].learner.model.path.parameters()
     assert all(not torch.equal(p, q) for p, q in zip(schedule, moved, strict=True))
     average = made["learned schedule"].average.module.path.parameters()
     assert all(not torch.equal(p, q) for p, q in zip(schedule, average, strict=True))
@@ -94,7 +95,7 @@ def test_the_history_is_the_same_in_micro_batches(digits: Cache) -> None:
                 module.p = 0.0  # it draws differently in pieces
         for _ in range(4):
             made.advance()
-        histories.append(made.learner.extras())
+        histories.append(extras(made.learner))
     one, other = histories
     assert torch.equal(one["times.seen"], other["times.seen"])
     torch.testing.assert_close(one["times.history"], other["times.history"], rtol=1e-3, atol=1e-4)
@@ -127,7 +128,7 @@ def test_importance_is_that_of_what_is_learnt(digits: Cache) -> None:
     found = {}
     for log_error in (0.0, -3.0):
         torch.nn.init.constant_(sure.layers[1].bias, log_error)
-        found[log_error] = learner(*next(batches.at(0, 16)))
+        found[log_error] = learner(*next(batches.at(0, 16)), Turn("denoiser"))
     error = found[0.0]["seen"][1]
     torch.testing.assert_close(found[-3.0]["seen"][1], error * math.exp(3))
     torch.testing.assert_close(found[-3.0]["loss"], error * math.exp(3) - 3)
@@ -138,8 +139,8 @@ def test_the_level_of_a_loss_is_where_the_network_was_asked(path: str, digits: C
     """Which a bound without steps moves: a loss that is no number is found by it."""
     made = trainer(digits, STATEFUL["learned schedule"].model_copy(update={"path": path}))
     told: list[Tensor] = []
-    made.learner.denoiser.net.register_forward_pre_hook(lambda net, given: told.append(given[1]))
-    level = made.learner(*next(made.batches.at(0, 16)))["level"]
+    made.learner.model.net.register_forward_pre_hook(lambda net, given: told.append(given[1]))
+    level = made.learner(*next(made.batches.at(0, 16)), Turn("denoiser"))["level"]
     torch.testing.assert_close(told[0].detach(), level.log() / 4, rtol=1e-4, atol=1e-5)
 
 
@@ -165,7 +166,7 @@ def test_every_objective_lowers_its_loss(objective: str, digits: Cache) -> None:
     }.get(objective, Diffusion(objective=objective))
     config = with_diffusion(chosen, lr=3e-3, batch=32, decay="none")
     made = Trainer(config, plan(micro_batch=32), digits, Accelerator())
-    losses = [made.advance() for _ in range(40)]
+    losses = [made.advance()["denoiser"] for _ in range(40)]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
@@ -181,8 +182,8 @@ def test_mmd_alone_learns_to_denoise(steps: int, mean: float, middle: float, dig
     made = Trainer(config, plan(steps=steps, micro_batch=64), digits, Accelerator())
     for _ in range(steps):
         made.advance()
-    assert made.validation is not None
-    found = made.validation.losses(made.average.module.eval(), 64)
+    assert made.examiner is not None
+    found = made.examiner.look(made.average.module.eval(), 64)
     assert found["mean"] < mean
     assert found["loss"][found["sigma"].index(1.0)] < middle
 
@@ -204,7 +205,8 @@ def test_a_model_with_learned_variance_is_sampled(digits: Cache, out: Path) -> N
 
 def test_optimal_pairing_changes_the_noise_and_nothing_else(digits: Cache) -> None:
     """X12: the loss of another noise, finite and of the same size."""
-    losses = [trainer(digits, Diffusion(pairing=p)).advance() for p in ("none", "optimal")]
+    trainers = [trainer(digits, Diffusion(pairing=p)) for p in ("none", "optimal")]
+    losses = [made.advance()["denoiser"] for made in trainers]
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.3)
 
@@ -226,9 +228,9 @@ def test_validation_tells_the_psnr(options: Diffusion, missing: list[float], dig
     A level that the path does not have is left out, and said to be.
     """
     made = trainer(digits, options)
-    assert made.validation is not None
-    model, held_out = made.average.module.eval(), made.validation
-    found = held_out.losses(model, 32)
+    assert made.examiner is not None
+    model, held_out = made.average.module.eval(), made.examiner
+    found = held_out.look(model, 32)
     assert found["missing"] == missing
     assert sorted([*found["sigma"], *missing]) == list(LEVELS)
     weights = edm_weight(torch.tensor(found["sigma"]), model.sigma_data).tolist()
@@ -242,7 +244,7 @@ def test_validation_tells_the_psnr(options: Diffusion, missing: list[float], dig
         mse = float((guess - held_out.images).square().mean())
         assert psnr == pytest.approx(10 * math.log10(4 / mse), abs=0.02)
         assert loss == pytest.approx(weight * mse, rel=5e-3)
-    told = curves("ema", found)
+    told = held_out.curves("ema", found)
     assert told["validation ema PSNR/sigma 0.5"] == found["psnr"][found["sigma"].index(0.5)]
     assert told["validation ema/sigma 0.5"] == found["loss"][found["sigma"].index(0.5)]
     assert len(told) == 2 * len(found["sigma"])

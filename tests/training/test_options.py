@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.config import Diffusion
+from safelight.config import Config, Diffusion
 from safelight.data.cache import Cache
 from safelight.diffusion.path import PATHS
 from safelight.diffusion.precond import PREDICTIONS
@@ -17,7 +17,8 @@ from safelight.diffusion.times import TIMES
 from safelight.diffusion.weights import WEIGHTS
 from safelight.errors import UserError
 from safelight.presets import RECIPES
-from safelight.training.learners import build_learner
+from safelight.training.diffusion import build_learner
+from safelight.training.learner import Problem
 from safelight.training.options import (
     check_objective,
     chosen,
@@ -26,7 +27,6 @@ from safelight.training.options import (
     unsettled,
 )
 from safelight.training.train import start_run, train
-from tests.training.conftest import SMALL
 from tests.training.test_objectives import with_diffusion
 from tests.training.test_pieces import plan
 
@@ -110,8 +110,9 @@ def test_a_run_writes_down_what_was_usual(digits: Cache, tmp_path: Path) -> None
     ],
 )
 def test_what_does_not_go_together_is_refused(options: dict[str, Any], remedy: str) -> None:
+    config = with_diffusion(Diffusion(**options))
     with pytest.raises(UserError, match=remedy) as refusal:
-        build_learner(SMALL.model_copy(update={"diffusion": Diffusion(**options)}), (1, 8, 8), 0, 1)
+        build_learner(config, Problem((1, 8, 8), 0, 1))
     assert "\n" not in str(refusal.value)
 
 
@@ -140,5 +141,6 @@ def test_what_would_change_nothing_is_refused(
 @pytest.mark.parametrize("recipe", RECIPES.values())
 def test_recipes_say_nothing_in_vain(recipe: Diffusion) -> None:
     check_objective(recipe)
-    require_heeded(recipe)
-    require_heeded(recipe.model_copy(update={"weight": "min-snr", "min_snr": 3.0}))
+    capped = recipe.model_copy(update={"weight": "min-snr", "min_snr": 3.0})
+    for diffusion in (recipe, capped):
+        require_heeded(Config(diffusion=diffusion))

@@ -19,8 +19,9 @@ from safelight.images import dequantise
 from safelight.training.batches import Batches
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.checkpoint import Checkpoint, checkpoints, prune
+from safelight.training.diffusion import build_denoiser
 from safelight.training.ema import PowerAverage, exponent
-from safelight.training.learners import build_denoiser
+from safelight.training.learner import Problem, Turn
 from safelight.training.loop import Trainer
 from safelight.training.optimisers import OPTIMISERS, learning_rate
 from safelight.training.planning import (
@@ -180,7 +181,7 @@ def test_micro_batches_give_the_same_gradient(digits: Cache) -> None:
     for micro in (16, 5):
         made = trainer(digits, micro_batch=micro)
         made.learner.eval()  # dropout draws differently in pieces
-        made._backward()
+        made._backward(Turn("denoiser"))
         gradients.append(torch.cat([p.grad.flatten() for p in made.learner.parameters()]))
     assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-5
 
@@ -222,12 +223,12 @@ def test_batch_normalisation_is_averaged_saved_and_resumed(digits: Cache, tmp_pa
     made, other = (Trainer(config, plan(), digits, Accelerator()) for _ in range(2))
     for _ in range(5):
         made.advance()
-    states = [module.state_dict() for module in (made.learner.denoiser, made.average.module)]
+    states = [module.state_dict() for module in (made.learner.model, made.average.module)]
     mean = next(name for name in states[0] if name.endswith("running_mean"))
     raw, averaged = (state[mean].abs().max() for state in states)
     assert 0 < averaged != raw > 0
     other.load(made.save(tmp_path))
-    for module, state in zip((other.learner.denoiser, other.average.module), states, strict=True):
+    for module, state in zip((other.learner.model, other.average.module), states, strict=True):
         for name, value in module.state_dict().items():
             assert torch.equal(value, state[name])
     assert made.advance() == other.advance()
@@ -256,7 +257,7 @@ def test_every_optimiser_lowers_the_loss_and_resumes(
     options = Optimiser(name=name, lr=rate, batch=32, warmup=2, decay="none")
     config = SMALL.model_copy(update={"optimiser": options})
     first = Trainer(config, plan(micro_batch=32), digits, Accelerator())
-    losses = [first.advance() for _ in range(40)]
+    losses = [first.advance()["denoiser"] for _ in range(40)]
     assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
     saved = first.save(tmp_path)
     second = Trainer(config, plan(micro_batch=32), digits, Accelerator())
@@ -298,9 +299,9 @@ def test_weights_of_another_network_are_refused(digits: Cache, tmp_path: Path) -
 def test_the_network_is_drawn_from_the_seed() -> None:
     """B7: and drawing it leaves the global stream alone."""
     before = torch.random.get_rng_state()
-    one, same = (build_denoiser(SMALL, (1, 8, 8), 10, 0.5) for _ in range(2))
+    one, same = (build_denoiser(SMALL, Problem((1, 8, 8), 10, 0.5)) for _ in range(2))
     assert torch.equal(before, torch.random.get_rng_state())
-    other = build_denoiser(SMALL.model_copy(update={"seed": 1}), (1, 8, 8), 10, 0.5)
+    other = build_denoiser(SMALL.model_copy(update={"seed": 1}), Problem((1, 8, 8), 10, 0.5))
     for a, b, c in zip(one.parameters(), same.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
         assert a.unique().numel() == 1 or not torch.equal(a, c)  # norms begin at 1, biases at 0
@@ -339,7 +340,7 @@ def test_uneven_shares_weigh_every_image_alike(digits: Cache) -> None:
                 processes=processes,
             )
             made.processes = processes
-            made._backward()
+            made._backward(Turn("denoiser"))
             grads = torch.cat([p.grad.flatten() for p in made.learner.parameters()])
             total = total + grads / processes
         gradients.append(total)

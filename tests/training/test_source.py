@@ -17,8 +17,9 @@ from safelight.diffusion.path import make_path
 from safelight.errors import UserError
 from safelight.samplers.steps import SAMPLERS
 from safelight.training.checkpoint import Checkpoint, State
+from safelight.training.diffusion import build_denoiser
 from safelight.training.drawing import Drawing
-from safelight.training.learners import build_denoiser
+from safelight.training.learner import Problem
 from safelight.training.source import DiffusionSource, Model
 from safelight.training.train import train
 from tests.training.conftest import SMALL
@@ -29,7 +30,7 @@ TEN = tuple("0123456789")
 def made(sampling: Sampling = Sampling(), **how: object) -> DiffusionSource:  # noqa: B008 - frozen
     """A source of 8x8 images with untrained weights."""
     usual = {"classes": TEN, "name": "made", "shape": (1, 8, 8)}
-    denoiser = build_denoiser(SMALL, (1, 8, 8), 10, 0.5)
+    denoiser = build_denoiser(SMALL, Problem((1, 8, 8), 10, 0.5))
     return DiffusionSource(Model(denoiser, "w"), sampling=sampling, **{**usual, **how})  # type: ignore[arg-type]
 
 
@@ -50,7 +51,7 @@ def test_guidance_needs_something_to_lead_away_from(digits: Cache, out: Path) ->
 
 
 def test_who_is_guided_unless_told_otherwise() -> None:
-    weaker = Model(build_denoiser(SMALL, (1, 8, 8), 10, 0.5), "v")
+    weaker = Model(build_denoiser(SMALL, Problem((1, 8, 8), 10, 0.5)), "v")
     assert made().drawing.guidance.weight == 1.5
     assert made(classless=False).drawing.guidance.weight == 1
     assert made(classes=()).drawing.guidance.weight == 1
@@ -172,7 +173,7 @@ def test_it_says_what_it_came_to(path: str, options: dict[str, Any], words: str)
 
 def test_a_weaker_model_is_not_asked_where_it_was_not_trained() -> None:
     """X9: both are asked at every level."""
-    weaker = Model(build_denoiser(SMALL, (1, 8, 8), 10, 0.5), "v", lowest=0.1)
+    weaker = Model(build_denoiser(SMALL, Problem((1, 8, 8), 10, 0.5)), "v", lowest=0.1)
     asked = Sampling(weaker="1")
     assert made(asked, weaker=weaker).drawing.lowest == pytest.approx(0.1)
     assert made(asked, weaker=weaker, lowest=0.003).drawing.lowest == pytest.approx(0.003)

@@ -23,10 +23,11 @@ from safelight.errors import DamagedFile, NonFiniteLoss, UserError
 from safelight.locks import locked
 from safelight.samplers.steps import State
 from safelight.training.checkpoint import checkpoints
+from safelight.training.diffusion import shortfall
 from safelight.training.loop import Trainer
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
-from safelight.training.train import _with_other_processes, shortfall, train
+from safelight.training.train import _with_other_processes, train
 from tests.training.conftest import SMALL
 
 

@@ -104,7 +104,7 @@ def edit(
     given = row.read(task, Wanted(run, places, n, class_name, seed))
     sampling = guidable(sampling, given, run)
     settled = ode(task, sampling) if up else sampling
-    source = run.source(settled, checkpoint, weights, lowest=LOWEST if up else None)
+    source = run.diffusion_source(settled, checkpoint, weights, lowest=LOWEST if up else None)
     these = identity(task, source, given)
     out = out or run.path / "edits" / f"{name_of(task)}-{these[:8]}"
     require_free(out, RECORD, these, "edits")

@@ -15,13 +15,13 @@ from safelight.console import progress
 from safelight.evaluation.estimate import Evaluation, parsed
 from safelight.images import pieces
 from safelight.report.neighbours import Nearest, nearest
+from safelight.training.source import DiffusionSource
 
 if TYPE_CHECKING:
     from safelight.config import Config, Plan
     from safelight.data.cache import Cache
     from safelight.images import ImageSource
     from safelight.training.run import Run, Summary
-    from safelight.training.source import DiffusionSource
 
 GRID = 60  # samples in the grid, of seeds 0, 1, ...
 A_CLASS = 10  # samples of each class
@@ -102,7 +102,7 @@ class ReportData:
     network_calls: int | None  # for each picture; None where the sampler decides
     samples: Samples
     by_class: tuple[Samples, ...]
-    development: Development
+    development: Development | None  # of what comes about step by step
     previews: tuple[tuple[int, Path], ...]
     training: tuple[Mapping[str, Any], ...]
     validation: tuple[Mapping[str, Any], ...]
@@ -130,7 +130,7 @@ def collect(run: Run) -> ReportData:
         network_calls=source.evaluations,
         samples=samples,
         by_class=draw_classes(source),
-        development=develop(source),
+        development=develop(source) if isinstance(source, DiffusionSource) else None,
         previews=tuple(run.previews()),
         training=tuple(run.records("train")),
         validation=tuple(run.records("validation")),

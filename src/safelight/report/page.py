@@ -77,7 +77,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "samples": sections.gallery(data, data.samples),
         "sampling": sections.sampling(data),
         "by_class": sections.by_class(data),
-        "levels": sections.levels_shown(data),
+        "levels": sections.levels_of(data.development) if data.development else [],
         "strips": sections.strips(data),
         "frames": frames,
         "film": sections.film(frames),
@@ -104,7 +104,11 @@ def _frame(data: ReportData) -> dict[str, Any]:
         "place": place(data.path),
         "headline": sections.headline(data),
         "facts": sections.facts(data),
-        "sections": [{"id": key, "title": title} for key, title in SECTIONS.items()],
+        "sections": [
+            {"id": key, "title": title}
+            for key, title in SECTIONS.items()
+            if key != "development" or data.development
+        ],
         "lamp": Markup(LAMP.replace(' xmlns="http://www.w3.org/2000/svg"', "")),
         "icon": base64.b64encode(LAMP.encode()).decode(),
         "smooth": " smooth" if max(data.shape[1:]) > SMOOTH_FROM else "",

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from safelight.data.splits import SPLITS
 from safelight.report import plots, words
-from safelight.report.collect import ReportData, Samples
+from safelight.report.collect import Development, ReportData, Samples
 from safelight.report.pictures import Picture, picture, sheet, spread
+from safelight.training.families import family_of
 
 MOST_FRAMES = 36
 
@@ -32,7 +33,8 @@ def headline(data: ReportData) -> str:
     classes = f", {words.plural(len(data.pictures.classes), 'class', 'classes')}"
     c, h, w = data.shape
     return (
-        f"{kind} diffusion model of {words.large(summary.parameters)} parameters, trained on "
+        f"{kind} {family_of(data.config).called} of "
+        f"{words.large(summary.parameters)} parameters, trained on "
         f"{words.count(data.copying.training)} images of {data.pictures.name} ({h}×{w}, "
         f"{words.channels(c)}{classes if data.pictures.classes else ''}) for "
         f"{words.duration(summary.seconds)} at {words.count(summary.images_per_second)} images a "
@@ -92,13 +94,14 @@ class Strip:
 
 
 def strips(data: ReportData) -> list[Strip]:
-    return [_strip(data, i) for i in range(len(data.development.seeds))]
-
-
-def _strip(data: ReportData, i: int) -> Strip:
+    """Of a model that has a way from noise."""
     way = data.development
+    return [_strip(data, way, i) for i in range(len(way.seeds))] if way else []
+
+
+def _strip(data: ReportData, way: Development, i: int) -> Strip:
     title = f"seed {way.seeds[i]}{class_name(data, way.labels, i)}"
-    levels = levels_shown(data)
+    levels = levels_of(way)
     states = zip(way.states[:, i], levels, strict=True)
     guesses = zip(way.guesses[:, i], levels, strict=True)
     return Strip(
@@ -108,8 +111,8 @@ def _strip(data: ReportData, i: int) -> Strip:
     )
 
 
-def levels_shown(data: ReportData) -> list[str]:
-    return [plots.plain(float(f"{level:.2g}")) for level in data.development.levels]
+def levels_of(way: Development) -> list[str]:
+    return [plots.plain(float(f"{level:.2g}")) for level in way.levels]
 
 
 @dataclass(frozen=True)

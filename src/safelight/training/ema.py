@@ -6,8 +6,7 @@ import copy
 
 import numpy as np
 import torch
-
-from safelight.diffusion.denoiser import Denoiser
+from torch import nn
 
 
 def exponent(width: float) -> float:
@@ -29,7 +28,7 @@ class PowerAverage:
     are not in the state: an averaged table of constants is no table.
     """
 
-    def __init__(self, model: Denoiser, width: float) -> None:
+    def __init__(self, model: nn.Module, width: float) -> None:
         self.gamma = exponent(width)
         self.module = copy.deepcopy(model).requires_grad_(False).eval()
 
@@ -38,7 +37,7 @@ class PowerAverage:
         return self.module.state_dict()
 
     @torch.no_grad()
-    def update(self, model: Denoiser, step: int) -> None:
+    def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after step `step` = 1, 2, ..."""
         move = 1 - (1 - 1 / step) ** (self.gamma + 1)
         averaged, current = self.module.state_dict(), model.state_dict()

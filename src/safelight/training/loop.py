@@ -6,7 +6,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,16 +25,11 @@ from safelight.training.batches import Batches
 from safelight.training.checkpoint import Checkpoint, Progress
 from safelight.training.devices import describe, versions
 from safelight.training.ema import PowerAverage
-from safelight.training.learners import DiffusionLearner, build_learner
+from safelight.training.families import family_of
+from safelight.training.learner import Learner, Problem, Turn, extras, load_extras
 from safelight.training.optimisers import learning_rate, make_optimiser
 from safelight.training.run import Run
-from safelight.training.watching import (
-    Validation,
-    curves,
-    draw_preview,
-    levels_of,
-    validation_split,
-)
+from safelight.training.watching import draw_preview
 
 RECORDS = 500  # of the training loss, in a run
 
@@ -49,11 +44,11 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.processes = accelerator.num_processes
         train = cache.subset("train")
-        shape, device = train.shape, accelerator.device
-        self.learner: DiffusionLearner = build_learner(
-            config, shape, len(cache.classes), plan.sigma_data
-        ).to(device)
-        self.average = PowerAverage(self.learner.denoiser, config.ema)
+        device, self.family = accelerator.device, family_of(config)
+        classes = len(cache.classes) if config.data.conditional else 0
+        learner = self.family.learner(config, Problem(train.shape, classes, plan.sigma_data))
+        self.learner = learner.to(device)
+        self.average = PowerAverage(self.learner.model, config.ema)
         self.parallel: nn.Module = accelerator.prepare_model(self.learner)
         self.optimiser = make_optimiser(self.learner.parameters(), config.optimiser)
         self.batches = Batches(
@@ -65,41 +60,46 @@ class Trainer:
             rank=accelerator.process_index,
             processes=self.processes,
         )
-        held_out = validation_split(cache)
-        self.validation = (
-            Validation.of(held_out, config.data.conditional, config.seed, device)
-            if held_out
-            else None
-        )
+        self.examiner = self.family.examiner(cache, config, device)
 
     def autocast(self) -> torch.autocast:
         bf16 = self.plan.precision == "bf16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16)
 
-    def advance(self) -> float:
-        """One step: losses, gradients, weights, average. Returns this process's mean loss."""
+    def advance(self) -> dict[str, float]:
+        """One step: for each phase losses, gradients and weights; then the average.
+
+        Returns this process's mean loss in each phase.
+        """
         # Dropout is the only draw from the global stream; it too depends on (seed, step) alone.
         torch.manual_seed(derive(self.config.seed, "dropout", self.step, self.batches.rank))
         self.learner.train()
-        loss, seen = self._backward()
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.optimiser.clip)
-        if not math.isfinite(norm):
-            raise NonFiniteLoss(self._not_finite("the gradient"))
         lr = learning_rate(self.config.optimiser, self.step, self.plan.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        self.optimiser.step()
+        losses = {phase: self._update(phase) for phase in self.learner.phases}
+        self.step += 1
+        self.average.update(self.learner.model, self.step)
+        return losses
+
+    def _update(self, phase: str) -> float:
+        """Move the weights of a phase. Returns this process's mean loss."""
+        taught = list(self.learner.taught(phase))
+        with _only(taught, self.learner):
+            loss, seen = self._backward(Turn(phase, self.step / self.plan.steps))
+        norm = nn.utils.clip_grad_norm_(taught, self.config.optimiser.clip)
+        if not math.isfinite(norm):
+            raise NonFiniteLoss(self._not_finite("the gradient"))
+        self.optimiser.step()  # leaves alone what has no gradient
         self.optimiser.zero_grad(set_to_none=True)
         if self.learner.observe is not None:
-            self.learner.observe(self._of_everyone(seen))
-        self.step += 1
-        self.average.update(self.learner.denoiser, self.step)
+            self.learner.observe(self._of_everyone(torch.cat(seen, dim=1)))
         return loss
 
-    def _backward(self) -> tuple[float, Tensor]:
+    def _backward(self, turn: Turn) -> tuple[float, list[Tensor]]:
         """Accumulate the gradient of the batch's mean loss, micro-batch by micro-batch.
 
-        Returns this process's mean loss, and what was "seen" of its images, (2, b).
+        Returns this process's mean loss, and what was "seen" of its images, (2, b) in pieces.
         """
         pieces = list(self.batches.at(self.step, self.plan.micro_batch))
         # Processes average their gradients: each counts for as many images as it has.
@@ -110,13 +110,14 @@ class Trainer:
             quiet = contextlib.nullcontext() if last else self.accelerator.no_sync(self.parallel)
             with quiet:
                 with self.autocast():
-                    out = self.parallel(batch, noise)
+                    out = self.parallel(batch, noise, turn)
                 self._check(out)
                 loss = out["loss"].sum() / share
                 loss.backward()
             total += float(loss.detach())
-            seen.append(out["seen"])
-        return total, torch.cat(seen, dim=1)
+            if "seen" in out:
+                seen.append(out["seen"])
+        return total, seen
 
     def _of_everyone(self, seen: Tensor) -> Tensor:
         """What was seen of the images of all processes, (2, batch), in the order of the batch."""
@@ -132,8 +133,8 @@ class Trainer:
     def _check(self, out: dict[str, Tensor]) -> None:
         wrong = ~out["loss"].isfinite()
         if wrong.any():
-            level = float(out["level"][wrong][0])
-            raise NonFiniteLoss(self._not_finite(f"the loss at noise level {level:.3g}"))
+            at = f" at noise level {float(out['level'][wrong][0]):.3g}" if "level" in out else ""
+            raise NonFiniteLoss(self._not_finite(f"the loss{at}"))
 
     def _not_finite(self, what: str) -> str:
         return (
@@ -151,30 +152,30 @@ class Trainer:
         averages = {f"ema-{self.config.ema:.3f}": self.average.weights}
         images = self.step * self.config.optimiser.batch
         done = Progress(step=self.step, images=images, seconds=self.seconds)
-        model = self.learner.denoiser
-        extras = self.learner.extras()
-        return checkpoints.save(folder, done, model, averages, self.optimiser, extras, about)
+        model, kept = self.learner.model, extras(self.learner)
+        return checkpoints.save(folder, done, model, averages, self.optimiser, kept, about)
 
     def load(self, saved: Checkpoint) -> None:
         """Take up where `saved` was written."""
         done = saved.state().progress  # checks that no file has changed
         self.step, self.seconds = done.step, done.seconds
-        checkpoints.load_weights(self.learner.denoiser, saved.weights("raw"), saved.path)
+        checkpoints.load_weights(self.learner.model, saved.weights("raw"), saved.path)
         checkpoints.load_weights(self.average.module, saved.weights("ema"), saved.path)
         checkpoints.load_optimiser(self.optimiser, saved)
-        self.learner.load_extras(saved.extras())
+        load_extras(self.learner, saved.extras())
 
     def validate(self, run: Run) -> None:
-        if self.validation is None or not levels_of(self.learner.denoiser.path):
+        if self.examiner is None:
             return
-        for name, model in (("ema", self.average.module), ("raw", self.learner.denoiser)):
+        for name, model in (("ema", self.average.module), ("raw", self.learner.model)):
             with self.autocast():
-                losses = self.validation.losses(model.eval(), self.plan.micro_batch)
-            run.append("validation", **self.where(), weights=name, **losses)
-            self.accelerator.log(curves(name, losses), step=self.step)
+                found = self.examiner.look(model.eval(), self.plan.micro_batch)
+            if found:
+                run.append("validation", **self.where(), weights=name, **found)
+                self.accelerator.log(self.examiner.curves(name, found), step=self.step)
 
     def preview(self, run: Run) -> None:
-        draw_preview(run, self.average.module, self.step)
+        draw_preview(run, self.family.preview(run, self.average.module), self.step)
 
     def any_process(self, happened: bool) -> bool:
         """Whether it happened to any process: they have to stop at the same step."""
@@ -201,8 +202,8 @@ def fit(trainer: Trainer, run: Run) -> None:
         clock = _Clock(trainer)
         while trainer.step < plan.steps:
             began = time.monotonic()
-            loss = trainer.advance()
-            record.add(loss, time.monotonic() - began)
+            losses = trainer.advance()
+            record.add(losses, time.monotonic() - began)
             clock.tick()
             finished = trainer.step == plan.steps
             stopping = trainer.any_process(interrupted()) and not finished
@@ -245,12 +246,12 @@ class _Record:
 
     def __init__(self, trainer: Trainer, run: Run, every: int) -> None:
         self._trainer, self._run, self._every = trainer, run, every
-        self._losses: list[float] = []
+        self._losses: list[dict[str, float]] = []
         self._seconds = 0.0
         self.note = ""
 
-    def add(self, loss: float, seconds: float) -> None:
-        self._losses.append(loss)
+    def add(self, losses: dict[str, float], seconds: float) -> None:
+        self._losses.append(losses)
         self._seconds += seconds
         if len(self._losses) >= self._every:
             self.flush()
@@ -260,15 +261,39 @@ class _Record:
         if not self._losses or not trainer.accelerator.is_main_process:
             return
         options = trainer.config.optimiser
+        means = {
+            name: sum(losses[phase] for losses in self._losses) / len(self._losses)
+            for phase, name in loss_names(trainer.learner.phases).items()
+        }
         values = {
-            "loss": sum(self._losses) / len(self._losses),
+            **means,
             "images_per_second": len(self._losses) * options.batch / self._seconds,
             "lr": learning_rate(options, trainer.step - 1, trainer.plan.steps),
         }
         self._run.append("train", **trainer.where(), **values)
         trainer.accelerator.log(values, step=trainer.step)
-        self.note = f"loss {values['loss']:.4g}, {values['images_per_second']:,.0f} images/s"
+        said = ", ".join(f"{name} {value:.4g}" for name, value in means.items())
+        self.note = f"{said}, {values['images_per_second']:,.0f} images/s"
         self._losses, self._seconds = [], 0.0
+
+
+def loss_names(phases: Sequence[str]) -> dict[str, str]:
+    """How the loss of each phase is called: by its phase, where there are several."""
+    return {phase: "loss" if len(phases) == 1 else f"{phase} loss" for phase in phases}
+
+
+@contextlib.contextmanager
+def _only(taught: Sequence[nn.Parameter], learner: Learner) -> Iterator[None]:
+    """Compute gradients for these alone: what others would get would be thrown away."""
+    chosen = {id(parameter) for parameter in taught}
+    others = [p for p in learner.parameters() if p.requires_grad and id(p) not in chosen]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager

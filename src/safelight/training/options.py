@@ -153,9 +153,9 @@ def check_objective(options: Diffusion) -> None:
     _require(CONFLICTS, options)
 
 
-def require_heeded(options: Diffusion) -> None:
+def require_heeded(config: Config) -> None:
     """Raises UserError where an option would change nothing."""
-    _require(UNHEEDED, options)
+    _require(UNHEEDED, config.diffusion)
 
 
 def _require(rules: tuple[Rule, ...], options: Diffusion) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from safelight.config import Config, Watch
 from safelight.data.cache import Cache
@@ -22,6 +22,7 @@ from safelight.seeding import ImageNoise, generator
 from safelight.training.batches import Batch
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory
+from safelight.training.learner import Learner, Turn
 from safelight.training.options import compares
 
 SHARE_OF_FREE_MEMORY = 0.8
@@ -89,20 +90,27 @@ class Footprint:
         return batch
 
 
-def footprint(learner: nn.Module, single: Batch, bf16: bool, device: torch.device) -> Footprint:
+def footprint(learner: Learner, single: Batch, bf16: bool, device: torch.device) -> Footprint:
     """Count the bytes that autograd keeps of two images and of three, such as the one in `single`.
+
+    In the phase that needs most.
 
     Not of one: where images are compared, a single one has nothing to be compared with.
     """
     parameters = sum(p.numel() * p.element_size() for p in learner.parameters())
-    two, three = (_kept(learner, single, n, bf16, device) for n in (2, 3))
+    two, three = (
+        max(_kept(learner, Turn(phase), single, n, bf16, device) for phase in learner.phases)
+        for n in (2, 3)
+    )
     one = three - two
     # weights, gradients, two moments, the average, and a copy in the precision of the step
     fixed = 6 * parameters + max(0, two - 2 * one)
     return Footprint(fixed=fixed, image=max(1, int(OVERHEAD * one)))
 
 
-def _kept(learner: nn.Module, single: Batch, n: int, bf16: bool, device: torch.device) -> int:
+def _kept(
+    learner: Learner, turn: Turn, single: Batch, n: int, bf16: bool, device: torch.device
+) -> int:
     """Of n times the same image."""
     weights = {p.data_ptr() for p in learner.parameters()}
     kept: dict[int, int] = {}
@@ -119,7 +127,7 @@ def _kept(learner: nn.Module, single: Batch, n: int, bf16: bool, device: torch.d
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
     ):
-        learner(batch, ImageNoise(range(n), device))
+        learner(batch, ImageNoise(range(n), device), turn)
     return sum(kept.values())
 
 

@@ -11,19 +11,22 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
+from torch import nn
 
 from safelight.config import Config, Plan, RunFile, Sampling
 from safelight.configfile import load_yaml, save_yaml
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
-from safelight.diffusion.path import Path as DiffusionPath
 from safelight.errors import DamagedFile, UserError
 from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
 from safelight.locks import locked
+from safelight.training import drawn
 from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
-from safelight.training.learners import build_denoiser, lowest_trained
-from safelight.training.source import USUAL, DiffusionSource, Model
+from safelight.training.families import Family, family_of
+from safelight.training.learner import Problem
+from safelight.training.source import USUAL, DiffusionSource
+from safelight.training.watching import ModelSource
 
 
 @dataclass(frozen=True)
@@ -191,83 +194,67 @@ class Run:
         """Whether it can draw without a class: it knows none, or saw pictures without theirs."""
         return not self.classes or self.config.diffusion.label_dropout > 0
 
-    def denoiser(self, checkpoint: str | None = None, weights: str = "ema") -> Denoiser:
-        """The trained denoiser; weights "ema" or "raw"."""
-        return self._model(self.checkpoint(checkpoint), weights).denoiser
+    def model(self, chosen: Checkpoint, weights: str) -> tuple[nn.Module, str]:
+        """The model of a checkpoint, ready to draw with, and the hash of its weights.
 
-    def _model(self, chosen: Checkpoint, weights: str) -> Model:
-        """What one checkpoint holds: while a run goes on, the newest is soon another."""
-        denoiser = build_denoiser(
-            self.config, self.file.shape, len(self.file.classes), self.plan.sigma_data
-        )
+        One checkpoint gives both: while a run goes on, the newest is soon another.
+        """
+        problem = Problem(self.file.shape, len(self.classes), self.plan.sigma_data)
+        model = self.family.model(self.config, problem)
         digest = chosen.state().digest(weights)  # checks that no file has changed
-        load_weights(denoiser, chosen.weights(weights), chosen.path)
-        lowest = lowest_trained(self.config.diffusion, denoiser.path)
+        load_weights(model, chosen.weights(weights), chosen.path)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return Model(denoiser.to(device).requires_grad_(False), digest, lowest)
+        return model.to(device).eval().requires_grad_(False), digest
 
     def source(
         self,
         sampling: Sampling = USUAL,
         checkpoint: str | None = None,
         weights: str = "ema",
-        lowest: float | None = None,
-    ) -> DiffusionSource:
-        """Its images. Raises UserError where `sampling` asks for what the model has not.
-
-        lowest: the noise level to draw down to, unless `sampling` says; where training ended
-        unless given.
-        """
-        return self.sources((sampling,), checkpoint, weights, lowest)[0]
+    ) -> ModelSource:
+        """Its images. Raises UserError where `sampling` asks for what the model has not."""
+        return self.sources((sampling,), checkpoint, weights)[0]
 
     def sources(
         self,
         samplings: Sequence[Sampling],
         checkpoint: str | None = None,
         weights: str = "ema",
-        lowest: float | None = None,
-    ) -> list[DiffusionSource]:
+    ) -> Sequence[ModelSource]:
         """One for each way of drawing; they share the network, which is read once."""
-        chosen = self.checkpoint(checkpoint)
-        model = self._model(chosen, weights)
-        weaker = {
-            name: self._weaker(name, weights, model.denoiser.path)
-            for name in {sampling.weaker for sampling in samplings}
-        }
-        return [
-            DiffusionSource(
-                model,
-                name=f"{self.name} (step {chosen.step}, {weights})",
-                trained={"checkpoint": str(chosen.step), "weights": weights},
-                shape=self.file.shape,
-                classes=self.classes,
-                classless=self.classless,
-                sampling=sampling,
-                weaker=weaker[sampling.weaker],
-                lowest=lowest,
-                micro_batch=self.plan.micro_batch,
-            )
-            for sampling in samplings
-        ]
+        return self.family.sources(self, self.checkpoint(checkpoint), weights, samplings)
 
-    def _weaker(self, name: str | None, weights: str, path: DiffusionPath) -> Model | None:
-        """The model called STEP, of this run, or RUN:STEP."""
-        if name is None:
-            return None
-        place, colon, step = name.rpartition(":")
-        other = Run.open(Path(place).expanduser()) if colon else self
-        model = other._model(other.checkpoint(step), weights)
-        for what, same in (
-            ("pictures of another shape", other.file.shape == self.file.shape),
-            ("other classes", other.classes == self.classes),
-            ("another path", _agree(model.denoiser.path, path)),
-        ):
-            if not same:
-                raise UserError(
-                    f"--weaker {name} has {what} than {self.path}; name a checkpoint that "
-                    "differs only in its training or its network"
-                )
-        return model
+    def diffusion_source(
+        self,
+        sampling: Sampling = USUAL,
+        checkpoint: str | None = None,
+        weights: str = "ema",
+        lowest: float | None = None,
+    ) -> DiffusionSource:
+        """The images of a diffusion model; raises UserError where the run is of another family.
+
+        lowest: the noise level to draw down to, unless `sampling` says; where training ended
+        unless given.
+        """
+        self.require_diffusion()
+        return drawn.sources(self, self.checkpoint(checkpoint), weights, (sampling,), lowest)[0]
+
+    def denoiser(self, checkpoint: str | None = None, weights: str = "ema") -> Denoiser:
+        """The trained denoiser; raises UserError where the run is of another family."""
+        self.require_diffusion()
+        return drawn.load(self, self.checkpoint(checkpoint), weights).denoiser
+
+    def require_diffusion(self) -> None:
+        """Raises UserError where the run is of another family."""
+        if self.config.family != "diffusion":
+            raise UserError(
+                f"{self.path} is a {self.family.called}; this needs a diffusion model, which goes "
+                "from noise to picture step by step"
+            )
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.config)
 
     @property
     def _log(self) -> Path:
@@ -277,12 +264,6 @@ class Run:
         if not self._log.exists():
             return []
         return [r for r in map(_parsed, self._log.read_text("utf-8").splitlines()) if r]
-
-
-def _agree(a: DiffusionPath, b: DiffusionPath) -> bool:
-    """Whether both have the same alpha and sigma at all times."""
-    t = torch.linspace(0, 1, 65, dtype=torch.float64)
-    return torch.allclose(a.alpha(t), b.alpha(t)) and torch.allclose(a.sigma(t), b.sigma(t))
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

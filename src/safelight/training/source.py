@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,8 +88,15 @@ class DiffusionSource:
         """Network calls for each image; None where the sampler decides."""
         return self.drawing.evaluations
 
+    @property
+    def slug(self) -> str:
+        return f"{self.sampling.sampler}-{self.drawing.steps}"
+
     def describe(self) -> str:
         return self.drawing.describe()
+
+    def record(self) -> dict[str, Any]:
+        return {**self.drawing.record(), "evaluations": self.evaluations}
 
     @property
     def device(self) -> torch.device:

@@ -19,15 +19,14 @@ from accelerate.utils import broadcast_object_list
 from safelight.config import Config, Plan, RunFile
 from safelight.console import inform, say
 from safelight.data.cache import Cache
-from safelight.diffusion.path import Path as DiffusionPath
 from safelight.errors import UserError
 from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
+from safelight.training.families import family_of
 from safelight.training.loop import Trainer, fit
-from safelight.training.networks import settled_net
-from safelight.training.options import COMPARING, require_heeded, settled
+from safelight.training.options import COMPARING, require_heeded
 from safelight.training.planning import (
     Costs,
     choose_precision,
@@ -39,7 +38,6 @@ from safelight.training.planning import (
 )
 from safelight.training.run import Run
 
-NOISE_ENOUGH = 5.0  # sigma / alpha: of those in use scaled-linear ends lowest, at 14.6
 WARM_UP_STEPS, WARM_UP_SECONDS = 4, 4.0  # at least so many steps are timed, for so long
 Settled = TypeVar("Settled")
 
@@ -147,14 +145,13 @@ def start_run(cache: Cache, config: Config, plan: Plan, out: Path) -> Run:
 
 def _settled(config: Config) -> Config:
     """What is usual today may be another thing tomorrow: a run says what it was."""
-    usual = {"diffusion": settled(config.diffusion), "net": settled_net(config.net)}
-    return config.model_copy(update=usual)
+    return family_of(config).settled(config)
 
 
 def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Plan:
     """Measure memory and speed on a throw-away copy of the run, and settle the rest."""
     train, device = cache.subset("train"), accelerator.device
-    require_heeded(config.diffusion)
+    require_heeded(config)
     if config.optimiser.batch < accelerator.num_processes:
         raise UserError(
             f"a batch of {config.optimiser.batch} leaves some of {accelerator.num_processes} "
@@ -188,7 +185,7 @@ def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: flo
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
         inform(announcement(plan, config, train))
-        if lacking := shortfall(trainer.learner.denoiser.path):
+        if lacking := trainer.family.shortfall(trainer.learner.model):
             inform(lacking)
     return plan
 
@@ -202,19 +199,6 @@ def announcement(plan: Plan, config: Config, train: Cache) -> str:
         f"planned: {plan.steps:,} steps of {batch} images{split} "
         f"({plan.steps * batch / train.count:,.1f} epochs of {train.count:,}), "
         f"{plan.precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
-    )
-
-
-def shortfall(path: DiffusionPath) -> str:
-    """What becomes of a path that does not end in noise; empty where it does."""
-    with torch.no_grad():
-        level = float(path.noise_level(torch.ones((), dtype=torch.float64)))
-    if level >= NOISE_ENOUGH:
-        return ""
-    return (
-        f"this path ends at a noise level of {level:.2g}, where much of a picture is still to be "
-        "seen; samplers begin with noise alone, and their pictures will not be like those it "
-        "learnt from; take more steps, larger betas, or a larger --diffusion.shift"
     )
 
 

@@ -1,9 +1,8 @@
-"""What is trained: one loop trains every family through this."""
+"""Diffusion models as the loop trains them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -18,43 +17,32 @@ from safelight.diffusion.weights import WEIGHTS
 from safelight.errors import lookup
 from safelight.nets.uncertainty import Uncertainty
 from safelight.seeding import Noise
+from safelight.training import options as rules
 from safelight.training.batches import Batch
-from safelight.training.networks import build_net
+from safelight.training.learner import Problem, Turn
+from safelight.training.networks import build_net, settled_net
 from safelight.training.options import check_objective, chosen
 from safelight.training.pairing import PAIRINGS, Pairing, independent
 
-Shape = tuple[int, int, int]
-
-
-class Learner(Protocol):
-    """A module whose forward pass gives the losses, so that any data-parallel wrapper fits."""
-
-    def __call__(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
-        """ "loss" (b,) of each image, and "level" (b,) to say where a loss was not finite.
-
-        "seen" (2, b), where there is an `observe`: what it wants to know of each image.
-        """
-        ...
-
-    @property
-    def observe(self) -> Callable[[Tensor], None] | None:
-        """To be called after each step with what was "seen" of all images of all processes."""
-        ...
+NOISE_ENOUGH = 5.0  # sigma / alpha: of those in use scaled-linear ends lowest, at 14.6
 
 
 class DiffusionLearner(nn.Module):
     """Learns a denoiser, algorithm 1 of arXiv:2006.11239 with any objective.
 
     Args:
+        model: the denoiser.
         times: how each image's t is drawn.
         pairing: which noise meets which image.
         uncertainty: learns the mean loss of each noise level, so that all levels count alike.
         label_dropout: share of the labels that are hidden.
     """
 
+    phases = ("denoiser",)
+
     def __init__(
         self,
-        denoiser: Denoiser,
+        model: Denoiser,
         objective: Objective,
         times: Times,
         *,
@@ -63,21 +51,21 @@ class DiffusionLearner(nn.Module):
         label_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.denoiser = denoiser
+        self.model = model
         self.objective = objective
         self.times = times
         self.pairing = pairing
         self.uncertainty = uncertainty
         self.label_dropout = label_dropout
 
-    def forward(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
-        x_0, y, path = batch.images, batch.labels, self.denoiser.path
+    def forward(self, batch: Batch, noise: Noise, turn: Turn) -> dict[str, Tensor]:
+        x_0, y, path = batch.images, batch.labels, self.model.path
         u = noise.uniform(2)
         eps = self.pairing(x_0, noise.normal(*x_0.shape[1:]), y)
         if y is not None:
             y = torch.where(u[:, 1] < self.label_dropout, self._nobody, y)
         t, importance = self.times(path, u[:, 0])
-        error = loss = self.objective(self.denoiser, x_0, t, eps, y)
+        error = loss = self.objective(self.model, x_0, t, eps, y)
         if self.uncertainty is not None:
             log_error = self.uncertainty(c_noise(path.log_snr(t)))
             error = error / log_error.exp()
@@ -87,25 +75,20 @@ class DiffusionLearner(nn.Module):
         level = path.noise_level(asked(self.objective, path, t)).detach()
         return {"loss": importance * loss, "level": level, "seen": seen}
 
+    def taught(self, phase: str) -> Iterator[nn.Parameter]:
+        return self.parameters()
+
     @property
     def observe(self) -> Callable[[Tensor], None] | None:
         times = self.times
         return (lambda seen: times.observe(*seen)) if isinstance(times, LossAware) else None
 
-    def extras(self) -> dict[str, Tensor]:
-        """What it holds besides the denoiser, to be kept in checkpoints."""
-        state = self.state_dict()
-        return {name: state[name] for name in state if not name.startswith("denoiser.")}
-
-    def load_extras(self, extras: dict[str, Tensor]) -> None:
-        self.load_state_dict(extras, strict=False)  # the denoiser is loaded by itself
-
     @property
     def _nobody(self) -> int:
-        return self.denoiser.net.classes  # type: ignore[return-value]
+        return self.model.net.classes  # type: ignore[return-value]
 
 
-def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float) -> Denoiser:
+def build_denoiser(config: Config, problem: Problem) -> Denoiser:
     """An untrained denoiser, its weights drawn from the run's seed."""
     options = config.diffusion
     path = make_path(
@@ -122,11 +105,11 @@ def build_denoiser(config: Config, shape: Shape, classes: int, sigma_data: float
         torch.manual_seed(config.seed)
         net = build_net(
             config.net,
-            shape,
-            classes if config.data.conditional else 0,
+            problem.shape,
+            problem.classes,
             answers=2 if options.variance == "learned" else 1,
         )
-    return Denoiser(net, path, prediction, sigma_data, options.variance)
+    return Denoiser(net, path, prediction, problem.sigma_data, options.variance)
 
 
 def build_times(options: Diffusion, path: Path) -> Times:
@@ -145,13 +128,11 @@ def lowest_trained(options: Diffusion, path: Path) -> float:
     return lowest_drawn(build_times(options, path), path, lambda t: asked(objective, path, t))
 
 
-def build_learner(
-    config: Config, shape: Shape, classes: int, sigma_data: float
-) -> DiffusionLearner:
+def build_learner(config: Config, problem: Problem) -> DiffusionLearner:
     """Raises UserError where its options do not go together."""
     options = config.diffusion
     check_objective(options)
-    denoiser = build_denoiser(config, shape, classes, sigma_data)
+    denoiser = build_denoiser(config, problem)
     with torch.random.fork_rng(devices=[]):
         uncertainty = Uncertainty() if options.uncertainty else None
     return DiffusionLearner(
@@ -161,4 +142,23 @@ def build_learner(
         pairing=lookup(PAIRINGS, options.pairing, "pairing"),
         uncertainty=uncertainty,
         label_dropout=options.label_dropout,
+    )
+
+
+def settled(config: Config) -> Config:
+    """The same with nothing of the network and the mathematics left open."""
+    usual = {"diffusion": rules.settled(config.diffusion), "net": settled_net(config.net)}
+    return config.model_copy(update=usual)
+
+
+def shortfall(path: Path) -> str:
+    """What becomes of a path that does not end in noise; empty where it does."""
+    with torch.no_grad():
+        level = float(path.noise_level(torch.ones((), dtype=torch.float64)))
+    if level >= NOISE_ENOUGH:
+        return ""
+    return (
+        f"this path ends at a noise level of {level:.2g}, where much of a picture is still to be "
+        "seen; samplers begin with noise alone, and their pictures will not be like those it "
+        "learnt from; take more steps, larger betas, or a larger --diffusion.shift"
     )

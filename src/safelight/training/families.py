@@ -1,0 +1,61 @@
+"""The families of generators: what the loop, a run and its commands know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+
+import torch
+from torch import nn
+
+from safelight.config import Config, Sampling
+from safelight.data.cache import Cache
+from safelight.diffusion.denoiser import Denoiser
+from safelight.errors import lookup
+from safelight.training import diffusion, drawn, validation
+from safelight.training.checkpoint import Checkpoint
+from safelight.training.learner import Learner, Problem
+from safelight.training.watching import Examiner, ModelSource
+
+if TYPE_CHECKING:
+    from safelight.training.run import Run
+
+Sources: TypeAlias = Callable[["Run", Checkpoint, str, Sequence[Sampling]], Sequence[ModelSource]]
+
+
+class Family(NamedTuple):
+    """A kind of generator.
+
+    called: by people. learner: what is trained. model: what of it draws images, untrained.
+    examiner: what is asked of it on the way, if there is anything to ask by. preview: the images
+    that a model on its way is shown by. sources: those of a checkpoint, one for each way of
+    drawing. settled: the configuration with nothing left open, as a run writes it down.
+    shortfall: what its pictures will lack, if that can be said before training; else nothing.
+    """
+
+    called: str
+    learner: Callable[[Config, Problem], Learner]
+    model: Callable[[Config, Problem], nn.Module]
+    examiner: Callable[[Cache, Config, torch.device], Examiner | None]
+    preview: Callable[[Run, nn.Module], ModelSource]
+    sources: Sources
+    settled: Callable[[Config], Config]
+    shortfall: Callable[[nn.Module], str]
+
+
+FAMILIES: dict[str, Family] = {
+    "diffusion": Family(
+        called="diffusion model",
+        learner=diffusion.build_learner,
+        model=diffusion.build_denoiser,
+        examiner=validation.examiner,
+        preview=drawn.preview,
+        sources=drawn.sources,
+        settled=diffusion.settled,
+        shortfall=lambda model: diffusion.shortfall(cast(Denoiser, model).path),
+    ),
+}
+
+
+def family_of(config: Config) -> Family:
+    return lookup(FAMILIES, config.family, "family")
