@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Memory = Annotated[float, Field(ge=0, lt=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -179,11 +180,41 @@ class Diffusion(Section):
         return {name: None if said.get(name) == x else x for name, x in values.items()}
 
 
+class Gan(Section):
+    """The two networks of a GAN, and what they play. Of the family gan."""
+
+    latent: Positive = 100
+    """Random numbers that an image is made of."""
+    widths: tuple[Positive, ...] | None = None
+    """Channels of the generator's maps, that of half the image's size first.
+
+    64, 128, ... unless given, one for each time that the image halves to no less than 4 pixels.
+    """
+    discriminator_widths: tuple[Positive, ...] | None = None
+    """The same of the discriminator's; the generator's unless given."""
+    label_channels: Positive = 16
+    """Channels in which both networks are told the class."""
+    loss: str = "cross-entropy"
+    """cross-entropy or hinge."""
+    smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """With 0.1 the discriminator is told 0.9 of real images and 0.1 of generated ones."""
+    noise: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Deviation of the noise on what the discriminator is shown; pixels lie in [-1, 1]."""
+    noise_until: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the training in which that noise falls to nothing; it stays unless given."""
+    spectral: bool = False
+    """Spectral normalisation of the discriminator, in place of batch normalisation."""
+    augment: tuple[str, ...] = ()
+    """How what is judged is varied: any of colour, translation and cutout."""
+
+
 class Optimiser(Section):
     name: str = "adamw"
     """Which one: adamw, adam, adadelta or sgd."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate after warm-up."""
+    betas: tuple[Memory, Memory] | None = None
+    """Memory of adam's and adamw's two averages; 0.9,0.99 unless given."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Pull of the weights towards zero."""
     batch: Positive = 64
@@ -215,10 +246,11 @@ class Config(Section):
     """All that decides a run, but for the pictures and the plan."""
 
     family: str = "diffusion"
-    """What kind of generator: diffusion."""
+    """What kind of generator: diffusion or gan; presets choose it with all that goes with it."""
     data: Data = Data()
     net: Net = Net()
     diffusion: Diffusion = Diffusion()
+    gan: Gan = Gan()
     optimiser: Optimiser = Optimiser()
     watch: Watch = Watch()
     ema: Annotated[float, Field(gt=0, lt=0.25)] = 0.05

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import ValidationError
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from safelight.config import Sampling
+from safelight.config import Optimiser, Sampling
 from safelight.configfile import first_error
 from safelight.editing.tasks import Interpolate
 
@@ -62,12 +62,13 @@ class Commas(NamedTuple):
 
 INTERVAL = two(float, "a low and a high noise level, such as 0.3,5")
 SEEDS = two(int, "two seeds, such as 3,17")
-PART = two(float, "a part of the way, such as 0.6,0.7")
+SHARES = two(float, "two shares, such as 0.6,0.7")
 COMMAS = (
     Commas(Sampling.model_fields["guidance"].annotation, "W,W,...", weights),
     Commas(Sampling.model_fields["guidance_interval"].annotation, "LOW,HIGH", INTERVAL),
     Commas(Interpolate.model_fields["seeds"].annotation, "SEED,SEED", SEEDS),
-    Commas(Interpolate.model_fields["part"].annotation, "FROM,TO", PART),
+    Commas(Interpolate.model_fields["part"].annotation, "SHARE,SHARE", SHARES),
+    Commas(Optimiser.model_fields["betas"].annotation, "SHARE,SHARE", SHARES),
 )
 REGISTRY = ConstructorRegistry()
 

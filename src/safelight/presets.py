@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from safelight.config import Config, Data, Diffusion, Net, Optimiser
-from safelight.errors import lookup
+from safelight.config import Config, Data, Diffusion, Gan, Net, Optimiser
+from safelight.errors import UserError, lookup
 
 AUTO = "auto"  # the preset for pictures of this size
 SIZES = ((16, "tiny"), (32, "small"), (64, "medium"))  # up to so many pixels; else large
@@ -100,6 +101,27 @@ PRESETS: dict[str, Config] = {
         net=Net(kind="lucidrains", options={"dim": 64, "dim_mults": [1, 2, 4, 8]}),
     ),
 }
+# DCGAN of arXiv:1511.06434, as the tutorials train it, and what is done to it.
+DCGAN = Config(
+    family="gan",
+    optimiser=Optimiser(
+        name="adam", lr=2e-4, betas=(0.5, 0.999), batch=128, warmup=0, decay="none", clip=math.inf
+    ),
+)
+
+
+def _gan(**changes: Any) -> Config:
+    return DCGAN.model_copy(update={"gan": Gan(**changes)})
+
+
+PRESETS |= {
+    "dcgan": DCGAN,
+    "dcgan-smoothed": _gan(smoothing=0.1),
+    "dcgan-noised": _gan(noise=0.1, noise_until=1.0),
+    # The generator keeps its channels longer.
+    "dcgan-wide": _gan(latent=128, widths=(64, 256, 256), discriminator_widths=(64, 128, 256)),
+    "gan": _gan(loss="hinge", spectral=True, augment=("colour", "translation")),
+}
 # Channels, height and width of the pictures that a preset was made for, where they are not USUAL.
 # It takes others too: its first and last layers are made for the channels that there are.
 USUAL = (3, 32, 32)
@@ -139,8 +161,14 @@ def natural_shape(name: str) -> tuple[int, int, int]:
 
 
 def with_recipe(config: Config, recipe: str | None) -> Config:
+    """Raises UserError for an unknown recipe, or where it is of another family."""
     if recipe is None:
         return config
+    if config.family != "diffusion":
+        raise UserError(
+            f"--recipe {recipe} is the mathematics of a diffusion model, and this preset is of the "
+            f"family {config.family}; leave one of the two out"
+        )
     return config.model_copy(update={"diffusion": lookup(RECIPES, recipe, "recipe")})
 
 

@@ -178,7 +178,7 @@ def test_mistakes_are_answered_in_one_line(
         ("interpolate", run, "--seeds", "1,2", "--seed", 3): "leave these out",
         ("interpolate", run, "--seeds", "1,2", "-n", 2): "leave these out",
         ("interpolate", run, "--seeds", "1,2", "--frames", 1): "--frames: Input should be greater",
-        ("interpolate", run, "--seeds", "1,2", "--part", "0.5"): "'0.5' is not a part",
+        ("interpolate", run, "--seeds", "1,2", "--part", "0.5"): "'0.5' is not two shares",
         ("interpolate", run, "--seeds", "1,2", "--part", "0.6,0.5"): "--part: .* goes nowhere",
         ("interpolate", run, "--seeds", "1,2", "--part", "0.5,2"): "--part.*less than or equal",
         ("interpolate", desk / "plain", "--seeds", "1,2", "--class", 3): "leave --class out",

@@ -58,8 +58,8 @@ def require_likelihood(source: ImageSource) -> HasLikelihood:
     if isinstance(source, HasLikelihood):
         return source
     raise UserError(
-        f"bits per dimension are a model's and {source.name} is none (they need its density); "
-        "give a run, or use --metrics fd,kid"
+        f"bits per dimension need a model's density, and {source.name} has none; give the run of a "
+        "diffusion model, or use --metrics fd,kid"
     )
 
 

@@ -12,7 +12,7 @@ from safelight.config import Config, Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import lookup
-from safelight.training import diffusion, drawn, validation
+from safelight.training import diffusion, diversity, drawn, gan, gansource, validation
 from safelight.training.checkpoint import Checkpoint
 from safelight.training.learner import Learner, Problem
 from safelight.training.watching import Examiner, ModelSource
@@ -53,6 +53,16 @@ FAMILIES: dict[str, Family] = {
         sources=drawn.sources,
         settled=diffusion.settled,
         shortfall=lambda model: diffusion.shortfall(cast(Denoiser, model).path),
+    ),
+    "gan": Family(
+        called="GAN",
+        learner=gan.build_learner,
+        model=gan.build_generator,
+        examiner=diversity.examiner,
+        preview=gansource.preview,
+        sources=gansource.sources,
+        settled=lambda config: config,
+        shortfall=lambda model: "",
     ),
 }
 

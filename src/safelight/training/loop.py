@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from safelight.config import Config, Plan
-from safelight.console import Advance, progress
+from safelight.console import Advance, inform, progress
 from safelight.data.cache import Cache
 from safelight.errors import NonFiniteLoss
 from safelight.seeding import derive
@@ -173,6 +173,8 @@ class Trainer:
             if found:
                 run.append("validation", **self.where(), weights=name, **found)
                 self.accelerator.log(self.examiner.curves(name, found), step=self.step)
+            if found and name == "ema" and (wrong := self.examiner.warning(found)):
+                inform(wrong)
 
     def preview(self, run: Run) -> None:
         draw_preview(run, self.family.preview(run, self.average.module), self.step)

@@ -10,12 +10,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from safelight.config import Optimiser
-from safelight.errors import lookup
+from safelight.errors import UserError, lookup
 
 Parameters = Iterable[nn.Parameter]
+BETAS = (0.9, 0.99)
+ADAPTIVE = ("adamw", "adam")  # which have betas
 OPTIMISERS: dict[str, Callable[[Parameters, Optimiser], Optimizer]] = {
-    "adamw": lambda p, o: torch.optim.AdamW(p, o.lr, (0.9, 0.99), weight_decay=o.weight_decay),
-    "adam": lambda p, o: torch.optim.Adam(p, o.lr, (0.9, 0.99), weight_decay=o.weight_decay),
+    "adamw": lambda p, o: torch.optim.AdamW(p, o.lr, o.betas or BETAS, weight_decay=o.weight_decay),
+    "adam": lambda p, o: torch.optim.Adam(p, o.lr, o.betas or BETAS, weight_decay=o.weight_decay),
     "adadelta": lambda p, o: torch.optim.Adadelta(p, o.lr, weight_decay=o.weight_decay),
     "sgd": lambda p, o: torch.optim.SGD(p, o.lr, momentum=0.9, weight_decay=o.weight_decay),
 }
@@ -27,7 +29,14 @@ DECAYS: dict[str, Callable[[float], float]] = {
 
 
 def make_optimiser(parameters: Parameters, options: Optimiser) -> Optimizer:
-    return lookup(OPTIMISERS, options.name, "optimiser")(parameters, options)
+    """Raises UserError for an unknown one, or betas that it has not."""
+    make = lookup(OPTIMISERS, options.name, "optimiser")
+    if options.betas is not None and options.name not in ADAPTIVE:
+        raise UserError(
+            f"{options.name} has no betas; leave --optimiser.betas out, or choose "
+            f"--optimiser.name {' or '.join(ADAPTIVE)}"
+        )
+    return make(parameters, options)
 
 
 def learning_rate(options: Optimiser, step: int, steps: int) -> float:

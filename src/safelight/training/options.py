@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from safelight.config import Config, Diffusion
+from safelight.config import Config, Diffusion, Gan
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.path import PATHS
 from safelight.errors import UserError, lookup
@@ -66,12 +66,14 @@ def usual_weight(prediction: str) -> str:
 def compares(config: Config) -> bool:
     """Whether the loss of an image depends on the others of its process's share of a batch.
 
+    In a GAN it does by batch normalisation, and by spectral norms, which each call brings closer.
+
     Then all of them have to go through the network together, or the result would depend on how
     much memory was free.
     """
     options = config.diffusion
     together = options.objective in COMPARING or options.pairing != "none"
-    return together or config.net.norm == "batch"
+    return together or config.net.norm == "batch" or config.family == "gan"
 
 
 Rule = tuple[Callable[[Diffusion], bool], str]
@@ -153,9 +155,36 @@ def check_objective(options: Diffusion) -> None:
     _require(CONFLICTS, options)
 
 
+# The sections of a configuration that are of one family alone.
+SECTIONS = {"diffusion": ("net", "diffusion"), "gan": ("gan",)}
+UNHEEDED_OF_GANS: tuple[tuple[Callable[[Gan], bool], str], ...] = (
+    (
+        lambda o: o.loss == "hinge" and o.smoothing > 0,
+        "--gan.smoothing changes the labels of the cross-entropy, and the hinge loss has none; "
+        "leave it out, or choose --gan.loss cross-entropy",
+    ),
+    (
+        lambda o: o.noise_until is not None and o.noise == 0,
+        "--gan.noise-until says when the noise of --gan.noise is gone, and there is none; leave it "
+        "out, or give --gan.noise",
+    ),
+)
+
+
 def require_heeded(config: Config) -> None:
     """Raises UserError where an option would change nothing."""
-    _require(UNHEEDED, config.diffusion)
+    for family, sections in SECTIONS.items():
+        for section in sections if family != config.family else ():
+            for name in getattr(config, section).changes():
+                raise UserError(
+                    f"--{section}.{name.replace('_', '-')} is of the family {family}, and this is "
+                    f"{config.family}; leave it out, or choose another preset or --family"
+                )
+    if config.family == "diffusion":
+        _require(UNHEEDED, config.diffusion)
+    for broken, remedy in UNHEEDED_OF_GANS:
+        if broken(config.gan):
+            raise UserError(remedy)
 
 
 def _require(rules: tuple[Rule, ...], options: Diffusion) -> None:

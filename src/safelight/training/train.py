@@ -262,7 +262,7 @@ def _with_other_processes(config: Config) -> str:
         "dropout": bool(config.net.dropout or config.net.options.get("dropout")),
         "the pairing": diffusion.pairing != "none",
         "the discrepancy": diffusion.objective in COMPARING,
-        "batch normalisation": config.net.norm == "batch",
+        "batch normalisation": config.net.norm == "batch" or config.family == "gan",
     }
     acting = ", ".join(part for part, acts in parts.items() if acts)
     if not acting:

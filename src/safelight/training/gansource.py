@@ -1,0 +1,108 @@
+"""GANs of runs as sources of images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from safelight.config import Sampling
+from safelight.errors import UserError
+from safelight.images import pieces, quantise
+from safelight.machine import full_precision
+from safelight.nets.gan import Generator
+from safelight.seeding import ImageNoise, derive
+from safelight.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from safelight.training.run import Run
+
+
+class GanSource:
+    """Fulfils `images.ImageSource`; image i is a function of seeds[i] and labels[i], in float32.
+
+    At most `micro_batch` images go through the generator at once.
+    """
+
+    count = None
+    evaluations = 1
+    slug = "gan"
+
+    def __init__(
+        self,
+        generator: Generator,
+        fingerprint: str,
+        *,
+        name: str,
+        trained: Mapping[str, str],
+        shape: tuple[int, int, int],
+        classes: tuple[str, ...],
+        micro_batch: int = 64,
+    ) -> None:
+        self.name, self.trained, self.shape, self.classes = name, trained, shape, classes
+        self.fingerprint = hashlib.sha256(f"gan {fingerprint}".encode()).hexdigest()
+        self._generator, self._micro_batch = generator.eval(), micro_batch
+
+    def describe(self) -> str:
+        return "in one step"
+
+    def record(self) -> dict[str, Any]:
+        return {"evaluations": self.evaluations}
+
+    def labels(self, seeds: Sequence[int]) -> Tensor | None:
+        """Classes in turn: the class of seed s is s modulo their number."""
+        return torch.tensor([s % len(self.classes) for s in seeds]) if self.classes else None
+
+    @torch.inference_mode()
+    def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
+        """(b, c, h, w) uint8."""
+        labels = self.labels(seeds) if labels is None else labels
+        device = next(self._generator.parameters()).device
+        drawn = []
+        for part in pieces(len(seeds), self._micro_batch):
+            noise = ImageNoise([derive(seed, "image") for seed in seeds[part]], device)
+            z = noise.normal(self._generator.latent)
+            y = None if labels is None or not self.classes else labels[part].to(device)
+            with full_precision():
+                drawn.append(quantise(self._generator(z, y)).cpu())
+        return torch.cat(drawn)
+
+
+def sources(
+    run: Run, chosen: Checkpoint, weights: str, samplings: Sequence[Sampling]
+) -> list[GanSource]:
+    """The one source there is. Raises UserError where options say how it is drawn."""
+    changes = [name for sampling in samplings for name in sampling.changes()]
+    if changes:
+        raise UserError(
+            f"--{changes[0].replace('_', '-')} is of diffusion models, and {run.path} is a GAN, "
+            "which draws in one step; leave it out"
+        )
+    generator, digest = run.model(chosen, weights)
+    return [
+        GanSource(
+            cast(Generator, generator),
+            digest,
+            name=f"{run.name} (step {chosen.step}, {weights})",
+            trained={"checkpoint": str(chosen.step), "weights": weights},
+            shape=run.file.shape,
+            classes=run.classes,
+            micro_batch=run.plan.micro_batch,
+        )
+    ]
+
+
+def preview(run: Run, model: nn.Module) -> GanSource:
+    """What a generator draws while it is trained."""
+    return GanSource(
+        cast(Generator, model),
+        "",
+        name=run.name,
+        trained={},
+        shape=run.file.shape,
+        classes=run.classes,
+        micro_batch=run.plan.micro_batch,
+    )
