@@ -31,11 +31,32 @@ class Plot:
 
 def curves(data: ReportData) -> list[Plot]:
     """The plots for which there are records."""
-    every = (_training_plot(data), _validation_plot(data), _noise_plot(data), _speed_plot(data))
+    logged, found = (records[0] if records else {} for records in (data.training, data.validation))
+    losses = [name for name in logged if name.split()[-1] == "loss"]
+    watched = [row for row in WATCHED if row[0] in found]
+    every = (
+        *(_training_plot(data, name) for name in losses),
+        *(_validation_plot(data, *row) for row in watched),
+        _noise_plot(data),
+        _speed_plot(data),
+    )
     return [plot for plot in every if plot]
 
 
-def _training_plot(data: ReportData) -> Plot | None:
+# What validation may find: its name in the log, the axis, and the title.
+WATCHED = (
+    ("mean", "validation loss", "Validation loss"),
+    ("diversity", "diversity", "Diversity of the images"),
+    ("distance", "distance", "Distance from real images"),
+)
+NOTES = {
+    "diversity": "How far an image is from the nearest other one; real images have 1. It falls "
+    "where many seeds give the same.",
+    "distance": "How far an image is from the nearest real one; real images have 1.",
+}
+
+
+def _training_plot(data: ReportData, loss: str) -> Plot | None:
     if len(data.training) < 2:
         return None
     window = max(1, len(data.training) // plots.WINDOW)
@@ -43,21 +64,24 @@ def _training_plot(data: ReportData) -> Plot | None:
         Key("first", f"mean of the last {words.plural(window, 'record')}"),
         Key("raw", "each record"),
     ]
-    return Plot("Training loss", plots.training_loss(data.training), keys)
+    title = "Training loss" if loss == "loss" else loss.capitalize()
+    return Plot(title, plots.training_loss(data.training, loss), keys)
 
 
-def _validation_plot(data: ReportData) -> Plot | None:
-    if not data.validation:
-        return None
+def _validation_plot(data: ReportData, column: str, label: str, title: str) -> Plot:
     keys = [Key("first", "averaged weights (EMA)")]
     if any(record["weights"] == "raw" for record in data.validation):
         keys.append(Key("second", "raw weights"))
-    note = f"Mean over {words.plural(len(data.validation[0]['sigma']), 'noise level')}."
-    return Plot("Validation loss", plots.validation_loss(data.validation), keys, note)
+    note = NOTES.get(column) or f"Mean over {_levels(data)}."
+    return Plot(title, plots.validation(data.validation, column, label), keys, note)
+
+
+def _levels(data: ReportData) -> str:
+    return words.plural(len(data.validation[0]["sigma"]), "noise level")
 
 
 def _noise_plot(data: ReportData) -> Plot | None:
-    chosen = plots.chosen_validations(data.validation)
+    chosen = plots.chosen_validations([r for r in data.validation if "sigma" in r])
     if not chosen:
         return None
     strengths = plots.opacities(len(chosen))

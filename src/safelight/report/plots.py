@@ -83,9 +83,9 @@ def _inlined(svg: str, name: str, alt: str) -> Markup:
     return Markup(f'<svg class="plot" role="img" {view[0]}>') + title + Markup(inner)
 
 
-def training_loss(records: Sequence[Record]) -> Markup:
+def training_loss(records: Sequence[Record], column: str = "loss") -> Markup:
     """Loss of the logged steps against the step: each record, and smoothed."""
-    step, loss = _columns(records, "step", "loss")
+    step, loss = _columns(records, "step", column)
 
     def draw(axes: Axes) -> None:
         keep = np.unique(np.linspace(0, len(step) - 1, MOST_POINTS).astype(int))
@@ -98,21 +98,22 @@ def training_loss(records: Sequence[Record]) -> Markup:
         low, high = np.quantile(loss, 0.005), max(np.quantile(loss, 0.995), smooth.max())
         axes.set_ylim(*_widened(axes, low, high))
 
-    return _drawing(draw, "training", _told("Training loss", step, loss))
+    name = f"training-{column.replace(' ', '-')}"
+    return _drawing(draw, name, _told(f"Training {column}", step, loss))
 
 
-def validation_loss(records: Sequence[Record]) -> Markup:
-    """Mean validation loss against the step: averaged weights, and raw ones where measured."""
-    averaged = _columns([r for r in records if r["weights"] == "ema"], "step", "mean")
-    raw = _columns([r for r in records if r["weights"] == "raw"], "step", "mean")
+def validation(records: Sequence[Record], column: str, label: str) -> Markup:
+    """What validation found, against the step: averaged weights, and raw ones where measured."""
+    averaged = _columns([r for r in records if r["weights"] == "ema"], "step", column)
+    raw = _columns([r for r in records if r["weights"] == "raw"], "step", column)
 
     def draw(axes: Axes) -> None:
         for points, role in ((raw, "second"), (averaged, "first")):
             axes.plot(*points, color=INKS[role], linewidth=1.8, marker="o", markersize=3.5)
-        _label(axes, "step", "validation loss")
+        _label(axes, "step", label)
         _stretch(axes)
 
-    return _drawing(draw, "validation", _told("Mean validation loss", *averaged))
+    return _drawing(draw, f"validation-{column}", _told(label.capitalize(), *averaged))
 
 
 def loss_by_noise(records: Sequence[Record]) -> Markup:

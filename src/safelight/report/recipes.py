@@ -20,6 +20,7 @@ from safelight.training.networks import unsettled_net
 from safelight.training.options import unsettled
 
 OTHER_PICTURES = "PICTURES"  # in a command: real ones that are not the run's own
+IN_ONE_WORD = ("optimiser.betas",)  # several numbers, with commas between them
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def _option(name: str, value: Any) -> list[str]:
         return [f"--{section}{dot}{own if value else 'no-' + own}"]
     if isinstance(value, dict):
         return [f"--{name}", json.dumps(value)]
-    parts = value if isinstance(value, tuple) else (value,)
-    return [f"--{name}", *map(str, parts)]
+    parts = [str(part) for part in (value if isinstance(value, tuple) else (value,))]
+    return [f"--{name}", *([",".join(parts)] if name in IN_ONE_WORD else parts)]
 
 
 def _evaluate(data: ReportData, evaluation: Evaluation) -> str:
@@ -148,12 +149,6 @@ def _changed(usual: Section, given: Mapping[str, Any], prefix: str = "") -> Iter
 def recipes(data: ReportData) -> list[Recipe]:
     """The model, the page, and each figure that depends on seeds."""
     shell = commands(data)
-    develop = (
-        "from safelight.training.run import Run\n\n"
-        f"source = Run.open({place(data.path)!r}).source()\n"
-        f"seeds = range({STRIPS})\n"
-        f"levels, x_t, x_0 = source.develop(seeds, source.labels(seeds), {FRAMES})"
-    )
     return [
         Recipe(
             "The model",
@@ -163,9 +158,21 @@ def recipes(data: ReportData) -> list[Recipe]:
         ),
         Recipe("This page", "Draws the same pictures from the same seeds.", shell["report"]),
         *_samples(data),
-        Recipe("From noise to picture", f"Seeds 0 to {STRIPS - 1}, in Python.", develop),
+        *_development(data),
         *_numbers(data),
     ]
+
+
+def _development(data: ReportData) -> list[Recipe]:
+    if data.development is None:
+        return []
+    develop = (
+        "from safelight.training.run import Run\n\n"
+        f"source = Run.open({place(data.path)!r}).diffusion_source()\n"
+        f"seeds = range({STRIPS})\n"
+        f"levels, x_t, x_0 = source.develop(seeds, source.labels(seeds), {FRAMES})"
+    )
+    return [Recipe("From noise to picture", f"Seeds 0 to {STRIPS - 1}, in Python.", develop)]
 
 
 def _numbers(data: ReportData) -> list[Recipe]:

@@ -42,6 +42,12 @@ def headline(data: ReportData) -> str:
     )
 
 
+def warning(data: ReportData) -> str:
+    """What the last validation said to have gone wrong."""
+    averaged = [record for record in data.validation if record["weights"] == "ema"]
+    return family_of(data.config).warning(averaged[-1]) if averaged else ""
+
+
 def facts(data: ReportData) -> list[tuple[str, str]]:
     """(value, name) of the figures under the headline."""
     summary = data.summary
@@ -60,6 +66,8 @@ def sampling(data: ReportData) -> str:
     drawn = f"Drawn with the averaged weights by {data.sampling}"
     if data.network_calls is None:
         return f"{drawn}, which calls the network as often as a picture needs."
+    if data.network_calls == 1:
+        return f"{drawn}."
     calls = words.plural(data.network_calls, "call")
     return f"{drawn}; {calls} of the network a picture."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,21 +68,22 @@ class Diversity:
     def curves(name: str, found: dict[str, Any]) -> dict[str, float]:
         return {f"{what} {name}": found[what] for what in ("diversity", "distance")}
 
-    @staticmethod
-    def warning(found: dict[str, Any]) -> str:
-        if found["diversity"] < COLLAPSED:
-            return (
-                f"mode collapse: the generator's images differ {found['diversity']:.2f} times as "
-                "much as real ones do; begin again with another --seed, with --gan.augment colour "
-                "translation, or with --preset gan"
-            )
-        if found["distance"] > ASTRAY:
-            return (
-                f"divergence: the generator's images are {found['distance']:.1f} times as far from "
-                "real ones as these are from each other; begin again with a smaller "
-                "--optimiser.lr, or with --preset gan"
-            )
-        return ""
+
+def warning(found: Mapping[str, Any]) -> str:
+    """What has gone wrong, by what `Diversity.look` found; nothing where all is well."""
+    if found["diversity"] < COLLAPSED:
+        return (
+            f"mode collapse: the generator's images differ {found['diversity']:.2f} times as "
+            "much as real ones do; begin again with another --seed, with --gan.augment colour "
+            "translation, or with --preset gan"
+        )
+    if found["distance"] > ASTRAY:
+        return (
+            f"divergence: the generator's images are {found['distance']:.1f} times as far from "
+            "real ones as these are from each other; begin again with a smaller "
+            "--optimiser.lr, or with --preset gan"
+        )
+    return ""
 
 
 def smaller(images: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -31,6 +31,7 @@ class Family(NamedTuple):
     that a model on its way is shown by. sources: those of a checkpoint, one for each way of
     drawing. settled: the configuration with nothing left open, as a run writes it down.
     shortfall: what its pictures will lack, if that can be said before training; else nothing.
+    warning: what has gone wrong, by what the examiner found; nothing where all is well.
     """
 
     called: str
@@ -41,6 +42,7 @@ class Family(NamedTuple):
     sources: Sources
     settled: Callable[[Config], Config]
     shortfall: Callable[[nn.Module], str]
+    warning: Callable[[Mapping[str, Any]], str]
 
 
 FAMILIES: dict[str, Family] = {
@@ -53,6 +55,7 @@ FAMILIES: dict[str, Family] = {
         sources=drawn.sources,
         settled=diffusion.settled,
         shortfall=lambda model: diffusion.shortfall(cast(Denoiser, model).path),
+        warning=lambda found: "",  # where a denoiser goes wrong, its loss is no number
     ),
     "gan": Family(
         called="GAN",
@@ -63,6 +66,7 @@ FAMILIES: dict[str, Family] = {
         sources=gansource.sources,
         settled=lambda config: config,
         shortfall=lambda model: "",
+        warning=diversity.warning,
     ),
 }
 

@@ -47,7 +47,7 @@ class GanSource:
         self._generator, self._micro_batch = generator.eval(), micro_batch
 
     def describe(self) -> str:
-        return "in one step"
+        return "one call of the generator"
 
     def record(self) -> dict[str, Any]:
         return {"evaluations": self.evaluations}

@@ -173,7 +173,7 @@ class Trainer:
             if found:
                 run.append("validation", **self.where(), weights=name, **found)
                 self.accelerator.log(self.examiner.curves(name, found), step=self.step)
-            if found and name == "ema" and (wrong := self.examiner.warning(found)):
+            if found and name == "ema" and (wrong := self.family.warning(found)):
                 inform(wrong)
 
     def preview(self, run: Run) -> None:

@@ -78,10 +78,6 @@ class Validation:
             for sigma, value in zip(losses["sigma"], values, strict=True)
         }
 
-    @staticmethod
-    def warning(losses: dict[str, Any]) -> str:
-        return ""  # a denoiser that goes wrong has a loss that is no number
-
     @torch.inference_mode()
     def _loss(self, denoiser: Denoiser, level: float, micro_batch: int) -> float:
         objective = Denoising(edm_weight)

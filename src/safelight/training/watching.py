@@ -26,10 +26,6 @@ class Examiner(Protocol):
         """The same as TensorBoard's curves; `name` says of which weights."""
         ...
 
-    def warning(self, found: dict[str, Any]) -> str:
-        """What has gone wrong, and what to do; nothing where all is well."""
-        ...
-
 
 class ModelSource(ImageSource, Protocol):
     """The images of a run's model."""
