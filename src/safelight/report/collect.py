@@ -106,6 +106,7 @@ class ReportData:
     previews: tuple[tuple[int, Path], ...]
     training: tuple[Mapping[str, Any], ...]
     validation: tuple[Mapping[str, Any], ...]
+    warning: str  # what has gone wrong in training; nothing where all is well
     copying: Copying
     evaluations: tuple[Evaluation, ...]
     pictures: Pictures
@@ -134,6 +135,7 @@ def collect(run: Run) -> ReportData:
         previews=tuple(run.previews()),
         training=tuple(run.records("train")),
         validation=tuple(run.records("validation")),
+        warning=run.warning(),
         copying=compare_with_training(samples.images, cache, data),
         evaluations=parsed(run.evaluations(), run.metrics_file),
         pictures=data,

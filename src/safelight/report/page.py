@@ -103,7 +103,6 @@ def _frame(data: ReportData) -> dict[str, Any]:
         "created": f"{words.day(data.created.isoformat())}, {data.created:%H:%M}",
         "place": place(data.path),
         "headline": sections.headline(data),
-        "warning": sections.warning(data),
         "facts": sections.facts(data),
         "sections": [
             {"id": key, "title": title}

@@ -42,12 +42,6 @@ def headline(data: ReportData) -> str:
     )
 
 
-def warning(data: ReportData) -> str:
-    """What the last validation said to have gone wrong."""
-    averaged = [record for record in data.validation if record["weights"] == "ema"]
-    return family_of(data.config).warning(averaged[-1]) if averaged else ""
-
-
 def facts(data: ReportData) -> list[tuple[str, str]]:
     """(value, name) of the figures under the headline."""
     summary = data.summary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from safelight.training.watching import validation_split
 IMAGES = 256
 SIDE = 8  # pixels: shapes and colours count, grain does not
 COLLAPSED, ASTRAY = 0.3, 2.5  # real images have 1 of both
+REMEDY = "begin again with --preset gan, another --seed or a smaller --optimiser.lr"
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,28 @@ class Diversity:
         return {f"{what} {name}": found[what] for what in ("diversity", "distance")}
 
 
-def warning(found: Mapping[str, Any]) -> str:
-    """What has gone wrong, by what `Diversity.look` found; nothing where all is well."""
-    if found["diversity"] < COLLAPSED:
+def warning(records: Sequence[Mapping[str, Any]], steps: int) -> str:
+    """What has gone wrong, by the validations of a run of so many steps; nothing where all is well.
+
+    Every generator begins with images that are alike and like no real ones: that is nothing wrong
+    until half of the run is over, unless it had been better before.
+    """
+    last, before = records[-1], records[:-1]
+    late = last["step"] >= steps / 2
+    if last["diversity"] < COLLAPSED and (
+        late or any(record["diversity"] >= COLLAPSED for record in before)
+    ):
         return (
-            f"mode collapse: the generator's images differ {found['diversity']:.2f} times as "
-            "much as real ones do; begin again with another --seed, with --gan.augment colour "
-            "translation, or with --preset gan"
+            f"mode collapse: at step {last['step']} the generator's images differ "
+            f"{last['diversity']:.2f} times as much as real ones do; {REMEDY}"
         )
-    if found["distance"] > ASTRAY:
+    if last["distance"] > ASTRAY and (
+        late or any(record["distance"] <= ASTRAY for record in before)
+    ):
         return (
-            f"divergence: the generator's images are {found['distance']:.1f} times as far from "
-            "real ones as these are from each other; begin again with a smaller "
-            "--optimiser.lr, or with --preset gan"
+            f"divergence: at step {last['step']} the generator's images are "
+            f"{last['distance']:.1f} times as far from real ones as these are from each other; "
+            f"{REMEDY}"
         )
     return ""
 

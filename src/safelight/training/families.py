@@ -31,7 +31,8 @@ class Family(NamedTuple):
     that a model on its way is shown by. sources: those of a checkpoint, one for each way of
     drawing. settled: the configuration with nothing left open, as a run writes it down.
     shortfall: what its pictures will lack, if that can be said before training; else nothing.
-    warning: what has gone wrong, by what the examiner found; nothing where all is well.
+    warning: what has gone wrong, by the validations of a run of so many steps; nothing where all
+    is well.
     """
 
     called: str
@@ -42,7 +43,7 @@ class Family(NamedTuple):
     sources: Sources
     settled: Callable[[Config], Config]
     shortfall: Callable[[nn.Module], str]
-    warning: Callable[[Mapping[str, Any]], str]
+    warning: Callable[[Sequence[Mapping[str, Any]], int], str]
 
 
 FAMILIES: dict[str, Family] = {
@@ -55,7 +56,7 @@ FAMILIES: dict[str, Family] = {
         sources=drawn.sources,
         settled=diffusion.settled,
         shortfall=lambda model: diffusion.shortfall(cast(Denoiser, model).path),
-        warning=lambda found: "",  # where a denoiser goes wrong, its loss is no number
+        warning=lambda records, steps: "",  # where a denoiser goes wrong, its loss is no number
     ),
     "gan": Family(
         called="GAN",

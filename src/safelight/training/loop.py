@@ -173,8 +173,6 @@ class Trainer:
             if found:
                 run.append("validation", **self.where(), weights=name, **found)
                 self.accelerator.log(self.examiner.curves(name, found), step=self.step)
-            if found and name == "ema" and (wrong := self.family.warning(found)):
-                inform(wrong)
 
     def preview(self, run: Run) -> None:
         draw_preview(run, self.family.preview(run, self.average.module), self.step)
@@ -227,6 +225,8 @@ def fit(trainer: Trainer, run: Run) -> None:
 def _look(trainer: Trainer, run: Run, finished: bool) -> None:
     if finished or trainer.step % trainer.plan.validate_every == 0:
         trainer.validate(run)
+        if (wrong := run.warning()) and not run.warning(-1):  # once, not at every look
+            inform(wrong)
     if finished or trainer.step % trainer.plan.preview_every == 0:
         trainer.preview(run)
 

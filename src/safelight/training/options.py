@@ -173,6 +173,7 @@ UNHEEDED_OF_GANS: tuple[tuple[Callable[[Gan], bool], str], ...] = (
 
 def require_heeded(config: Config) -> None:
     """Raises UserError where an option would change nothing."""
+    lookup(SECTIONS, config.family, "family")
     for family, sections in SECTIONS.items():
         for section in sections if family != config.family else ():
             for name in getattr(config, section).changes():

@@ -93,6 +93,11 @@ class Run:
     def records(self, kind: str) -> list[dict[str, Any]]:
         return [record for record in self._records() if record["kind"] == kind]
 
+    def warning(self, upto: int | None = None) -> str:
+        """What has gone wrong, by the validations of the averaged weights (records[:upto])."""
+        records = [r for r in self.records("validation") if r["weights"] == "ema"][:upto]
+        return self.family.warning(records, self.plan.steps) if records else ""
+
     def rewind(self, step: int) -> None:
         """Forget what was logged and drawn after `step`; resuming will do it again."""
         kept = [record for record in self._records() if record["step"] <= step]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
 from safelight.config import Config, Plan, RunFile
 from safelight.console import inform, say
@@ -52,7 +52,11 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
     trackers = "tensorboard" if config.watch.tensorboard else None
     # Under torchrun without a GPU, Accelerate has to be told, or each process trains by itself.
     several_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
-    accelerator = Accelerator(cpu=several_on_cpu, log_with=trackers, project_dir=str(out))
+    # In each phase of a GAN's step one of its networks gets no gradient.
+    partly = DistributedDataParallelKwargs(find_unused_parameters=config.family == "gan")
+    accelerator = Accelerator(
+        cpu=several_on_cpu, log_with=trackers, project_dir=str(out), kwargs_handlers=[partly]
+    )
     with _alone_in(out, accelerator):
         run = _run_in(out, cache, config, accelerator, began)
         _see_through(run, cache, accelerator)
