@@ -17,7 +17,7 @@ import pytest
 
 from safelight import __version__
 from safelight.commands import train_command
-from safelight.config import Config, Diffusion, Net, Sampling
+from safelight.config import Config, Diffusion, Gan, Net, Sampling
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.objective import OBJECTIVES
 from safelight.diffusion.path import PATHS
@@ -27,13 +27,16 @@ from safelight.diffusion.weights import WEIGHTS
 from safelight.editing.tasks import EDITS
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.metrics import METRICS
+from safelight.nets.augmentation import AUGMENTATIONS
 from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS
 from safelight.nets.embedding import EMBEDDINGS
 from safelight.nets.resampling import DOWNS, UPS
 from safelight.nets.unet import SKIPS
-from safelight.presets import RECIPES
+from safelight.presets import PRESETS, RECIPES
 from safelight.samplers.grids import GRIDS
 from safelight.samplers.steps import SAMPLERS
+from safelight.training.families import FAMILIES
+from safelight.training.gan import GAMES
 from safelight.training.networks import NETS
 from safelight.training.pairing import PAIRINGS
 
@@ -42,14 +45,16 @@ PAGES = (
     "docs/guide.md",
     "docs/networks.md",
     "docs/files.md",
+    "docs/gans.md",
     "docs/extending.md",
     "docs/mathematics.md",
     "README.md",
 )
-GUIDE, NUMBERS, README = (
+GUIDE, GANS, NUMBERS, README = (
     (ROOT / name).read_text(encoding="utf-8")
-    for name in ("docs/guide.md", "docs/metrics.md", "README.md")
+    for name in ("docs/guide.md", "docs/gans.md", "docs/metrics.md", "README.md")
 )
+OPTIONS_OF = {Diffusion: GUIDE, Net: GUIDE, Gan: GANS}  # the page with the table of a section
 CHOICES = {  # fields of the configuration, and the tables that their values are rows of
     (Net, "kind"): NETS,
     (Net, "block"): BLOCKS,
@@ -66,6 +71,9 @@ CHOICES = {  # fields of the configuration, and the tables that their values are
     (Diffusion, "weight"): WEIGHTS,
     (Diffusion, "variance"): VARIANCES,
     (Diffusion, "pairing"): PAIRINGS,
+    (Gan, "loss"): GAMES,
+    (Gan, "augment"): AUGMENTATIONS,
+    (Config, "family"): FAMILIES,
     (Sampling, "sampler"): SAMPLERS,
     (Sampling, "grid"): GRIDS,
 }
@@ -120,17 +128,21 @@ def test_choices_are_named(choice: tuple[type, str]) -> None:
     names = {name.removesuffix("-continuous") for name in CHOICES[choice]}
     section, field = choice
     assert names <= words(helps(section)[field])
-    if section in (Diffusion, Net):
+    if section in OPTIONS_OF:
         prefix = section.__name__.lower()
-        rows = re.findall(rf"^\| .*--{prefix}\.{field}\b.*$", GUIDE, re.MULTILINE)
+        rows = re.findall(rf"^\| .*--{prefix}\.{field}\b.*$", OPTIONS_OF[section], re.MULTILINE)
         assert names - {"none"} <= words("\n".join(rows))
 
 
-def test_every_option_of_mathematics_and_network_is_in_the_guide() -> None:
+def test_every_option_of_mathematics_and_networks_is_explained() -> None:
     """But sigma_data, which is measured."""
-    for section in (Diffusion, Net):
+    for section, page in OPTIONS_OF.items():
         for field in set(section.model_fields) - {"sigma_data"}:
-            assert f"--{section.__name__.lower()}.{field.replace('_', '-')}" in GUIDE
+            assert f"--{section.__name__.lower()}.{field.replace('_', '-')}" in page
+
+
+def test_presets_of_gans_are_explained() -> None:
+    assert all(f"| `{n}` |" in GANS for n, preset in PRESETS.items() if preset.family == "gan")
 
 
 def words(text: str) -> set[str]:
