@@ -64,6 +64,17 @@ class ImageSource(Protocol):
         ...
 
 
+@runtime_checkable
+class Developing(ImageSource, Protocol):
+    """A source whose images come about step by step."""
+
+    def develop(
+        self, seeds: Sequence[int], labels: Tensor | None, frames: int
+    ) -> tuple[list[float], Tensor, Tensor]:
+        """Noise levels sigma/alpha (f), x_t and the guesses of x_0 (f, b, c, h, w) uint8."""
+        ...
+
+
 def pieces(count: int, size: int) -> list[slice]:
     """0..count-1 in as few runs of at most `size` as there can be, all about as long."""
     n = -(-count // size)

@@ -22,8 +22,14 @@ from torch import Tensor
 from safelight.console import progress
 from safelight.errors import UserError, lookup
 from safelight.files import clear_leftovers, require_free, write_json, writing_folder
-from safelight.images import contact_sheet, display_scale, labelled_sheet, pieces, to_pil
-from safelight.training.source import DiffusionSource
+from safelight.images import (
+    Developing,
+    contact_sheet,
+    display_scale,
+    labelled_sheet,
+    pieces,
+    to_pil,
+)
 from safelight.training.watching import ModelSource
 
 BATCH = 128
@@ -98,7 +104,7 @@ def _write(
     images = _draw(source, seeds, labels, folder)
     _save_array(folder / "images.npz", images, seeds, labels)
     _grid(images, labels).save(folder / "grid.png")
-    if isinstance(source, DiffusionSource):
+    if isinstance(source, Developing):
         _strip(source, seeds, labels).save(folder / "develop.png")
     drawn = {"run": source.name, "identity": identity(source, seeds), "n": len(seeds)}
     write_json(folder / RECORD, {**drawn, **source.record()})
@@ -152,7 +158,7 @@ def _grid(images: NDArray[np.uint8], labels: Tensor | None) -> Image:
     return contact_sheet(images[shown], columns)
 
 
-def _strip(source: DiffusionSource, seeds: Sequence[int], labels: Tensor | None) -> Image:
+def _strip(source: Developing, seeds: Sequence[int], labels: Tensor | None) -> Image:
     """A row for each of a few images spread over the seeds: from noise to image."""
     rows, frames = DEVELOPED
     picks = np.linspace(0, len(seeds) - 1, min(rows, len(seeds))).round().astype(int)

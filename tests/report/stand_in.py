@@ -107,6 +107,9 @@ class StandInRun:
             versions={"safelight": "0.1.0", "torch": "2.14.1", "python": "3.11.9"},
         )
 
+    def warning(self) -> str:
+        return ""
+
     def source(self) -> Generator:
         return Generator(self.images, self.classed, self.classes)
 

@@ -25,7 +25,7 @@ def is_affine(x: np.ndarray, y: np.ndarray) -> bool:
 def test_validation_curves_are_where_the_records_are() -> None:
     """C3: loss against step while training, averaged and raw weights."""
     records = stand_in._validation()
-    svg = plots.validation_loss(records)
+    svg = plots.validation(records, "mean", "validation loss")
     for weights, role in (("ema", "first"), ("raw", "second")):
         mine = [r for r in records if r["weights"] == weights]
         (line,) = drawn(svg, role)
@@ -63,7 +63,7 @@ def every_plot() -> dict[str, str]:
     random = np.random.default_rng(0)
     return {
         "training": plots.training_loss(stand_in._train()),
-        "validation": plots.validation_loss(stand_in._validation()),
+        "validation": plots.validation(stand_in._validation(), "mean", "validation loss"),
         "noise": plots.loss_by_noise(plots.chosen_validations(stand_in._validation())),
         "speed": plots.speed(stand_in._train()),
         "distances": plots.distances(random.gamma(9, 1, 60), random.gamma(9, 1, 200)),

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.evaluation.estimate import Evaluation, parsed
-from safelight.images import pieces
+from safelight.images import Developing, pieces
 from safelight.report.neighbours import Nearest, nearest
-from safelight.training.source import DiffusionSource
 
 if TYPE_CHECKING:
     from safelight.config import Config, Plan
@@ -131,7 +130,7 @@ def collect(run: Run) -> ReportData:
         network_calls=source.evaluations,
         samples=samples,
         by_class=draw_classes(source),
-        development=develop(source) if isinstance(source, DiffusionSource) else None,
+        development=develop(source) if isinstance(source, Developing) else None,
         previews=tuple(run.previews()),
         training=tuple(run.records("train")),
         validation=tuple(run.records("validation")),
@@ -176,7 +175,7 @@ def _part(samples: Samples, part: slice) -> Samples:
     return Samples(samples.images[part], samples.seeds[part], labels)
 
 
-def develop(source: DiffusionSource) -> Development:
+def develop(source: Developing) -> Development:
     seeds = range(STRIPS)
     labels = source.labels(seeds)
     levels, states, guesses = source.develop(seeds, labels, FRAMES)
