@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safelight.files import write_json
+from safelight.images import ImageSource
 from safelight.training.source import DiffusionSource
 
 Row = dict[str, Any]
@@ -25,7 +26,7 @@ class Rows:
         self._file = file
         self._rows: list[Row] = json.loads(file.read_text()) if file.exists() else []
 
-    def get(self, source: DiffusionSource, n: int, measure: Callable[[], Row]) -> Row:
+    def get(self, source: ImageSource, n: int, measure: Callable[[], Row]) -> Row:
         key = {"n": n, "source": source.fingerprint}
         for row in self._rows:
             if row["key"] == key:
