@@ -400,7 +400,7 @@ def test_mistakes_are_answered_in_one_line(
         ("evaluate", run, "--metrics", "fd", "-n", 100): r"1,281.*--metrics kid",
         ("evaluate", run, "-n", 1): "at least 2 images",
         ("evaluate", f"{cache}:test", "--metric", "bpd", "--against", f"{cache}:train"): (
-            "bits per dimension are a model's and digits:test is none"
+            "bits per dimension need a model's density, and digits:test"
         ),
         ("evaluate", run, "--metrics", "bpd", "--likelihood.dequantisation", "x"): (
             "choose one of: normal, uniform"

@@ -161,7 +161,7 @@ def test_no_labelled_pictures_are_needed_for_it() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"source": stored("pictures", 50, 7)}, "bits per dimension are a model's and pictures is"),
+        ({"source": stored("pictures", 50, 7)}, "bits per dimension need a model's density, and pictures"),
         ({"source": Model()}, "a model's and model is none .* give a run, or use --metrics fd,kid"),
         ({"against": Stored("bare", TEST.pixels)}, "model was trained with classes and the images"),
         ({"source": Knowing(classes=("dark",))}, "have none, or others; name images of the same"),
