@@ -10,10 +10,11 @@ import torch
 from rich.console import Group
 from rich.table import Table
 
-from safelight.config import Net
+from safelight.config import Gan, Net
 from safelight.console import progress
 from safelight.errors import MissingLibrary
 from safelight.machine import device
+from safelight.nets.gan import Generator
 from safelight.nets.reference import Lucidrains, Reference
 from safelight.presets import PRESETS, RECIPES, natural_shape
 from safelight.training.costs import STEPS, Cost, Speed, Trial
@@ -67,23 +68,33 @@ def _price(name: str, place: torch.device, measure: bool) -> Price | None:
         trial = Trial(config, natural_shape(name), place)
     except MissingLibrary:
         return None
-    net = trial.learner.denoiser.net
-    widths = net.widths if isinstance(net, Reference | Lucidrains) else config.net.widths
-    return Price(widths, trial.cost(), trial.speed() if measure else None)
+    return Price(_widths(trial), trial.cost(), trial.speed() if measure else None)
+
+
+def _widths(trial: Trial) -> Sequence[int]:
+    """Of a diffusion model's network, or of a GAN's generator."""
+    net, _ = trial.family.call(trial.learner.model, torch.zeros(1, *trial.shape))
+    if isinstance(net, Reference | Lucidrains | Generator):
+        return net.widths
+    return trial.config.net.widths
 
 
 def listing(prices: Prices) -> Group:
     """What the presets are, what they cost, and the recipes."""
     networks = _table("preset", "network", "widths", "attention")
+    gans = _table("preset", "widths", "loss", "labels", "noise", "augmentation")
     for name, config in PRESETS.items():
         price = prices.rows[name]
         widths = " ".join(map(str, price.widths)) if price else "not installed"
-        networks.add_row(name, config.net.kind, widths, _attention(config.net))
+        if config.family == "gan":
+            gans.add_row(name, widths, *_game(config.gan))
+        else:
+            networks.add_row(name, config.net.kind, widths, _attention(config.net))
     mathematics = _table("recipe", "path", "prediction", "objective", "times", "weight")
     for name, recipe in RECIPES.items():
         prediction, times, weight = chosen(recipe)
         mathematics.add_row(name, recipe.path, prediction, recipe.objective, times, weight)
-    return Group(networks, "", _costs(prices), *_explained(prices), "", mathematics)
+    return Group(networks, "", gans, "", _costs(prices), *_explained(prices), "", mathematics)
 
 
 def _costs(prices: Prices) -> Table:
@@ -150,6 +161,12 @@ def _attention(net: Net) -> str:
     if "attention" not in heeds:
         return "all" if "heads" in heeds else "none"
     return net.attention if isinstance(net.attention, str) else str(net.attention or "none")
+
+
+def _game(gan: Gan) -> tuple[str, str, str, str]:
+    told = f"{1 - gan.smoothing:g} {gan.smoothing:g}"  # of real images and of generated ones
+    labels = "none" if gan.loss == "hinge" else told
+    return gan.loss, labels, f"{gan.noise:g}", " ".join(gan.augment) or "none"
 
 
 def _table(*headers: str) -> Table:

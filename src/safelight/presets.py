@@ -120,7 +120,7 @@ PRESETS |= {
     "dcgan-noised": _gan(noise=0.1, noise_until=1.0),
     # The generator keeps its channels longer.
     "dcgan-wide": _gan(latent=128, widths=(64, 256, 256), discriminator_widths=(64, 128, 256)),
-    "gan": _gan(loss="hinge", spectral=True, augment=("colour", "translation")),
+    "gan": _gan(loss="hinge", augment=("colour", "translation")),
 }
 # Channels, height and width of the pictures that a preset was made for, where they are not USUAL.
 # It takes others too: its first and last layers are made for the channels that there are.

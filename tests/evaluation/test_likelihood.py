@@ -161,8 +161,11 @@ def test_no_labelled_pictures_are_needed_for_it() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"source": stored("pictures", 50, 7)}, "bits per dimension need a model's density, and pictures"),
-        ({"source": Model()}, "a model's and model is none .* give a run, or use --metrics fd,kid"),
+        (
+            {"source": stored("pictures", 50, 7)},
+            "need a model's density, and pictures",
+        ),
+        ({"source": Model()}, "and model has none; give the run of a .* or use --metrics fd,kid"),
         ({"against": Stored("bare", TEST.pixels)}, "model was trained with classes and the images"),
         ({"source": Knowing(classes=("dark",))}, "have none, or others; name images of the same"),
         ({"against": stored("big", 50, 2, (1, 9, 9))}, "1x8x8 and big of 1x9x9"),

@@ -67,7 +67,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         c, h, w = shape
-        self.latent = latent
+        self.latent, self.widths = latent, tuple(widths)
         self.labels = nn.Embedding(classes, label_channels) if classes else None
         given = latent + (label_channels if classes else 0)
         fine = tuple(reversed(widths))

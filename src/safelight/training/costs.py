@@ -19,7 +19,8 @@ from safelight.errors import UserError
 from safelight.seeding import ImageNoise
 from safelight.training.batches import Batch
 from safelight.training.devices import best_precision
-from safelight.training.learners import Shape, build_learner
+from safelight.training.families import family_of
+from safelight.training.learner import Problem, Turn
 from safelight.training.planning import Footprint, footprint, micro_batch
 
 Result = TypeVar("Result")
@@ -31,8 +32,9 @@ STEPS, SECONDS = 5, 0.7  # are timed, and about how long each may take
 class Cost:
     """Of pictures of a shape, without classes.
 
-    flops: of one forward pass of one image: convolutions and matrix products, where a
-        multiply-add counts as two; what is done at each value alone is not counted.
+    flops: of one forward pass of one image, in a GAN of its generator: convolutions and matrix
+        products, where a multiply-add counts as two; what is done at each value alone is not
+        counted.
     memory: bytes of a training step with the whole batch.
     """
 
@@ -58,18 +60,19 @@ class Speed:
 class Trial:
     """A configuration on this machine, its network untrained."""
 
-    def __init__(self, config: Config, shape: Shape, device: torch.device) -> None:
+    def __init__(self, config: Config, shape: tuple[int, int, int], device: torch.device) -> None:
         self.config, self.shape, self.device = config, shape, device
         self.bf16 = best_precision(device) == "bf16"
-        self.learner = build_learner(config, shape, 0, SIGMA_DATA).to(device)
+        self.family = family_of(config)
+        self.learner = self.family.learner(config, Problem(shape, 0, SIGMA_DATA)).to(device)
         self.needs: Footprint = footprint(self.learner, self._batch(1), self.bf16, device)
 
     def cost(self) -> Cost:
-        net: nn.Module = self.learner.denoiser.net
+        net, inputs = self.family.call(self.learner.model, self._batch(1).images)
         batch = self.config.optimiser.batch
         return Cost(
-            parameters=sum(p.numel() for p in net.parameters()),
-            flops=count_flops(net, self._batch(1).images),
+            parameters=sum(p.numel() for p in self.learner.parameters()),
+            flops=count_flops(net, *inputs),
             memory=self.needs.fixed + batch * self.needs.image,
         )
 
@@ -98,12 +101,15 @@ class Trial:
         batch, noise = self._batch(n), ImageNoise(range(n), self.device)
         self._wait()
         began = time.perf_counter()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = self.learner(batch, noise)["loss"].mean()
-        loss.backward()
+        for phase in self.learner.phases:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                loss = self.learner(batch, noise, Turn(phase))["loss"].mean()
+            torch.autograd.backward(loss, inputs=list(self.learner.taught(phase)))
         self._wait()
-        self.learner.zero_grad(set_to_none=True)
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        for parameter in self.learner.parameters():
+            parameter.grad = None
+        return seconds
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -123,8 +129,8 @@ def beside(work: Callable[[], Result]) -> tuple[Result, float]:
     return result, max(0.0, psutil.cpu_percent() - mine)
 
 
-def count_flops(net: nn.Module, x: Tensor) -> int:
-    """Of a forward pass of the images x (b, c, h, w), see `Cost`."""
+def count_flops(net: nn.Module, *inputs: Tensor) -> int:
+    """Of a forward pass, see `Cost`."""
     learns = net.training
     # Attention as the products that it is made of: not each of its fused forms is counted.
     with (
@@ -132,6 +138,6 @@ def count_flops(net: nn.Module, x: Tensor) -> int:
         FlopCounterMode(display=False) as counter,
         torch.no_grad(),
     ):
-        net.eval()(x, x.new_zeros(len(x)))
+        net.eval()(*inputs)
     net.train(learns)
     return int(counter.get_total_flops())

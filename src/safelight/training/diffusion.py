@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -162,3 +163,8 @@ def shortfall(path: Path) -> str:
         "seen; samplers begin with noise alone, and their pictures will not be like those it "
         "learnt from; take more steps, larger betas, or a larger --diffusion.shift"
     )
+
+
+def call(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The network in a denoiser, and one call for images like x (b, c, h, w)."""
+    return cast(Denoiser, model).net, (x, x.new_zeros(len(x)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from safelight.config import Config, Sampling
 from safelight.data.cache import Cache
@@ -32,7 +32,8 @@ class Family(NamedTuple):
     drawing. settled: the configuration with nothing left open, as a run writes it down.
     shortfall: what its pictures will lack, if that can be said before training; else nothing.
     warning: what has gone wrong, by the validations of a run of so many steps; nothing where all
-    is well.
+    is well. call: the network of a model that images of the shape of x (b, c, h, w) take, and what
+    it is called with.
     """
 
     called: str
@@ -44,6 +45,7 @@ class Family(NamedTuple):
     settled: Callable[[Config], Config]
     shortfall: Callable[[nn.Module], str]
     warning: Callable[[Sequence[Mapping[str, Any]], int], str]
+    call: Callable[[nn.Module, Tensor], tuple[nn.Module, tuple[Tensor, ...]]]
 
 
 FAMILIES: dict[str, Family] = {
@@ -57,6 +59,7 @@ FAMILIES: dict[str, Family] = {
         settled=diffusion.settled,
         shortfall=lambda model: diffusion.shortfall(cast(Denoiser, model).path),
         warning=lambda records, steps: "",  # where a denoiser goes wrong, its loss is no number
+        call=diffusion.call,
     ),
     "gan": Family(
         called="GAN",
@@ -68,6 +71,7 @@ FAMILIES: dict[str, Family] = {
         settled=lambda config: config,
         shortfall=lambda model: "",
         warning=diversity.warning,
+        call=gan.call,
     ),
 }
 

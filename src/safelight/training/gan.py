@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -133,3 +133,8 @@ def widths(options: Gan, problem: Problem) -> tuple[int, ...]:
             "with; prepare them at another --size, such as 32"
         )
     return found
+
+
+def call(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The generator, and one call for as many images as x (b, c, h, w)."""
+    return model, (x.new_zeros(len(x), cast(Generator, model).latent),)
