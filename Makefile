@@ -11,10 +11,10 @@ demo: $(VENV)/.installed-offline
 	$(BIN)/safelight demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n auto --dist load
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

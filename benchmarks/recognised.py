@@ -2,6 +2,7 @@
 
     python benchmarks/recognised.py digits --budget 150s --n 500 --out OUT
     python benchmarks/recognised.py mnist --budget 15m --n 2000 --out OUT
+    python benchmarks/recognised.py mnist --preset transformer --n 2000 --out OUT
 
 Measure on a quiet machine. Prints JSON: the share recognised with its interval, the classifier's
 own accuracy on real held-out images, KID with its interval and floor, and the time of each part.
@@ -21,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--budget", default="15m")
+    parser.add_argument("--preset", default="auto")
     parser.add_argument("--n", type=int, default=2_000)
     parser.add_argument("--features", default="efficientnet-lite0", help="network for KID")
     parser.add_argument("--split")
@@ -38,7 +40,9 @@ def main() -> None:
         options.data, size=options.size, split=options.split, out=options.out / "cache"
     )
     lap("prepare")
-    run = safelight.train(cache.path, out=options.out / "run", budget=options.budget)
+    run = safelight.train(
+        cache.path, out=options.out / "run", budget=options.budget, preset=options.preset
+    )
     lap("train")
     found = safelight.evaluate(run.path, features=options.features, metrics=("kid",), n=options.n)
     lap("sample, and evaluate KID")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,7 @@ MAY_IMPORT = {
         "nets",
     },
     "evaluation": {"seeding", "machine", "files", "console", "images", "config", "data"},
-    "report": {
+    "reporting": {
         "seeding",
         "files",
         "console",
@@ -126,3 +128,21 @@ def test_every_part_of_the_house_is_ruled() -> None:
         "commands",
     }
     assert {part_of(path) for path in FILES} <= set(MAY_IMPORT) | on_top
+
+
+ALL_IMPORTED = """
+import importlib, pkgutil, safelight
+
+before = {name: getattr(safelight, name) for name in safelight.__all__}
+for module in pkgutil.walk_packages(safelight.__path__, "safelight."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+changed = [name for name, value in before.items() if getattr(safelight, name) is not value]
+assert not changed, changed
+"""
+
+
+def test_no_part_takes_the_name_of_a_verb() -> None:
+    """A module that is imported late would replace the function: it works once, and then no more."""
+    done = subprocess.run([sys.executable, "-c", ALL_IMPORTED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -238,7 +238,7 @@ def evaluate(
 
 def report(run: str | Path, *, out: Path | str | None = None) -> Path:
     """Write one self-contained HTML page about a run: RUN/report.html unless told otherwise."""
-    from safelight.report.page import report as write
+    from safelight.reporting.page import report as write
     from safelight.training.run import Run
 
     page = write(Run.open(Path(run)), None if out is None else Path(out))

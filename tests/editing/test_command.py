@@ -92,18 +92,17 @@ def test_no_more_pictures_at_once_than_a_micro_batch(
         return forward(self, x, *rest)
 
     monkeypatch.setattr(UNet, "forward", counted)
-    sources = Run.sources
+    whole = Run.diffusion_source
 
-    def small(*arguments: Any) -> list[DiffusionSource]:
-        found = sources(*arguments)
-        for source in found:
-            source.micro_batch = 1
-        return found
+    def small(*arguments: Any, **named: Any) -> DiffusionSource:
+        source = whole(*arguments, **named)
+        source.micro_batch = 1
+        return source
 
     files = sorted((desk / "named").rglob("*.png"))[:2]
     many = edit(desk / "run", files, Interpolate(frames=3), sampling=FAST, out=desk / "many")
     assert max(seen) == 3
-    monkeypatch.setattr(Run, "sources", small)
+    monkeypatch.setattr(Run, "diffusion_source", small)
     seen.clear()
     one = edit(desk / "run", files, Interpolate(frames=3), sampling=FAST, out=desk / "one")
     assert max(seen) == 1

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -282,6 +282,7 @@ vectors = st.lists(st.floats(-10, 10), min_size=4, max_size=4).map(
 
 @settings(deadline=None)
 @given(vectors, vectors, shares)
+@example(torch.ones(1, 1, 2, 2).double(), torch.full((1, 1, 2, 2), 1e-200).double(), 0.5)
 def test_slerp_keeps_norm_and_ends(a: Tensor, b: Tensor, share: float) -> None:
     """X10: norms go evenly from one's to the other's, on a circle, from a to b."""
     close = {"rtol": 1e-6, "atol": 1e-6}

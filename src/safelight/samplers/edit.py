@@ -220,7 +220,9 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     sine = angle.sin()
     arc = (((1 - s) * angle).sin() * unit_u + (s * angle).sin() * unit_v) / sine
     curved = torch.lerp(norm_u, norm_v, s) * arc
-    between: Tensor = torch.where(sine > FLAT, curved, torch.lerp(u, v, s))
+    # What is too small to have a norm has no direction either.
+    curves = (sine > FLAT) & (norm_u > 0) & (norm_v > 0)
+    between: Tensor = torch.where(curves, curved, torch.lerp(u, v, s))
     return between.view_as(a).to(a)
 
 

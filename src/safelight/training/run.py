@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL.Image import Image
 from torch import nn
 
@@ -21,6 +20,7 @@ from safelight.errors import DamagedFile, UserError
 from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
 from safelight.locks import locked
+from safelight.machine import device
 from safelight.training import drawn
 from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
 from safelight.training.families import Family, family_of
@@ -208,8 +208,7 @@ class Run:
         model = self.family.model(self.config, problem)
         digest = chosen.state().digest(weights)  # checks that no file has changed
         load_weights(model, chosen.weights(weights), chosen.path)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return model.to(device).eval().requires_grad_(False), digest
+        return model.to(device()).eval().requires_grad_(False), digest
 
     def source(
         self,

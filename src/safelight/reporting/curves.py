@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from safelight.report import plots, words
-from safelight.report.collect import ReportData
+from safelight.reporting import plots, words
+from safelight.reporting.collect import ReportData
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from safelight.evaluation.estimate import Evaluation
 from safelight.evaluation.metrics import DISTANCES
 from safelight.evaluation.protocol import Protocol
 from safelight.presets import PRESETS
-from safelight.report import words
-from safelight.report.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
+from safelight.reporting import words
+from safelight.reporting.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
 from safelight.training.networks import unsettled_net
 from safelight.training.options import unsettled
 

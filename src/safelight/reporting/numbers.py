@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from safelight.evaluation.estimate import Estimate, Evaluation
-from safelight.report import words
-from safelight.report.collect import ReportData
+from safelight.reporting import words
+from safelight.reporting.collect import ReportData
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from markupsafe import Markup
 import safelight
 from safelight.evaluation.estimate import COVERS
 from safelight.files import write_text
-from safelight.report import copying, curves, numbers, sections, words
-from safelight.report.collect import ReportData, collect
-from safelight.report.recipes import commands, place, recipes
+from safelight.reporting import copying, curves, numbers, sections, words
+from safelight.reporting.collect import ReportData, collect
+from safelight.reporting.recipes import commands, place, recipes
 
 if TYPE_CHECKING:
     from safelight.training.run import Run
@@ -58,7 +58,7 @@ def report(run: Run, out: Path | None = None) -> Path:
 def page(data: ReportData) -> str:
     """The HTML of a run's report."""
     environment = Environment(
-        loader=PackageLoader("safelight.report"),
+        loader=PackageLoader("safelight.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

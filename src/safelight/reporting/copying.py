@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from safelight.report import plots, words
-from safelight.report.collect import ReportData
-from safelight.report.neighbours import share_nearer
-from safelight.report.pictures import Picture, picture
+from safelight.reporting import plots, words
+from safelight.reporting.collect import ReportData
+from safelight.reporting.neighbours import share_nearer
+from safelight.reporting.pictures import Picture, picture
 
 CARDS = 16  # samples shown with their nearest training pictures
 CONSPICUOUS = 0.05  # of the held-out pictures are as near as such a sample

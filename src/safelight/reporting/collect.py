@@ -14,7 +14,7 @@ from torch import Tensor
 from safelight.console import progress
 from safelight.evaluation.estimate import Evaluation, parsed
 from safelight.images import Developing, pieces
-from safelight.report.neighbours import Nearest, nearest
+from safelight.reporting.neighbours import Nearest, nearest
 
 if TYPE_CHECKING:
     from safelight.config import Config, Plan

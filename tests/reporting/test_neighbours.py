@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from safelight.images import dequantise
-from safelight.report.neighbours import nearest, share_nearer
-from tests.report.stand_in import Stored
+from safelight.reporting.neighbours import nearest, share_nearer
+from tests.reporting.stand_in import Stored
 
 
 def random_images(n: int, seed: int, shape: tuple[int, ...] = (3, 5, 5)) -> Tensor:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from safelight.errors import UserError
-from safelight.report import page as page_module
-from safelight.report.collect import GRID, collect
-from safelight.report.page import SECTIONS, page, report
-from tests.report.reading import Page, pixels
-from tests.report.stand_in import EVALUATION, StandInRun
+from safelight.reporting import page as page_module
+from safelight.reporting.collect import GRID, collect
+from safelight.reporting.page import SECTIONS, page, report
+from tests.reporting.reading import Page, pixels
+from tests.reporting.stand_in import EVALUATION, StandInRun
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -178,7 +178,7 @@ def test_what_is_missing_says_which_command_makes_it(stand_in: StandInRun) -> No
 def test_without_held_out_pictures_the_reference_is_asked_for(
     stand_in: StandInRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.report.stand_in.SPLITS", {"train": 1.0})
+    monkeypatch.setattr("tests.reporting.stand_in.SPLITS", {"train": 1.0})
     text = Page(page(collect(stand_in))).text  # type: ignore[arg-type]
     assert "prepare the data with --split 80/10/10" in text
 

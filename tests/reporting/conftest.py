@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from safelight.report.collect import ReportData, collect
-from tests.report.stand_in import StandInRun
+from safelight.reporting.collect import ReportData, collect
+from tests.reporting.stand_in import StandInRun
 
 
 @pytest.fixture(scope="session")

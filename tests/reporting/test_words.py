@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from safelight.report import words
-from safelight.report.plots import plain
+from safelight.reporting import words
+from safelight.reporting.plots import plain
 
 
 @pytest.mark.parametrize(

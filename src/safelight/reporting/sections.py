@@ -10,9 +10,9 @@ from markupsafe import Markup
 from torch import Tensor
 
 from safelight.data.splits import SPLITS
-from safelight.report import plots, words
-from safelight.report.collect import Development, ReportData, Samples
-from safelight.report.pictures import Picture, picture, sheet, spread
+from safelight.reporting import plots, words
+from safelight.reporting.collect import Development, ReportData, Samples
+from safelight.reporting.pictures import Picture, picture, sheet, spread
 from safelight.training.families import family_of
 
 MOST_FRAMES = 36

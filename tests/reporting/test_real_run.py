@@ -24,14 +24,14 @@ from safelight.config import (
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
 from safelight.presets import PRESETS
-from safelight.report.collect import collect
-from safelight.report.page import page, report
-from safelight.report.recipes import commands, recipes
+from safelight.reporting.collect import collect
+from safelight.reporting.page import page, report
+from safelight.reporting.recipes import commands, recipes
 from safelight.training.networks import settled_net
 from safelight.training.run import Run
 from safelight.training.train import train
-from tests.report import stand_in
-from tests.report.reading import Page, pixels
+from tests.reporting import stand_in
+from tests.reporting.reading import Page, pixels
 
 CONFIG = Config(
     net=Net(widths=(16, 32), blocks=1),

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from safelight.report.collect import collect
-from safelight.report.page import page
-from tests.report.stand_in import StandInRun
+from safelight.reporting.collect import collect
+from safelight.reporting.page import page
+from tests.reporting.stand_in import StandInRun
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for path in map(shutil.which, NAMES) if path), None)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from safelight.report import plots
-from tests.report import stand_in
+from safelight.reporting import plots
+from tests.reporting import stand_in
 
 
 def drawn(svg: str, role: str) -> list[np.ndarray]:

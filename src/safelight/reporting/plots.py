@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from safelight.report import words
+from safelight.reporting import words
 
 Record = Mapping[str, Any]
 Floats = NDArray[np.float64]
