@@ -11,9 +11,12 @@ own accuracy on real held-out images, KID with its interval and floor, and the t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import safelight
 
@@ -29,6 +32,12 @@ def main() -> None:
     parser.add_argument("--size", type=int)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    with contextlib.redirect_stdout(sys.stderr):  # what the commands say goes beside the JSON
+        found = measure(options)
+    print(json.dumps(found, indent=2))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     began = time.monotonic()
 
@@ -52,17 +61,12 @@ def main() -> None:
     lap("report")
     estimates = [*found.to_json()["estimates"], *judged.to_json()["estimates"]]
     keys = ("name", "value", "low", "high", "n", "floor")
-    print(
-        json.dumps(
-            {
-                "estimates": [{key: e[key] for key in keys} for e in estimates],
-                "seconds": seconds,
-                "training_images_per_second": round(run.summary.images_per_second),
-                "parameters": run.summary.parameters,
-            },
-            indent=2,
-        )
-    )
+    return {
+        "estimates": [{key: e[key] for key in keys} for e in estimates],
+        "seconds": seconds,
+        "training_images_per_second": round(run.summary.images_per_second),
+        "parameters": run.summary.parameters,
+    }
 
 
 if __name__ == "__main__":

@@ -143,6 +143,6 @@ assert not changed, changed
 
 
 def test_no_part_takes_the_name_of_a_verb() -> None:
-    """A module that is imported late would replace the function: it works once, and then no more."""
+    """A module that is imported late would replace the function, which would work only once."""
     done = subprocess.run([sys.executable, "-c", ALL_IMPORTED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -32,7 +32,14 @@ from safelight.editing.tasks import EDITS
 from safelight.errors import UserError
 from safelight.options import REGISTRY, first_wrong, one_line
 from safelight.presets import AUTO, described, preset, with_recipe
-from safelight.starting import of_kind, opened, require_one_description, run_config, run_folder
+from safelight.starting import (
+    of_kind,
+    opened,
+    require_family,
+    require_one_description,
+    run_config,
+    run_folder,
+)
 
 USAGE_ERROR, STOPPED = 2, 130
 DESCRIPTION = "Train, sample and judge image generators on your own pictures."
@@ -74,6 +81,7 @@ def settled(train: Command, words: Sequence[str]) -> Command:
     # The preset may depend on the pictures.
     cache = opened(train.args[0], asked["size"])
     name, base = described(cache.shape, asked["preset"], asked["recipe"])
+    require_family(base, named(words, "--family"))
     config = parse(words, of_kind(base, named(words, "--net.kind"))).keywords["config"]
     out = asked["out"] or run_folder(cache, name, asked["recipe"])
     return partial(verbs.train, cache, config=config, out=out)

@@ -67,7 +67,7 @@ PRESETS: dict[str, Config] = {
     "small": Config(net=Net(widths=(32, 64, 128), blocks=1)),
     "medium": Config(net=Net(widths=(32, 64, 128, 128), blocks=1)),
     "large": Config(net=Net(widths=(32, 64, 128, 128, 256), blocks=1)),
-    "transformer": Config(net=Net(kind="transformer", widths=(192,), blocks=6)),
+    "transformer": Config(net=Net(kind="transformer", widths=(192,), blocks=6, patch=4)),
     # Those of others.
     "simple": Config(net=_with(SIMPLE, widths=(64, 128, 128, 64, 32))),
     "simple-wide": Config(net=_with(SIMPLE, widths=(128, 256, 256, 128, 64))),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from safelight.config import Config
 from safelight.errors import UserError
-from safelight.presets import AUTO
+from safelight.presets import AUTO, PRESETS
 
 if TYPE_CHECKING:
     from safelight.data.cache import Cache
@@ -57,3 +57,14 @@ def of_kind(config: Config, kind: str | None) -> Config:
     if kind is None or kind == config.net.kind:
         return config
     return config.model_copy(update={"net": suited(config.net, kind)})
+
+
+def require_family(config: Config, family: str | None) -> None:
+    """Raise UserError where another family is asked for than the preset's: it has other options."""
+    if family in (None, config.family):
+        return
+    presets = [name for name, preset in PRESETS.items() if preset.family == family]
+    remedy = f"choose a preset of it: {', '.join(presets)}" if presets else "leave --family out"
+    raise UserError(
+        f"the preset is of the family {config.family} and --family says {family}; {remedy}"
+    )

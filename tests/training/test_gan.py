@@ -264,7 +264,8 @@ def test_what_a_gan_can_not_do_is_refused(
         (*gan, "--optimiser.betas", "0.5,1"): "should be less than 1",
         (*gan, "--optimiser.name", "sgd"): "sgd has no betas",
         ("train", cache, "--out", new, "--gan.noise", 1): "--gan.noise is of the family gan",
-        ("train", cache, "--out", new, "--family", "vae"): "choose one of: diffusion, gan",
+        ("train", cache, "--out", new, "--family", "vae"): "leave --family out",
+        ("train", cache, "--out", new, "--family", "gan"): "choose a preset of it: dcgan, dcgan-",
     }
     for words, message in cases.items():
         capsys.readouterr()
