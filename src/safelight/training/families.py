@@ -24,28 +24,28 @@ Sources: TypeAlias = Callable[["Run", Checkpoint, str, Sequence[Sampling]], Sequ
 
 
 class Family(NamedTuple):
-    """A kind of generator.
-
-    called: by people. learner: what is trained. model: what of it draws images, untrained.
-    examiner: what is asked of it on the way, if there is anything to ask by. preview: the images
-    that a model on its way is shown by. sources: those of a checkpoint, one for each way of
-    drawing. settled: the configuration with nothing left open, as a run writes it down.
-    shortfall: what its pictures will lack, if that can be said before training; else nothing.
-    warning: what has gone wrong, by the validations of a run of so many steps; nothing where all
-    is well. call: the network of a model that images of the shape of x (b, c, h, w) take, and what
-    it is called with.
-    """
+    """A kind of generator."""
 
     called: str
+    """By people."""
     learner: Callable[[Config, Problem], Learner]
+    """What is trained."""
     model: Callable[[Config, Problem], nn.Module]
+    """What of it draws images, untrained."""
     examiner: Callable[[Cache, Config, torch.device], Examiner | None]
+    """What is asked of it on the way, if there is anything to ask by."""
     preview: Callable[[Run, nn.Module], ModelSource]
+    """The images that a model on its way is shown by."""
     sources: Sources
+    """Those of a checkpoint, one for each way of drawing."""
     settled: Callable[[Config], Config]
+    """The configuration with nothing left open, as a run writes it down."""
     shortfall: Callable[[nn.Module], str]
+    """What its pictures will lack, if that can be said before training; else nothing."""
     warning: Callable[[Sequence[Mapping[str, Any]], int], str]
+    """What has gone wrong, by the validations of a run of so many steps; else nothing."""
     call: Callable[[nn.Module, Tensor], tuple[nn.Module, tuple[Tensor, ...]]]
+    """The network that a model asks for images like x (b, c, h, w), and what it is asked with."""
 
 
 FAMILIES: dict[str, Family] = {
