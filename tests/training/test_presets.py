@@ -66,13 +66,13 @@ def smaller_lucidrains(net: Net, least: int) -> dict[str, Any]:
 SMALLER = {"reference": smaller_reference, "lucidrains": smaller_lucidrains}
 
 
-def briefly(config: Config, steps: int, batch: int) -> Config:
+def briefly(config: Config, steps: int, batch: int, lr: float) -> Config:
     """A short training, saved halfway and at its end."""
     never = steps + 1
     watch = Watch(
         checkpoint_every=steps // 2, validate_every=never, preview_every=never, tensorboard=False
     )
-    rate = Optimiser(batch=batch, warmup=2, lr=3e-3)
+    rate = Optimiser(batch=batch, warmup=2, lr=lr)
     short = {"watch": watch, "optimiser": rate, "budget": f"{steps}steps"}
     return config.model_copy(update={**short, "precision": SMALL.precision})
 
@@ -159,7 +159,7 @@ def test_a_small_one_learns_resumes_and_draws(
 ) -> None:
     """C2, K4, B2, F3, X13, X6: resumed, it ends with the same weights, bit for bit."""
     cache = pictures[max(8, DIVIDES[name])]
-    run = train(cache, briefly(shrunk(name), steps=16, batch=16), tmp_path / "run")
+    run = train(cache, briefly(shrunk(name), steps=16, batch=16, lr=3e-3), tmp_path / "run")
     losses = [record["loss"] for record in run.records("train")]
 
     assert sum(losses[-6:]) < 0.95 * sum(losses[:6])
@@ -174,9 +174,9 @@ def test_at_full_size(name: str, tmp_path: Path) -> None:
     assert_all_alive(stirred(lambda: build_net(PRESETS[name].net, shape, classes)), shape)
     channels = "grey" if shape[0] == 1 else "rgb"
     cache = few(tmp_path / "digits", size=shape[1], channels=channels)
-    run = train(cache, briefly(PRESETS[name], steps=8, batch=4), tmp_path / "run")
+    run = train(cache, briefly(PRESETS[name], steps=8, batch=4, lr=1e-3), tmp_path / "run")
     losses = [record["loss"] for record in run.records("train")]
-    assert losses[-1] < losses[0]
+    assert sum(losses[-3:]) < 0.95 * sum(losses[:3])
     assert_resumes_and_draws(run, cache, 1)
 
 
