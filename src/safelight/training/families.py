@@ -12,7 +12,14 @@ from safelight.config import Config, Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import lookup
-from safelight.training import diffusion, diversity, drawn, gan, gansource, validation
+from safelight.training import (
+    diffusion,
+    diffusion_sources,
+    diversity,
+    gan,
+    gan_sources,
+    validation,
+)
 from safelight.training.checkpoint import Checkpoint
 from safelight.training.learner import Learner, Problem
 from safelight.training.watching import Examiner, ModelSource
@@ -54,8 +61,8 @@ FAMILIES: dict[str, Family] = {
         learner=diffusion.build_learner,
         model=diffusion.build_denoiser,
         examiner=validation.examiner,
-        preview=drawn.preview,
-        sources=drawn.sources,
+        preview=diffusion_sources.preview,
+        sources=diffusion_sources.sources,
         settled=diffusion.settled,
         shortfall=lambda model: diffusion.shortfall(cast(Denoiser, model).path),
         warning=lambda records, steps: "",  # where a denoiser goes wrong, its loss is no number
@@ -66,8 +73,8 @@ FAMILIES: dict[str, Family] = {
         learner=gan.build_learner,
         model=gan.build_generator,
         examiner=diversity.examiner,
-        preview=gansource.preview,
-        sources=gansource.sources,
+        preview=gan_sources.preview,
+        sources=gan_sources.sources,
         settled=lambda config: config,
         shortfall=lambda model: "",
         warning=diversity.warning,

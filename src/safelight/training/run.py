@@ -21,7 +21,7 @@ from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
 from safelight.locks import locked
 from safelight.machine import device
-from safelight.training import drawn
+from safelight.training import diffusion_sources
 from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
 from safelight.training.families import Family, family_of
 from safelight.training.learner import Problem
@@ -241,12 +241,14 @@ class Run:
         unless given.
         """
         self.require_diffusion()
-        return drawn.sources(self, self.checkpoint(checkpoint), weights, (sampling,), lowest)[0]
+        return diffusion_sources.sources(
+            self, self.checkpoint(checkpoint), weights, (sampling,), lowest
+        )[0]
 
     def denoiser(self, checkpoint: str | None = None, weights: str = "ema") -> Denoiser:
         """The trained denoiser; raises UserError where the run is of another family."""
         self.require_diffusion()
-        return drawn.load(self, self.checkpoint(checkpoint), weights).denoiser
+        return diffusion_sources.load(self, self.checkpoint(checkpoint), weights).denoiser
 
     def require_diffusion(self) -> None:
         """Raises UserError where the run is of another family."""
