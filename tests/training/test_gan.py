@@ -101,7 +101,7 @@ def test_the_noise_on_what_is_judged_decays() -> None:
 
 @pytest.mark.parametrize("option", ["smoothing", "noise", "augment", "spectral", "loss"])
 def test_every_option_changes_the_discriminators_loss(option: str, digits: Cache) -> None:
-    """No dead option: the same weights, images and noise, another loss."""
+    """No dead option: the same seed, images and noise, another loss."""
     changed = {
         "smoothing": 0.1,
         "noise": 0.3,
@@ -257,6 +257,7 @@ def test_what_a_gan_can_not_do_is_refused(
         (*gan, "--recipe", "ddpm"): "leave one of the two out",
         (*gan, "--net.widths", 8): "--net.widths is of the family diffusion",
         (*gan, "--gan.loss", "hinge", "--gan.smoothing", 0.1): "the hinge loss has none",
+        (*gan, "--gan.label-channels", 4, "--data.no-conditional"): "there are none here; leave it",
         (*gan, "--gan.noise-until", 0.5): "there is none; leave it out",
         (*gan, "--gan.loss", "wasserstein"): "choose one of: cross-entropy, hinge",
         (*gan, "--gan.augment", "flip"): "choose one of: colour, translation, cutout",

@@ -109,7 +109,13 @@ def build_generator(config: Config, problem: Problem) -> Generator:
 
 
 def build_learner(config: Config, problem: Problem) -> GanLearner:
+    """Raises UserError where it can't be built, or an option would change nothing."""
     options = config.gan
+    if not problem.classes and "label_channels" in options.changes():
+        raise UserError(
+            "--gan.label-channels tells the networks of classes, and there are none here; leave it "
+            "out"
+        )
     generator = build_generator(config, problem)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
