@@ -59,6 +59,7 @@ class ResidualBlock(nn.Module):
     """x + conv(drop(act(modulate(norm(conv(act(norm(x)))))))), modulated by the embedding.
 
     The scale and shift of the noise level's and class's embedding follow arXiv:2105.05233 (AdaGN).
+    Without an embedding (0 of its numbers) there is nothing to modulate by.
     """
 
     def __init__(
@@ -69,16 +70,17 @@ class ResidualBlock(nn.Module):
         self.act = lookup(ACTIVATIONS, activation, "activation")()
         self.norm1 = make_norm(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * outputs)
+        self.modulation = nn.Linear(embedding, 2 * outputs) if embedding else None
         self.norm2 = make_norm(outputs)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.conv1(self.act(self.norm1(x)))
-        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = torch.addcmul(shift, self.norm2(h), scale + 1)
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        h = self.norm2(self.conv1(self.act(self.norm1(x))))
+        if self.modulation is not None:
+            scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+            h = torch.addcmul(shift, h, scale + 1)
         return self.shortcut(x) + self.conv2(self.dropout(self.act(h)))  # type: ignore[no-any-return]
 
 
