@@ -27,6 +27,11 @@ CASES = {
     "8 --preset classic --net.widths 8 16": "an odd number of widths of 3 or more, and there are 2",
     "8 --net.widths": "--net.widths: .* at least 1 item",
     "8 --net.widths 0": "--net.widths.*: Input should be greater than 0",
+    # What would change nothing.
+    "8 --preset conv --net.heads 2": "--net.heads is of the attention, and there is none; leave",
+    "8 --preset classic --net.attention": r"--net.heads .* leave it out \(--net.heads None, where",
+    "8 --preset simple --net.middle 3": "all but the last of --net.blocks, and there is one",
+    "8 --net.widths 8 --net.down max": "one width is one resolution; leave it at strided, or give",
     # Attention at a resolution that does not occur.
     "8 --net.attention 16": "no layer works at resolution 16; choose --net.attention from 8, 4",
     "8 --preset classic --net.attention 3": "resolution 3; choose --net.attention from 8, 4, 2, 1",
@@ -61,7 +66,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_networks_that_cannot_be_are_refused(
     words: str, desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """C2, K4, F3, F9, L8"""
+    """C2, K4, F3, F7, F9, L8"""
     cache, *options = words.split()
     line = refused(capsys, "train", desk / cache, *options, "--out", tmp_path / "run")
     assert re.search(CASES[words], line), line

@@ -14,7 +14,7 @@ from safelight.nets.classic import ClassicUNet
 from safelight.nets.plain import PlainNet
 from safelight.nets.reference import FOREIGN, Lucidrains, Reference
 from safelight.nets.transformer import Transformer
-from safelight.nets.unet import UNet
+from safelight.nets.unet import UNet, attention_heights
 
 # Each is called with the shape of the images, the number of classes and of answers, and those
 # fields of `Net` that it names.
@@ -52,6 +52,62 @@ def heeded(kind: str) -> tuple[str, ...]:
     return tuple(
         name for name in inspect.signature(NETS[kind]).parameters if name in Net.model_fields
     )
+
+
+Rule = tuple[Callable[[Net], bool], str]  # what is refused, and what to do instead
+
+
+def _of_attention(name: str) -> Rule:
+    option = f"--net.{name.replace('_', '-')}"
+    return (
+        lambda net: getattr(net, name) is not None and not _attends(net),
+        f"{option} is of the attention, and there is none; leave it out ({option} None, where the "
+        "preset has it), or say where it attends, such as --net.attention coarsest",
+    )
+
+
+def _attends(net: Net) -> bool:
+    """Whether there is attention in it, at any resolution."""
+    if "attention" not in heeded(net.kind):
+        return True  # all through it, or it has no such options
+    return bool(attention_heights(net.attention, 2 ** len(net.widths), len(net.widths)))
+
+
+def _between_resolutions(name: str) -> Rule:
+    usual = getattr(Net(), name)
+    return (
+        lambda net: getattr(net, name) != usual and len(net.widths) == 1,
+        f"--net.{name} is how one resolution becomes another, and one width is one resolution; "
+        f"leave it at {usual}, or give several --net.widths",
+    )
+
+
+# What would change nothing of a network that has the option. Runs of before it was refused go on.
+UNHEEDED: tuple[Rule, ...] = (
+    _of_attention("heads"),
+    _of_attention("attention_norm"),
+    _of_attention("feedforward"),
+    _between_resolutions("down"),
+    _between_resolutions("up"),
+    (
+        lambda net: net.middle != Net().middle and net.blocks == 1,
+        "--net.middle is the width of all but the last of --net.blocks, and there is one; leave "
+        "it out, or give more blocks",
+    ),
+    (
+        lambda net: net.spread is not None and net.frequencies == 1 and net.embedding != "fourier",
+        "--net.spread is the ratio of the highest frequency to the lowest, and --net.frequencies "
+        "is 1; leave it out, or give more frequencies",
+    ),
+)
+
+
+def require_acting(net: Net) -> None:
+    """Raises UserError where an option that the network has would change nothing."""
+    lookup(NETS, net.kind, "network")
+    for broken, remedy in UNHEEDED:
+        if broken(net):
+            raise UserError(remedy)
 
 
 def suited(net: Net, kind: str) -> Net:

@@ -9,6 +9,7 @@ from safelight.config import Config, Diffusion, Gan
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.path import PATHS
 from safelight.errors import UserError, lookup
+from safelight.training.networks import require_acting
 
 VARIATIONAL = ("bound", "hybrid")
 COMPARING = ("mmd", "denoising+mmd")
@@ -182,6 +183,7 @@ def require_heeded(config: Config) -> None:
                     f"{config.family}; leave it out, or choose another preset or --family"
                 )
     if config.family == "diffusion":
+        require_acting(config.net)
         _require(UNHEEDED, config.diffusion)
     for broken, remedy in UNHEEDED_OF_GANS:
         if broken(config.gan):
