@@ -99,12 +99,18 @@ def train_command(base: Config) -> Callable[..., Command]:
             out=out,
             preset=preset,
             recipe=recipe,
-            config=config,
+            config=on_top(base, config),
             size=size,
             resume=resume,
         )
 
     return train
+
+
+def on_top(base: Config, config: Config) -> Config:
+    """The same, with those of the base's --net.options that were not given anew."""
+    options = {**base.net.options, **config.net.options}
+    return config.model_copy(update={"net": config.net.model_copy(update={"options": options})})
 
 
 def sample(

@@ -54,7 +54,10 @@ class Net(Section):
     kind: str = "unet"
     """unet, classic, transformer, plain; reference (diffusers' UNet2DModel) or lucidrains."""
     options: Options = {}
-    """Options of the last two by their own names, as JSON: '{"layers_per_block": 1}'."""
+    """Options of the last two by their own names, as JSON: '{"layers_per_block": 1}'.
+
+    What is not given stays as the preset has it.
+    """
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (32, 64, 64)
     """Channels at each resolution, finest first; their number is the depth.
 

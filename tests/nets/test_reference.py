@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from denoising_diffusion_pytorch import Unet
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
-from safelight.cli import parse
+from safelight import prepare
+from safelight.cli import base_config, parse, settled
 from safelight.config import Config, Net
 from safelight.diffusion.betas import beta_table
 from safelight.diffusion.denoiser import TOLD, Denoiser
@@ -170,6 +172,23 @@ def test_every_option_of_diffusers_can_be_given() -> None:
     words = ["train", "digits", "--net.kind", "reference", "--net.options", json.dumps(options)]
     config = parse(words, Config()).keywords["config"]
     assert config.net.options == options
+
+
+def test_options_that_are_given_change_the_presets(tmp_path: Path) -> None:
+    """F5, F7: the others stay; of a run that goes on too; those of another network do not."""
+    cache = str(prepare("digits", out=tmp_path / "digits", per_class=2).path)
+    preset, said = PRESETS["reference-ddpm"].net, ("--net.options", '{"layers_per_block": 1}')
+    for name in ("--preset reference-ddpm", "--preset=reference-ddpm --net.kind reference"):
+        words = ["train", cache, *name.split(), *said]
+        config = settled(parse(words, base_config(words)), words).keywords["config"]
+        assert config.net.options == {**preset.options, "layers_per_block": 1}
+    words = ["train", cache, "--preset", "lucidrains", "--net.kind", "reference", *said]
+    config = settled(parse(words, base_config(words)), words).keywords["config"]
+    assert config.net.options == {"layers_per_block": 1}
+    words = ["train", cache, "--resume", "--out", "q", *said]
+    run = PRESETS["reference"].model_copy(update={"net": settled_net(preset)})
+    options = parse(words, run).keywords["config"].net.options
+    assert options == {**settled_net(preset).options, "layers_per_block": 1}
 
 
 def test_it_is_lucidrains_network() -> None:

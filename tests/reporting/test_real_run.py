@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from safelight.cli import base_config, parse
+from safelight.cli import base_config, named, parse
 from safelight.config import (
     Config,
     Data,
@@ -118,6 +119,16 @@ def test_options_of_another_library_come_through_the_command(run: Run) -> None:
     written = settled.model_copy(update={"net": settled_net(settled.net)})
     line = commands(replace(collect(run), config=written))["again"].splitlines()[1]
     assert configured(line) == settled
+    assert json.loads(named(shlex.split(line), "--net.options") or "") == {
+        "dropout": 0.2,
+        "attention_head_dim": None,
+    }
+    # A preset's own option set back to the usual one has to be said.
+    usual = {**PRESETS["reference-ddpm"].net.options, "dropout": 0.0}
+    back = settled.model_copy(update={"net": Net(kind="reference", options=usual)})
+    written = back.model_copy(update={"net": settled_net(back.net)})
+    line = commands(replace(collect(run), config=written))["again"].splitlines()[1]
+    assert settled_net(configured(line).net) == written.net
 
 
 def test_the_command_finds_the_same_numbers(run: Run) -> None:

@@ -9,7 +9,7 @@ import pytest
 from safelight.config import Net
 from safelight.data.cache import Cache
 from safelight.errors import UserError
-from safelight.training.networks import NETS, build_net, heeded, unsettled_net
+from safelight.training.networks import NETS, build_net, further_options, heeded
 from safelight.training.train import train
 from tests.training.conftest import SMALL
 
@@ -33,7 +33,11 @@ def test_a_run_says_all_options(digits: Cache, tmp_path: Path) -> None:
     written = run.open(run.path).config.net
     assert written.options["block_out_channels"] == [8, 16]
     assert written.options["attention_head_dim"] == 8
-    assert unsettled_net(written).options == {k: v for k, v in config.net.options.items() if v}
+    said = {k: v for k, v in config.net.options.items() if v}
+    assert further_options(written, Net()) == said
+    assert further_options(written, Net(kind="reference", options={"norm_num_groups": 4})) == {
+        k: v for k, v in said.items() if k != "norm_num_groups"
+    }
     train(digits, config, tmp_path / "run")  # the same run, said in fewer words
     other = Net(kind="reference", options={**options, "dropout": 0.5})
     with pytest.raises(UserError, match=r"net.options.dropout is 0.0 there and 0.5 here"):

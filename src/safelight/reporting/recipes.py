@@ -16,7 +16,7 @@ from safelight.evaluation.protocol import Protocol
 from safelight.presets import PRESETS
 from safelight.reporting import words
 from safelight.reporting.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
-from safelight.training.networks import unsettled_net
+from safelight.training.networks import further_options
 from safelight.training.options import unsettled
 
 OTHER_PICTURES = "PICTURES"  # in a command: real ones that are not the run's own
@@ -65,13 +65,21 @@ def _train(data: ReportData, cache: str) -> str:
             "budget": f"{data.plan.steps}steps",
             "precision": data.plan.precision,
             "diffusion": unsettled(data.config.diffusion),
-            "net": unsettled_net(data.config.net),
         }
     )
-    options = {name: list(_differences(planned, config)) for name, config in PRESETS.items()}
+    options = {
+        name: list(_differences(_beside(planned, preset), preset))
+        for name, preset in PRESETS.items()
+    }
     preset = min(options, key=lambda name: len(options[name]))
     changed = [word for name, value in options[preset] for word in _option(name, value)]
     return f"safelight train {cache} {shlex.join(['--preset', preset, *changed])}"
+
+
+def _beside(config: Config, preset: Config) -> Config:
+    """The same, of --net.options only those that are given on top of the preset's."""
+    options = further_options(config.net, preset.net) or preset.net.options
+    return config.model_copy(update={"net": config.net.model_copy(update={"options": options})})
 
 
 def _differences(config: Config, preset: Config) -> Iterator[tuple[str, Any]]:

@@ -111,9 +111,13 @@ def require_acting(net: Net) -> None:
 
 
 def suited(net: Net, kind: str) -> Net:
-    """What another network makes of the options: it leaves out those that it does not have."""
+    """What another network makes of the options: it leaves out those that it does not have.
+
+    Those of another library are of one network alone.
+    """
     lookup(NETS, kind, "network")
-    kept = {name: value for name, value in net.changes().items() if name in heeded(kind)}
+    heeds = {*heeded(kind)} - {"options"}
+    kept = {name: value for name, value in net.changes().items() if name in heeds}
     return Net(**{**kept, "kind": kind})
 
 
@@ -124,13 +128,13 @@ def settled_net(net: Net) -> Net:
     return net.model_copy(update={"options": plain({**_usual(net.kind), **net.options})})
 
 
-def unsettled_net(net: Net) -> Net:
-    """The same without a word of what is usual: what a command has to say."""
+def further_options(net: Net, base: Net) -> dict[str, Any]:
+    """Those --net.options that make this network of `base`, whose own stay: what has to be said."""
     if net.kind not in FOREIGN:
-        return net
-    usual = _usual(net.kind)
-    options = {name: x for name, x in net.options.items() if name not in usual or x != usual[name]}
-    return net.model_copy(update={"options": options})
+        return net.options
+    usual = {**_usual(net.kind), **(base.options if base.kind == net.kind else {})}
+    options = {**_usual(net.kind), **net.options}
+    return {name: x for name, x in options.items() if name not in usual or x != usual[name]}
 
 
 def _usual(kind: str) -> dict[str, Any]:
