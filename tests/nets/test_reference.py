@@ -207,14 +207,14 @@ def test_it_is_lucidrains_network() -> None:
     [
         ({"block_out_chanels": [8]}, "did you mean 'block_out_channels'.* choose one of: center_"),
         ({"in_channels": 3}, "in_channels of UNet2DModel follows from the pictures"),
-        ({"act_fn": "no-such"}, "UNet2DModel refuses these --net.options: .* 'silu', 'mish'"),
+        ({"act_fn": "no-such"}, "UNet2DModel refuses what is in --net.options: .* 'silu', 'mish'"),
         ({"down_block_types": ["No", "DownBlock2D"]}, "No does not exist"),
         ({"block_out_channels": [10, 16]}, "10. must be divisible by num_groups"),
         ({"block_out_channels": [8, 16, 32]}, "Must provide the same number"),
         ({"block_out_channels": 8}, "a list of whole numbers, .* and not 8"),
         ({"block_out_channels": [8] * 5}, "8x8 cannot be halved 4 .* give 4 block_out_channels wi"),
         ({"class_embed_type": "timestep"}, "class_labels should be provided"),
-        ({"layers_per_block": "a"}, "refuses these --net.options: 'str'"),
+        ({"layers_per_block": "a"}, "refuses what is in --net.options: 'str'"),
     ],
     ids=str,
 )

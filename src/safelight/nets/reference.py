@@ -6,7 +6,7 @@ All of their options can be given, by their own names; but what the pictures dec
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -31,6 +31,8 @@ class Foreign(NamedTuple):
     """Our word for what has no usual value there."""
     fixed: Sequence[str]
     """What is not to be chosen: the pictures decide it, or what is learnt."""
+    where: str = "--net.options"
+    """What the options are given in."""
 
     def make(self) -> Any:
         """The class; raises MissingLibrary where it can't be had."""
@@ -38,8 +40,8 @@ class Foreign(NamedTuple):
             return getattr(import_module(self.library), self.name)
         except ImportError as error:
             raise MissingLibrary(
-                f"the network {self.extra} is {self.name} of {self.library}, which cannot be "
-                f"imported here ({error}); pip install 'safelight[{self.extra}]'"
+                f"{self.name} is a network of {self.library}, which cannot be imported here "
+                f"({error}); pip install 'safelight[{self.extra}]'"
             ) from error
 
     def options(self) -> dict[str, Any]:
@@ -55,10 +57,38 @@ class Foreign(NamedTuple):
             if name in self.fixed:
                 raise UserError(
                     f"{name} of {self.name} follows from the pictures and from what is learnt; "
-                    "leave it out of --net.options"
+                    f"leave it out of {self.where}"
                 )
-            lookup(usual, name, f"option of {self.name} in --net.options")
+            lookup(usual, name, f"option of {self.name} in {self.where}")
         return {name: _tuples(options.get(name, value)) for name, value in usual.items()}
+
+    def several(self, options: Mapping[str, Any], name: str) -> tuple[int, ...]:
+        """An option with a number for each resolution; raises UserError where it is not that."""
+        value = options[name]
+        if not isinstance(value, tuple) or not value or any(type(x) is not int for x in value):
+            raise UserError(
+                f"{name} in {self.where} is a list of whole numbers, one for each resolution, such "
+                f"as [1, 2], and not {value!r}"
+            )
+        return value
+
+    def tried(self, options: Mapping[str, Any], *inputs: Tensor) -> Any:
+        """What a network without memory (torch's device meta) answers: shapes, no numbers.
+
+        Raises UserError with the library's own words where it can't be made or called.
+        """
+        make = self.make()
+        try:
+            with torch.device("meta"), torch.no_grad():
+                return make(**options)(*(x.to("meta") for x in inputs))
+        except Exception as error:  # whatever it is, these options brought it about
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{self.name} refuses what is in {self.where}: {said[:300]}") from error
+
+    def built(self, options: Mapping[str, Any], *inputs: Tensor) -> Any:
+        """The network, after one without memory has been tried."""
+        self.tried(options, *inputs)
+        return self.make()(**options)
 
 
 UNET2D = Foreign(
@@ -103,7 +133,7 @@ class Reference(nn.Module):
         super().__init__()
         channels, *sides = shape
         chosen = UNET2D.given(options or {})
-        depth = len(_several(chosen, "block_out_channels"))
+        depth = len(UNET2D.several(chosen, "block_out_channels"))
         check_shape(shape, depth, fewer="{} block_out_channels with --net.options".format)
         chosen |= {
             "sample_size": tuple(sides),
@@ -116,9 +146,7 @@ class Reference(nn.Module):
         self.told = "sigma" if self.embedding == FOURIER else "step"
         self.widths = chosen["block_out_channels"]
         label = [torch.zeros(2, dtype=torch.long)] if classes else []
-        self.unet = built(
-            UNET2D.make(), chosen, torch.zeros(2, *shape), torch.ones(2).long(), *label
-        )
+        self.unet = UNET2D.built(chosen, torch.zeros(2, *shape), torch.ones(2).long(), *label)
 
     def forward(self, x: Tensor, told: Tensor, y: Tensor | None = None) -> Tensor:
         """x (b, c, h, w), told (b,), y (b,) int64 or None -> F (b, answers c, h, w)."""
@@ -163,11 +191,11 @@ class Lucidrains(nn.Module):
                 "choose another --net.kind"
             )
         chosen = LUCIDRAINS.given(options or {})
-        depth = len(_several(chosen, "dim_mults"))
+        depth = len(LUCIDRAINS.several(chosen, "dim_mults"))
         check_shape(shape, depth, fewer="{} dim_mults with --net.options".format)
         chosen |= {"channels": shape[0], "out_dim": answers * shape[0]}
         self.classes = 0
-        self.unet = built(LUCIDRAINS.make(), chosen, torch.zeros(2, *shape), torch.zeros(2))
+        self.unet = LUCIDRAINS.built(chosen, torch.zeros(2, *shape), torch.zeros(2))
         self.widths = tuple(chosen["dim"] * times for times in chosen["dim_mults"])
 
     def forward(self, x: Tensor, step: Tensor, y: Tensor | None = None) -> Tensor:
@@ -178,27 +206,3 @@ class Lucidrains(nn.Module):
 def _tuples(value: Any) -> Any:
     """Sequences as these libraries write them."""
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-def _several(options: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    value = options[name]
-    if not isinstance(value, tuple) or not value or any(type(x) is not int for x in value):
-        raise UserError(
-            f"{name} in --net.options is a list of whole numbers, one for each resolution, such as "
-            f"[1, 2], and not {value!r}"
-        )
-    return value
-
-
-def built(make: Callable[..., nn.Module], options: Mapping[str, Any], *inputs: Tensor) -> nn.Module:
-    """The network, after a call of one without memory has shown that it can be called.
-
-    Raises UserError with the library's own words where it can't.
-    """
-    try:
-        with torch.device("meta"), torch.no_grad():
-            make(**options)(*(x.to("meta") for x in inputs))
-    except Exception as error:  # whatever it is, these options brought it about
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{make.__name__} refuses these --net.options: {said[:300]}") from error
-    return make(**options)
