@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from safelight.data.cache import Cache, open_data
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
-from tests.data.conftest import MakeFolder, noise, zipped
+from tests.data.conftest import MakeFolder, noise, smooth, zipped
 
 
 def counts(cache: Cache, split: str) -> list[int]:
@@ -46,6 +47,33 @@ def test_without_labels(make_folder: MakeFolder, tmp_path: Path) -> None:
     assert cache.count == 28
     with pytest.raises(UserError, match=r"1 pictures .* beside the class folders.*--labels none"):
         prepare(folder, out=tmp_path / "other")
+
+
+def test_lsun_is_one_set_without_classes(tmp_path: Path) -> None:
+    """B1: JPEGs in folders called by the beginning of their hashes, at 64x64; none is a class.
+
+    In a zip neither, and the cache has the same pictures as that of one flat folder.
+    """
+    flat, nested = tmp_path / "flat", tmp_path / "sample" / "data0" / "lsun" / "bedroom"
+    for i in range(40):
+        key = hashlib.sha1(str(i).encode()).hexdigest()
+        place = nested.joinpath(*key[:3])
+        for folder in (flat, place):
+            folder.mkdir(parents=True, exist_ok=True)
+            smooth((256 + 8 * (i % 5), 256)).save(folder / f"{key}.jpg")
+    archive = zipped(tmp_path / "sample", tmp_path / "lsun.zip")
+    sets = [
+        prepare(source, size=64, out=tmp_path / f"cache{i}", split="80/10/10")
+        for i, source in enumerate((tmp_path / "sample", archive, flat))
+    ]
+    for cache in sets:
+        assert (cache.shape, cache.classes, cache.count) == ((3, 64, 64), (), 40)
+        assert cache.meta.counts == {"all": {"train": 32, "validation": 4, "test": 4}}
+        assert not cache.meta.rejected
+        assert cache.labels([0]) is None
+        assert sorted(bytes(x) for x in cache.read(np.arange(40))) == sorted(
+            bytes(x) for x in sets[-1].read(np.arange(40))
+        )
 
 
 def test_flat_folder(make_folder: MakeFolder, tmp_path: Path) -> None:

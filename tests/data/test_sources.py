@@ -61,6 +61,11 @@ def test_deeper_folders_belong_to_their_first() -> None:
         (["pack/a/1.png", "pack/b/1.png"], ("a", "b"), None),
         (["cats/1.png", "cats/2.png"], ("cats",), None),
         (["1.png", "2.png"], (), None),
+        (["a/ab0.png", "b/b1.png"], ("a", "b"), None),  # called by its class, and no hash
+        ([f"a/{'b' * 20}.png", f"b/{'b' * 20}.png"], ("a", "b"), None),  # a hash of another place
+        ([f"bed/a/b/ab{'0' * 38}.jpg", f"hall/0/1/01{'f' * 38}.jpg"], ("bed", "hall"), None),
+        ([f"train/0/0{'a' * 38}.jpg", f"val/1/1{'b' * 38}.jpg"], (), [0, 1]),
+        ([f"bed/a/b/ab{'0' * 38}.jpg", f"bed/0/1/01{'f' * 38}.jpg"], (), None),
     ],
 )
 def test_what_folders_mean(

@@ -24,6 +24,8 @@ SPLIT_FOLDERS = {
     "valid": "validation",
     "validation": "validation",
 }
+HASH = re.compile(r"[0-9a-f]{16,}", re.IGNORECASE)
+Parts = tuple[str, ...]  # folders and name
 Labels = NDArray[np.int64]
 
 
@@ -85,11 +87,12 @@ def listing(found: Found, where: str, with_labels: bool) -> Listing:
     )
     if not entries:
         raise UserError(_no_pictures(found, where))
-    depth = _enclosing(entries)
-    entries.sort(key=lambda entry: (natural(entry.parts[depth:]), entry.parts))
-    splits = _split_codes(entries, depth)
+    entries.sort(key=lambda entry: (natural(entry.parts), entry.parts))
+    places = _places(entries)
+    depth = _enclosing(places)
+    splits = _split_codes(places, depth)
     inner = depth if splits is None else depth + 1
-    labels, classes = _classes(entries, inner, where) if with_labels else _no_classes(entries)
+    labels, classes = _classes(places, inner, where) if with_labels else _no_classes(places)
     return Listing(
         names=[entry.name for entry in entries],
         keys=[entry.key for entry in entries],
@@ -114,42 +117,71 @@ def _no_pictures(found: Found, where: str) -> str:
     return f"no pictures in {where}{others}; give a folder or zip of pictures ({kinds})"
 
 
-def _enclosing(entries: Sequence[Entry]) -> int:
+def _places(entries: Sequence[Entry]) -> list[Parts]:
+    """Each picture's folders and name, without the folders that only keep folders small.
+
+    In LSUN and elsewhere a picture that is called by its hash lies in folders that are called by
+    the first characters of that: a/b/c/abc0….jpg. These are no classes; several folders that hold
+    such folders are, and a single one is but the whole set's.
+    """
+    deepest = max(len(entry.parts) for entry in entries)
+    spread = next((n for n in range(deepest, 0, -1) if _all_spread(entries, n)), 0)
+    if not spread:
+        return [entry.parts for entry in entries]
+    above = [entry.parts[: -1 - spread] for entry in entries]
+    one = len(set(above)) == 1
+    return [
+        (*(() if one else folders), entry.parts[-1])
+        for folders, entry in zip(above, entries, strict=True)
+    ]
+
+
+def _all_spread(entries: Sequence[Entry], n: int) -> bool:
+    """Whether the last n folders of all of them are the beginning of the picture's hash."""
+    return all(
+        len(entry.parts) > n
+        and HASH.match(entry.parts[-1])
+        and entry.parts[-1].startswith("".join(entry.parts[-1 - n : -1]))
+        for entry in entries
+    )
+
+
+def _enclosing(places: Sequence[Parts]) -> int:
     """How many folders merely enclose everything, as the one in which a zip was packed.
 
     A folder that holds pictures itself is a class, not an enclosure.
     """
     depth = 0
     while True:
-        if any(len(entry.parts) <= depth + 2 for entry in entries):
+        if any(len(place) <= depth + 2 for place in places):
             return depth
-        if len({entry.parts[depth] for entry in entries}) > 1:
+        if len({place[depth] for place in places}) > 1:
             return depth
         depth += 1
 
 
-def _split_codes(entries: Sequence[Entry], depth: int) -> NDArray[np.uint8] | None:
+def _split_codes(places: Sequence[Parts], depth: int) -> NDArray[np.uint8] | None:
     """The split of each picture where the top-level folders are splits, `train` among them."""
-    if any(len(entry.parts) < depth + 2 for entry in entries):
+    if any(len(place) < depth + 2 for place in places):
         return None
-    tops = [entry.parts[depth].lower() for entry in entries]
+    tops = [place[depth].lower() for place in places]
     if not set(tops) <= set(SPLIT_FOLDERS) or "train" not in tops or len(set(tops)) < 2:
         return None
     code = {folder: SPLITS.index(split) for folder, split in SPLIT_FOLDERS.items()}
     return np.array([code[top] for top in tops], np.uint8)
 
 
-def _classes(entries: Sequence[Entry], depth: int, where: str) -> tuple[Labels, tuple[str, ...]]:
+def _classes(places: Sequence[Parts], depth: int, where: str) -> tuple[Labels, tuple[str, ...]]:
     """Labels and classes from the first folder of each; ((0, ...), ()) for a flat source."""
-    loose = [entry for entry in entries if len(entry.parts) == depth + 1]
-    if len(loose) == len(entries):
-        return _no_classes(entries)
+    loose = [place for place in places if len(place) == depth + 1]
+    if len(loose) == len(places):
+        return _no_classes(places)
     if loose:
         raise UserError(
             f"{len(loose)} pictures in {where} lie beside the class folders, such as "
-            f"{loose[0].name}; move them into a class folder, or use --labels none"
+            f"{'/'.join(loose[0])}; move them into a class folder, or use --labels none"
         )
-    names = [unicodedata.normalize("NFC", shown(entry.parts[depth])) for entry in entries]
+    names = [unicodedata.normalize("NFC", shown(place[depth])) for place in places]
     classes = tuple(sorted(set(names), key=lambda name: natural((name,))))
     _refuse_twins(classes, where)
     position = {name: i for i, name in enumerate(classes)}
@@ -167,8 +199,8 @@ def _refuse_twins(classes: Sequence[str], where: str) -> None:
             )
 
 
-def _no_classes(entries: Sequence[Entry]) -> tuple[Labels, tuple[str, ...]]:
-    return np.zeros(len(entries), np.int64), ()
+def _no_classes(places: Sequence[Parts]) -> tuple[Labels, tuple[str, ...]]:
+    return np.zeros(len(places), np.int64), ()
 
 
 @functools.lru_cache(maxsize=4096)  # folders repeat
