@@ -17,7 +17,7 @@ import pytest
 
 from safelight import __version__
 from safelight.commands import train_command
-from safelight.config import Config, Diffusion, Gan, Net, Sampling
+from safelight.config import Autoencoder, Config, Diffusion, Gan, Net, Sampling
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.objective import OBJECTIVES
 from safelight.diffusion.path import PATHS
@@ -35,6 +35,7 @@ from safelight.nets.unet import SKIPS
 from safelight.presets import PRESETS, RECIPES
 from safelight.samplers.grids import GRIDS
 from safelight.samplers.steps import SAMPLERS
+from safelight.training.autoencoder import LOSSES
 from safelight.training.families import FAMILIES
 from safelight.training.gan import GAMES
 from safelight.training.networks import NETS
@@ -46,15 +47,21 @@ PAGES = (
     "docs/networks.md",
     "docs/files.md",
     "docs/gans.md",
+    "docs/latent.md",
     "docs/extending.md",
     "docs/mathematics.md",
     "README.md",
 )
-GUIDE, GANS, NUMBERS, README = (
+GUIDE, GANS, LATENT, NUMBERS, README = (
     (ROOT / name).read_text(encoding="utf-8")
-    for name in ("docs/guide.md", "docs/gans.md", "docs/metrics.md", "README.md")
+    for name in ("docs/guide.md", "docs/gans.md", "docs/latent.md", "docs/metrics.md", "README.md")
 )
-OPTIONS_OF = {Diffusion: GUIDE, Net: GUIDE, Gan: GANS}  # the page with the table of a section
+OPTIONS_OF = {
+    Diffusion: GUIDE,
+    Net: GUIDE,
+    Gan: GANS,
+    Autoencoder: LATENT,
+}  # the page with the table of a section
 CHOICES = {  # fields of the configuration, and the tables that their values are rows of
     (Net, "kind"): NETS,
     (Net, "block"): BLOCKS,
@@ -73,6 +80,7 @@ CHOICES = {  # fields of the configuration, and the tables that their values are
     (Diffusion, "pairing"): PAIRINGS,
     (Gan, "loss"): GAMES,
     (Gan, "augment"): AUGMENTATIONS,
+    (Autoencoder, "loss"): LOSSES,
     (Config, "family"): FAMILIES,
     (Sampling, "sampler"): SAMPLERS,
     (Sampling, "grid"): GRIDS,
@@ -141,8 +149,9 @@ def test_every_option_of_mathematics_and_networks_is_explained() -> None:
             assert f"--{section.__name__.lower()}.{field.replace('_', '-')}" in page
 
 
-def test_presets_of_gans_are_explained() -> None:
-    assert all(f"| `{n}` |" in GANS for n, preset in PRESETS.items() if preset.family == "gan")
+@pytest.mark.parametrize(("family", "page"), [("gan", GANS), ("autoencoder", LATENT)])
+def test_presets_are_explained(family: str, page: str) -> None:
+    assert all(f"| `{n}` |" in page for n, preset in PRESETS.items() if preset.family == family)
 
 
 def words(text: str) -> set[str]:

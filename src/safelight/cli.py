@@ -33,6 +33,7 @@ from safelight.errors import UserError
 from safelight.options import REGISTRY, first_wrong, one_line
 from safelight.presets import AUTO, described, preset, with_recipe
 from safelight.starting import (
+    latent_shape,
     of_kind,
     opened,
     require_family,
@@ -80,10 +81,12 @@ def settled(train: Command, words: Sequence[str]) -> Command:
         return parse(words, run_config(asked["out"]))
     # The preset may depend on the pictures.
     cache = opened(train.args[0], asked["size"])
-    name, base = described(cache.shape, asked["preset"], asked["recipe"])
+    coder = named(words, "--diffusion.autoencoder")
+    shape = cache.shape if coder is None else latent_shape(coder, cache.shape)
+    name, base = described(shape, asked["preset"], asked["recipe"])
     require_family(base, named(words, "--family"))
     config = parse(words, of_kind(base, named(words, "--net.kind"))).keywords["config"]
-    out = asked["out"] or run_folder(cache, name, asked["recipe"])
+    out = asked["out"] or run_folder(cache, name, asked["recipe"], latent=coder is not None)
     return partial(verbs.train, cache, config=config, out=out)
 
 

@@ -171,6 +171,9 @@ class Diffusion(Section):
     """Standard deviation of the images; measured from the training split unless given."""
     label_dropout: Share = 0.1
     """Share of the labels that are hidden, so that guidance is possible."""
+    autoencoder: str | None = None
+    """Learn in the latents of this autoencoder: a run of the preset autoencoder, or a folder of
+    diffusers' AutoencoderKL or AutoencoderTiny."""
 
     @model_validator(mode="before")
     @classmethod
@@ -211,6 +214,24 @@ class Gan(Section):
     """How what is judged is varied: any of colour, translation and cutout."""
 
 
+class Autoencoder(Section):
+    """The network that makes pictures small, and what it learns. Of the family autoencoder."""
+
+    channels: Positive = 4
+    """Numbers at each place of the latents."""
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 128)
+    """Channels of its maps, that of half the picture's size first; with two a place of the latents
+    stands for 4x4 pixels, with three for 8x8."""
+    blocks: Positive = 2
+    """Residual blocks at each size, on either side."""
+    attention: bool = False
+    """Let the places of the latents attend to one another."""
+    loss: str = "squared"
+    """Of a pixel: squared or absolute."""
+    kl: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    """Weight of the divergence from a normal distribution, in nats for each value of a picture."""
+
+
 class Optimiser(Section):
     name: str = "adamw"
     """Which one: adamw, adam, adadelta or sgd."""
@@ -249,11 +270,13 @@ class Config(Section):
     """All that decides a run, but for the pictures and the plan."""
 
     family: str = "diffusion"
-    """What kind of generator: diffusion or gan; presets choose it with all that goes with it."""
+    """What is trained: diffusion, gan or autoencoder; presets choose it with all that goes with
+    it."""
     data: Data = Data()
     net: Net = Net()
     diffusion: Diffusion = Diffusion()
     gan: Gan = Gan()
+    autoencoder: Autoencoder = Autoencoder()
     optimiser: Optimiser = Optimiser()
     watch: Watch = Watch()
     ema: Annotated[float, Field(gt=0, lt=0.25)] = 0.05

@@ -75,6 +75,20 @@ class Developing(ImageSource, Protocol):
         ...
 
 
+@runtime_checkable
+class Restoring(ImageSource, Protocol):
+    """A source whose images are pictures that were there before."""
+
+    def originals(self, seeds: Sequence[int]) -> Tensor:
+        """The pictures of these seeds: uint8, (b, c, h, w)."""
+        ...
+
+
+def in_turn(classes: Sequence[str], seeds: Sequence[int]) -> Tensor | None:
+    """The class that a model draws of each seed, int64 (b,): seed modulo their number."""
+    return torch.tensor([seed % len(classes) for seed in seeds]) if classes else None
+
+
 def pieces(count: int, size: int) -> list[slice]:
     """0..count-1 in as few runs of at most `size` as there can be, all about as long."""
     n = -(-count // size)
@@ -90,6 +104,12 @@ def quantise(x: Tensor) -> Tensor:
 def dequantise(images: Tensor) -> Tensor:
     """uint8 -> float32 in [-1, 1]; `quantise` gives the same levels back."""
     return images.float() / 127.5 - 1.0
+
+
+def psnr(x: Tensor, y: Tensor) -> Tensor:
+    """10 log10(4 / mean |x - y|²) in decibels, (b,), of images (b, c, h, w) in [-1, 1]."""
+    error = (x - y).square().flatten(1).mean(1)
+    return 10 * (4 / error.clamp(min=torch.finfo(error.dtype).eps)).log10()
 
 
 def to_pil(image: Tensor | Pixels) -> Image.Image:

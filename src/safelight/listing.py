@@ -10,7 +10,7 @@ import torch
 from rich.console import Group
 from rich.table import Table
 
-from safelight.config import Gan, Net
+from safelight.config import Autoencoder, Gan, Net
 from safelight.console import progress
 from safelight.errors import MissingLibrary
 from safelight.machine import device
@@ -72,29 +72,35 @@ def _price(name: str, place: torch.device, measure: bool) -> Price | None:
 
 
 def _widths(trial: Trial) -> Sequence[int]:
-    """Of a diffusion model's network, or of a GAN's generator."""
+    """Of a diffusion model's network, of a GAN's generator, or of an autoencoder."""
     net, _ = trial.family.call(trial.learner.model, torch.zeros(1, *trial.shape))
     if isinstance(net, Reference | Lucidrains | Generator):
         return net.widths
-    return trial.config.net.widths
+    config = trial.config
+    return config.autoencoder.widths if config.family == "autoencoder" else config.net.widths
 
 
 def listing(prices: Prices) -> Group:
     """What the presets are, what they cost, and the recipes."""
     networks = _table("preset", "network", "widths", "attention")
     gans = _table("preset", "widths", "loss", "labels", "noise", "augmentation")
+    coders = _table("preset", "widths", "latents", "pixels in one", "loss")
     for name, config in PRESETS.items():
         price = prices.rows[name]
         widths = " ".join(map(str, price.widths)) if price else "not installed"
         if config.family == "gan":
             gans.add_row(name, widths, *_game(config.gan))
+        elif config.family == "autoencoder":
+            coders.add_row(name, widths, *_coder(config.autoencoder))
         else:
             networks.add_row(name, config.net.kind, widths, _attention(config.net))
     mathematics = _table("recipe", "path", "prediction", "objective", "times", "weight")
     for name, recipe in RECIPES.items():
         prediction, times, weight = chosen(recipe)
         mathematics.add_row(name, recipe.path, prediction, recipe.objective, times, weight)
-    return Group(networks, "", gans, "", _costs(prices), *_explained(prices), "", mathematics)
+    return Group(
+        networks, "", gans, "", coders, "", _costs(prices), *_explained(prices), "", mathematics
+    )
 
 
 def _costs(prices: Prices) -> Table:
@@ -167,6 +173,11 @@ def _game(gan: Gan) -> tuple[str, str, str, str]:
     told = f"{1 - gan.smoothing:g} {gan.smoothing:g}"  # of real images and of generated ones
     labels = "none" if gan.loss == "hinge" else told
     return gan.loss, labels, f"{gan.noise:g}", " ".join(gan.augment) or "none"
+
+
+def _coder(options: Autoencoder) -> tuple[str, str, str]:
+    side = 2 ** len(options.widths)
+    return f"{options.channels} channels", f"{side}x{side}", options.loss
 
 
 def _table(*headers: str) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from safelight.config import Config, Data, Diffusion, Gan, Net, Optimiser
+from safelight.config import Autoencoder, Config, Data, Diffusion, Gan, Net, Optimiser
 from safelight.errors import UserError, lookup
 
 AUTO = "auto"  # the preset for pictures of this size
@@ -122,6 +122,15 @@ PRESETS |= {
     "dcgan-wide": _gan(latent=128, widths=(64, 256, 256), discriminator_widths=(64, 128, 256)),
     "gan": _gan(loss="hinge", augment=("colour", "translation")),
 }
+# Of arXiv:2112.10752: a place of the latents stands for 4x4 pixels, or for 8x8.
+PRESETS |= {
+    "autoencoder": Config(family="autoencoder", optimiser=Optimiser(batch=32)),
+    "autoencoder-8": Config(
+        family="autoencoder",
+        autoencoder=Autoencoder(widths=(64, 128, 128)),
+        optimiser=Optimiser(batch=32),
+    ),
+}
 # Channels, height and width of the pictures that a preset was made for, where they are not USUAL.
 # It takes others too: its first and last layers are made for the channels that there are.
 USUAL = (3, 32, 32)
@@ -133,6 +142,8 @@ SHAPES = {
     "ddpm": (3, 64, 64),
     "keras": (3, 64, 64),
     "reference": (3, 64, 64),
+    "autoencoder": (3, 64, 64),
+    "autoencoder-8": (3, 128, 128),
 }
 # What the literature means by a name: a path, and what is not as usual with it.
 RECIPES: dict[str, Diffusion] = {

@@ -2,7 +2,8 @@
 
 OUT/cat/000003.png     the image of seed 3; the same file whenever seed 3 is drawn again
 OUT/images.npz         images (n, c, h, w) uint8, seeds, labels
-OUT/grid.png           the first of them; OUT/develop.png: how eight of them came about
+OUT/grid.png           the first of them; OUT/develop.png: how eight of them came about, or, of an
+                       autoencoder, OUT/compare.png: pictures above what came back of them
 OUT/sample.json        how they were drawn
 
 A sweep of guidance has all of this in OUT/guidance-1.5 and so on, and OUT/sweep.png.
@@ -24,6 +25,7 @@ from safelight.errors import UserError, lookup
 from safelight.files import clear_leftovers, require_free, write_json, writing_folder
 from safelight.images import (
     Developing,
+    Restoring,
     contact_sheet,
     display_scale,
     labelled_sheet,
@@ -104,6 +106,8 @@ def _write(
     images = _draw(source, seeds, labels, folder)
     _save_array(folder / "images.npz", images, seeds, labels)
     _grid(images, labels).save(folder / "grid.png")
+    if isinstance(source, Restoring):
+        _beside(source, seeds, images).save(folder / "compare.png")
     if isinstance(source, Developing):
         _strip(source, seeds, labels).save(folder / "develop.png")
     drawn = {"run": source.name, "identity": identity(source, seeds), "n": len(seeds)}
@@ -156,6 +160,14 @@ def _grid(images: NDArray[np.uint8], labels: Tensor | None) -> Image:
     rows = max(1, min(GRID // len(kinds), *(len(found) // columns for found in of_each)))
     shown = np.concatenate([found[: rows * columns] for found in of_each])
     return contact_sheet(images[shown], columns)
+
+
+def _beside(source: Restoring, seeds: Sequence[int], images: NDArray[np.uint8]) -> Image:
+    """The first pictures above what came back of them."""
+    first = slice(0, SWEPT)
+    pictures = source.originals(seeds[first]).numpy()
+    rows = [("picture", pictures), ("restored", images[first])]
+    return labelled_sheet(rows, display_scale(images.shape[2]))
 
 
 def _strip(source: Developing, seeds: Sequence[int], labels: Tensor | None) -> Image:

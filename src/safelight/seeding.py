@@ -55,3 +55,8 @@ class ImageNoise:
     def uniform(self, *shape: int) -> Tensor:
         drawn = [torch.rand(shape, generator=stream) for stream in self._streams]
         return torch.stack(drawn).to(self._device)
+
+
+def image_noise(seeds: Sequence[int], device: torch.device) -> ImageNoise:
+    """What a model draws the images of these seeds from."""
+    return ImageNoise([derive(seed, "image") for seed in seeds], device)

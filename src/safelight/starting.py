@@ -31,9 +31,17 @@ def require_one_description(
         raise UserError(f"{whole}, which has a preset and a recipe; leave these two out")
 
 
-def run_folder(cache: Cache, preset: str, recipe: str | None) -> Path:
+def run_folder(cache: Cache, preset: str, recipe: str | None, latent: bool = False) -> Path:
     """Where a run is put unless told otherwise."""
-    return Path("runs") / "-".join(filter(None, (cache.name, preset, recipe)))
+    words = (cache.name, "latent" if latent else None, preset, recipe)
+    return Path("runs") / "-".join(filter(None, words))
+
+
+def latent_shape(autoencoder: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """What a network in the latents of this autoencoder sees of pictures of this shape."""
+    from safelight.training.latents import open_autoencoder
+
+    return open_autoencoder(autoencoder, shape).coder.latent
 
 
 def opened(data: str | Path | Cache, size: int | None = None) -> Cache:

@@ -11,7 +11,7 @@ from safelight.config import Data
 from safelight.data.augment import flip, shift
 from safelight.data.cache import Cache
 from safelight.images import pieces, quantise
-from safelight.training.batches import Batches
+from safelight.training.batches import Batches, Pictures
 
 CPU = torch.device("cpu")
 VARIED = Data(flip=True, shift=1)
@@ -19,7 +19,8 @@ VARIED = Data(flip=True, shift=1)
 
 def batches(cache: Cache, *, size: int = 12, rank: int = 0, processes: int = 1) -> Batches:
     train = cache.subset("train")
-    return Batches(train, VARIED, size=size, seed=3, device=CPU, rank=rank, processes=processes)
+    pictures = Pictures(train, VARIED, CPU)
+    return Batches(pictures, size=size, seed=3, rank=rank, processes=processes)
 
 
 def drawn(source: Batches, step: int, micro: int) -> tuple[torch.Tensor, ...]:
@@ -69,7 +70,7 @@ def test_batches_depend_on_seed_and_step_alone(digits: Cache) -> None:
 
 def test_an_epoch_visits_every_image_once(digits: Cache) -> None:
     train = digits.subset("train")
-    source = Batches(train, Data(), size=100, seed=0, device=CPU)
+    source = Batches(Pictures(train, Data(), CPU), size=100, seed=0)
     visits = np.concatenate([source._positions(step, np.arange(100)) for step in range(26)])
     for epoch in (0, 1):
         seen = visits[epoch * train.count : (epoch + 1) * train.count]
@@ -79,7 +80,7 @@ def test_an_epoch_visits_every_image_once(digits: Cache) -> None:
 def test_labels_belong_to_their_images(digits: Cache) -> None:
     """L2: the label that comes with a picture is that picture's."""
     train = digits.subset("train")
-    source = Batches(train, Data(), size=50, seed=0, device=CPU)
+    source = Batches(Pictures(train, Data(), CPU), size=50, seed=0)
     positions = source._positions(7, np.arange(50))
     ((batch, _),) = source.at(7, 50)
     assert torch.equal(batch.labels, train.labels(positions.tolist()))
@@ -88,7 +89,7 @@ def test_labels_belong_to_their_images(digits: Cache) -> None:
 
 def test_unconditional_batches_have_no_labels(digits: Cache) -> None:
     """L1"""
-    plain = Batches(digits.subset("train"), Data(conditional=False), size=4, seed=0, device=CPU)
+    plain = Batches(Pictures(digits.subset("train"), Data(conditional=False), CPU), size=4, seed=0)
     ((batch, _),) = plain.at(0, 4)
     assert batch.labels is None
 

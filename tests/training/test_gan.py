@@ -250,7 +250,12 @@ def test_what_a_gan_can_not_do_is_refused(
     new, cache = tmp_path / "new", digits.path
     gan = ("train", cache, "--out", new, "--preset", "dcgan")
     cases = {
-        ("edit", "invert", run.path, f"{cache}:test"): "is a GAN; this needs a diffusion model",
+        (
+            "edit",
+            "invert",
+            run.path,
+            f"{cache}:test",
+        ): "is of the family gan; this needs a diffusion model",
         ("evaluate", run.path, "--metrics", "bpd"): "need a model's density",
         ("sample", run.path, "--steps", 5): "--steps is of diffusion models",
         ("sample", run.path, "--guidance", "1,2"): "--guidance is of diffusion models",
@@ -281,7 +286,7 @@ def test_what_a_gan_can_not_do_is_refused(
 def test_a_weaker_gan_is_refused(run: Run, digits: Cache, tmp_path: Path) -> None:
     """--weaker names diffusion models."""
     other = train(digits, SMALL, tmp_path / "diffusion")
-    with pytest.raises(UserError, match="is a GAN; this needs a diffusion model"):
+    with pytest.raises(UserError, match="is of the family gan; this needs a diffusion model"):
         other.source(Sampling(weaker=f"{run.path}:400", guidance=1.5))
 
 

@@ -16,7 +16,7 @@ from safelight.diffusion.path import make_path
 from safelight.diffusion.precond import PREDICTIONS
 from safelight.errors import DamagedFile, UserError
 from safelight.images import dequantise
-from safelight.training.batches import Batches
+from safelight.training.batches import Batches, Pictures
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.checkpoint import Checkpoint, checkpoints, prune
 from safelight.training.diffusion import build_denoiser
@@ -331,11 +331,9 @@ def test_uneven_shares_weigh_every_image_alike(digits: Cache) -> None:
             made = Trainer(config, plan(micro_batch=17), digits, Accelerator())
             made.learner.eval()
             made.batches = Batches(
-                digits.subset("train"),
-                config.data,
+                Pictures(digits.subset("train"), config.data, torch.device("cpu")),
                 size=17,
                 seed=0,
-                device=torch.device("cpu"),
                 rank=rank,
                 processes=processes,
             )

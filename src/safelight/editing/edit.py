@@ -100,6 +100,7 @@ def edit(
     out: Path | None,
 ) -> Path:
     """Carry `task` out; returns the folder. `safelight.verbs.edit` says what each argument does."""
+    run.require_pixels()
     row, up = ROWS[type(task)], walks_up(task)
     given = row.read(task, Wanted(run, places, n, class_name, seed))
     sampling = guidable(sampling, given, run)

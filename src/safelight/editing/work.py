@@ -14,7 +14,7 @@ from safelight.console import progress
 from safelight.editing.material import Material
 from safelight.editing.tasks import ImageToImage, Inpaint, Interpolate, Invert, SuperResolution
 from safelight.errors import UserError
-from safelight.images import dequantise, pieces
+from safelight.images import dequantise, pieces, psnr
 from safelight.samplers import edit
 from safelight.samplers.edit import Arc, Between, Known, Pooled
 from safelight.samplers.steps import Denoise, State
@@ -111,12 +111,11 @@ def invert(task: Invert, source: DiffusionSource, given: Material) -> Edited:
 
     back = _in_pieces(source, len(x), draw)
     images = source.pixels(back)
-    mse = (back.clamp(-1, 1) - x).square().flatten(1).mean(1)
-    psnr = (10 * (4 / mse.clamp(min=torch.finfo(mse.dtype).eps)).log10()).tolist()
+    ratios = psnr(back.clamp(-1, 1), x).tolist()
     top, t = torch.cat([state.x for state in noise]), noise[0].t
     eps = top / (how.path.alpha(t) ** 2 + how.path.sigma(t) ** 2).sqrt().to(top)
     rows = [("given", given.images), ("its noise", source.pixels(eps / 3)), ("back", images)]
-    figures = {"psnr": [round(value, 2) for value in psnr], "lowest_psnr": round(min(psnr), 2)}
+    figures = {"psnr": [round(ratio, 2) for ratio in ratios], "lowest_psnr": round(min(ratios), 2)}
     return Edited(images, rows, figures, {"x_t": top.cpu(), "t": t.cpu()})
 
 

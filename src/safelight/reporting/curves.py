@@ -48,11 +48,15 @@ WATCHED = (
     ("mean", "validation loss", "Validation loss"),
     ("diversity", "diversity", "Diversity of the images"),
     ("distance", "distance", "Distance from real images"),
+    ("reconstruction", "PSNR (dB)", "PSNR of held-out pictures"),
+    ("bits", "bits", "What the latents tell"),
 )
 NOTES = {
     "diversity": "How far an image is from the nearest other one; real images have 1. It falls "
     "where many seeds give the same.",
     "distance": "How far an image is from the nearest real one; real images have 1.",
+    "reconstruction": "Mean over the pictures, each from the mean of its latents.",
+    "bits": "Divergence of the latents from a normal distribution, for each value of a picture.",
 }
 
 

@@ -29,11 +29,13 @@ class Shown:
 def headline(data: ReportData) -> str:
     """The run in one sentence."""
     summary = data.summary
+    family = family_of(data.config)
     kind = "A class-conditional" if data.conditional else "An unconditional"
+    called = f"{kind} {family.called}" if family.classes else f"An {family.called}"
     classes = f", {words.plural(len(data.pictures.classes), 'class', 'classes')}"
     c, h, w = data.shape
     return (
-        f"{kind} {family_of(data.config).called} of "
+        f"{called} of "
         f"{words.large(summary.parameters)} parameters, trained on "
         f"{words.count(data.copying.training)} images of {data.pictures.name} ({h}×{w}, "
         f"{words.channels(c)}{classes if data.pictures.classes else ''}) for "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,8 +20,54 @@ from safelight.seeding import ImageNoise, derive, generator
 
 @dataclass(frozen=True)
 class Batch:
-    images: Tensor  # (b, c, h, w) float32 in [-1, 1]
+    images: Tensor  # (b, c, h, w) float32, pictures in [-1, 1] or latents
     labels: Tensor | None  # (b,) int64
+
+
+class Examples(Protocol):
+    """What is learnt from, in the form in which it is learnt."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are wanted."""
+        ...
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The class of each (count,) int64; None where the model is not to know it."""
+        ...
+
+    def read(self, positions: NDArray[np.int64], noise: ImageNoise) -> Tensor:
+        """(b, c, h, w) float32 on the device, varied as `noise` has it."""
+        ...
+
+
+class Pictures:
+    """The pictures of a split in [-1, 1], flipped and shifted as the options say."""
+
+    def __init__(self, cache: Cache, options: Data, device: torch.device) -> None:
+        self._cache, self._options, self.device = cache, options, device
+        self.labels = labels_told(cache, options)
+
+    @property
+    def count(self) -> int:
+        return self._cache.count
+
+    def read(self, positions: NDArray[np.int64], noise: ImageNoise) -> Tensor:
+        images = torch.from_numpy(self._cache.read(positions))
+        u = noise.uniform(3).cpu()
+        if self._options.flip:
+            images = flip(images, u[:, 0])
+        return dequantise(shift(images, u[:, 1:], self._options.shift).to(self.device))
+
+
+def labels_told(cache: Cache, options: Data) -> Tensor | None:
+    """The classes (count,) that a model is to know; None where it is not."""
+    labels = cache.class_labels() if options.conditional else None
+    return None if labels is None else torch.from_numpy(labels)
 
 
 class Batches:
@@ -32,55 +79,38 @@ class Batches:
     inside the network).
 
     Args:
-        cache: the training images.
         size: images in a step, over all processes.
         rank, processes: this process takes places rank, rank + processes, ... of each batch.
     """
 
     def __init__(
-        self,
-        cache: Cache,
-        options: Data,
-        *,
-        size: int,
-        seed: int,
-        device: torch.device,
-        rank: int = 0,
-        processes: int = 1,
+        self, examples: Examples, *, size: int, seed: int, rank: int = 0, processes: int = 1
     ) -> None:
-        self._cache, self._options = cache, options
-        self._size, self._seed, self._device = size, seed, device
+        self._examples, self._size, self._seed = examples, size, seed
         self.rank = rank
         self._places = np.arange(rank, size, processes)
-        labels = cache.class_labels() if options.conditional else None
-        self._labels = None if labels is None else torch.from_numpy(labels)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def at(self, step: int, micro_batch: int) -> Iterator[tuple[Batch, ImageNoise]]:
         """This process's share of step 0, 1, ..., at most `micro_batch` images at a time."""
+        examples = self._examples
         for piece in pieces(len(self._places), micro_batch):
             places = self._places[piece]
             seeds = [derive(self._seed, "step", step, int(place)) for place in places]
-            yield self._batch(self._positions(step, places), ImageNoise(seeds, self._device))
-
-    def _batch(self, positions: NDArray[np.int64], noise: ImageNoise) -> tuple[Batch, ImageNoise]:
-        images = torch.from_numpy(self._cache.read(positions))
-        u = noise.uniform(3).cpu()
-        if self._options.flip:
-            images = flip(images, u[:, 0])
-        images = shift(images, u[:, 1:], self._options.shift).to(self._device)
-        labels = None if self._labels is None else self._labels[positions].to(self._device)
-        return Batch(dequantise(images), labels), noise
+            positions, noise = self._positions(step, places), ImageNoise(seeds, examples.device)
+            labels = examples.labels
+            told = None if labels is None else labels[positions].to(examples.device)
+            yield Batch(examples.read(positions, noise), told), noise
 
     def _positions(self, step: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        count = self._cache.count
+        count = self._examples.count
         visits = step * self._size + places
         return np.array([self._epoch(v // count)[v % count] for v in visits], dtype=np.int64)
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if self._order[0] != epoch:
             drawn = torch.randperm(
-                self._cache.count, generator=generator(self._seed, "epoch", epoch)
+                self._examples.count, generator=generator(self._seed, "epoch", epoch)
             )
             self._order = (epoch, drawn.numpy())
         return self._order[1]

@@ -57,6 +57,7 @@ def sources(
             weaker=weaker[sampling.weaker],
             lowest=lowest,
             micro_batch=run.plan.micro_batch,
+            codec=run.codec,
         )
         for sampling in samplings
     ]
@@ -73,6 +74,7 @@ def preview(run: Run, model: nn.Module) -> DiffusionSource:
         classless=run.classless,
         sampling=PREVIEW,
         micro_batch=run.plan.micro_batch,
+        codec=run.codec,
     )
 
 
@@ -87,6 +89,7 @@ def _weaker(run: Run, name: str | None, weights: str, path: DiffusionPath) -> Mo
     for what, same in (
         ("pictures of another shape", other.file.shape == run.file.shape),
         ("other classes", other.classes == run.classes),
+        ("another autoencoder", _coded(other) == _coded(run)),
         ("another path", _agree(model.denoiser.path, path)),
     ):
         if not same:
@@ -95,6 +98,10 @@ def _weaker(run: Run, name: str | None, weights: str, path: DiffusionPath) -> Mo
                 "differs only in its training or its network"
             )
     return model
+
+
+def _coded(run: Run) -> str | None:
+    return run.codec.fingerprint if run.codec else None
 
 
 def _agree(a: DiffusionPath, b: DiffusionPath) -> bool:

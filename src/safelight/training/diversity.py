@@ -15,6 +15,7 @@ from safelight.config import Config
 from safelight.data.cache import Cache
 from safelight.images import dequantise, pieces
 from safelight.seeding import ImageNoise, derive, generator
+from safelight.training.codec import Codec
 from safelight.training.watching import validation_split
 
 IMAGES = 256
@@ -109,7 +110,9 @@ def nearest_other(x: Tensor) -> Tensor:
     return distances.amin(1)
 
 
-def examiner(cache: Cache, config: Config, device: torch.device) -> Diversity:
+def examiner(
+    cache: Cache, config: Config, device: torch.device, codec: Codec | None = None
+) -> Diversity:
     """By held-out pictures, or by those of the training where none were held out."""
     real = validation_split(cache) or cache.subset("train")
     return Diversity.of(real, config.data.conditional, config.seed, device)

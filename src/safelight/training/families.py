@@ -13,14 +13,18 @@ from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import lookup
 from safelight.training import (
+    autoencoder,
+    autoencoder_sources,
     diffusion,
     diffusion_sources,
     diversity,
+    fidelity,
     gan,
     gan_sources,
     validation,
 )
 from safelight.training.checkpoint import Checkpoint
+from safelight.training.codec import Codec
 from safelight.training.learner import Learner, Problem
 from safelight.training.watching import Examiner, ModelSource
 
@@ -35,12 +39,15 @@ class Family(NamedTuple):
 
     called: str
     """By people."""
+    classes: bool
+    """Whether it can be told the classes of pictures."""
     learner: Callable[[Config, Problem], Learner]
     """What is trained."""
     model: Callable[[Config, Problem], nn.Module]
     """What of it draws images, untrained."""
-    examiner: Callable[[Cache, Config, torch.device], Examiner | None]
-    """What is asked of it on the way, if there is anything to ask by."""
+    examiner: Callable[[Cache, Config, torch.device, Codec | None], Examiner | None]
+    """What is asked of it on the way, if there is anything to ask by; of latents with their codec.
+    """
     preview: Callable[[Run, nn.Module], ModelSource]
     """The images that a model on its way is shown by."""
     sources: Sources
@@ -58,6 +65,7 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "diffusion": Family(
         called="diffusion model",
+        classes=True,
         learner=diffusion.build_learner,
         model=diffusion.build_denoiser,
         examiner=validation.examiner,
@@ -70,6 +78,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gan": Family(
         called="GAN",
+        classes=True,
         learner=gan.build_learner,
         model=gan.build_generator,
         examiner=diversity.examiner,
@@ -80,7 +89,25 @@ FAMILIES: dict[str, Family] = {
         warning=diversity.warning,
         call=gan.call,
     ),
+    "autoencoder": Family(
+        called="autoencoder",
+        classes=False,
+        learner=autoencoder.build_learner,
+        model=autoencoder.build_autoencoder,
+        examiner=fidelity.examiner,
+        preview=autoencoder_sources.preview,
+        sources=autoencoder_sources.sources,
+        settled=lambda config: config,
+        shortfall=lambda model: "",
+        warning=lambda records, steps: "",
+        call=autoencoder.call,
+    ),
 }
+
+
+def classes_told(config: Config, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the pictures' classes that the model is told; none for an unconditional one."""
+    return classes if family_of(config).classes and config.data.conditional else ()
 
 
 def family_of(config: Config) -> Family:

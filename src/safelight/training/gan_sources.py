@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from safelight.config import Sampling
-from safelight.errors import UserError
-from safelight.images import pieces, quantise
+from safelight.images import in_turn, pieces, quantise
 from safelight.machine import full_precision
 from safelight.nets.gan import Generator
-from safelight.seeding import ImageNoise, derive
+from safelight.seeding import image_noise
 from safelight.training.checkpoint import Checkpoint
+from safelight.training.watching import require_undrawn
 
 if TYPE_CHECKING:
     from safelight.training.run import Run
@@ -53,8 +53,7 @@ class GanSource:
         return {"evaluations": self.evaluations}
 
     def labels(self, seeds: Sequence[int]) -> Tensor | None:
-        """Classes in turn: the class of seed s is s modulo their number."""
-        return torch.tensor([s % len(self.classes) for s in seeds]) if self.classes else None
+        return in_turn(self.classes, seeds)
 
     @torch.inference_mode()
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
@@ -63,8 +62,7 @@ class GanSource:
         device = next(self._generator.parameters()).device
         drawn = []
         for part in pieces(len(seeds), self._micro_batch):
-            noise = ImageNoise([derive(seed, "image") for seed in seeds[part]], device)
-            z = noise.normal(self._generator.latent)
+            z = image_noise(seeds[part], device).normal(self._generator.latent)
             y = None if labels is None or not self.classes else labels[part].to(device)
             with full_precision():
                 drawn.append(quantise(self._generator(z, y)).cpu())
@@ -75,12 +73,7 @@ def sources(
     run: Run, chosen: Checkpoint, weights: str, samplings: Sequence[Sampling]
 ) -> list[GanSource]:
     """The one source there is. Raises UserError where options say how it is drawn."""
-    changes = [name for sampling in samplings for name in sampling.changes()]
-    if changes:
-        raise UserError(
-            f"--{changes[0].replace('_', '-')} is of diffusion models, and {run.path} is a GAN, "
-            "which draws in one step; leave it out"
-        )
+    require_undrawn(run, samplings)
     generator, digest = run.model(chosen, weights)
     return [
         GanSource(

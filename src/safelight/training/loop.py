@@ -21,11 +21,12 @@ from safelight.data.cache import Cache
 from safelight.errors import NonFiniteLoss
 from safelight.seeding import derive
 from safelight.training import checkpoint as checkpoints
-from safelight.training.batches import Batches
+from safelight.training.batches import Batches, Pictures
 from safelight.training.checkpoint import Checkpoint, Progress
 from safelight.training.devices import describe, versions
 from safelight.training.ema import PowerAverage
-from safelight.training.families import family_of
+from safelight.training.families import classes_told, family_of
+from safelight.training.latents import Latents
 from safelight.training.learner import Learner, Problem, Turn, extras, load_extras
 from safelight.training.optimisers import learning_rate, make_optimiser
 from safelight.training.run import Run
@@ -37,30 +38,36 @@ RECORDS = 500  # of the training loss, in a run
 class Trainer:
     """A run's networks, optimiser and average, and what a step does to them."""
 
-    def __init__(self, config: Config, plan: Plan, cache: Cache, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        cache: Cache,
+        accelerator: Accelerator,
+        latents: Latents | None = None,
+    ) -> None:
         torch.set_num_threads(plan.threads)
         self.config, self.plan, self.accelerator = config, plan, accelerator
-        self.cache = cache
         self.step, self.seconds = 0, 0.0
         self.processes = accelerator.num_processes
         train = cache.subset("train")
         device, self.family = accelerator.device, family_of(config)
-        classes = len(cache.classes) if config.data.conditional else 0
-        learner = self.family.learner(config, Problem(train.shape, classes, plan.sigma_data))
+        codec = latents.codec if latents else None
+        shape = codec.latent if codec else train.shape
+        classes = len(classes_told(config, cache.classes))
+        learner = self.family.learner(config, Problem(shape, classes, plan.sigma_data))
         self.learner = learner.to(device)
         self.average = PowerAverage(self.learner.model, config.ema)
         self.parallel: nn.Module = accelerator.prepare_model(self.learner)
         self.optimiser = make_optimiser(self.learner.parameters(), config.optimiser)
         self.batches = Batches(
-            train,
-            config.data,
+            latents or Pictures(train, config.data, device),
             size=config.optimiser.batch,
             seed=config.seed,
-            device=device,
             rank=accelerator.process_index,
             processes=self.processes,
         )
-        self.examiner = self.family.examiner(cache, config, device)
+        self.examiner = self.family.examiner(cache, config, device, codec)
 
     def autocast(self) -> torch.autocast:
         bf16 = self.plan.precision == "bf16"

@@ -157,7 +157,11 @@ def check_objective(options: Diffusion) -> None:
 
 
 # The sections of a configuration that are of one family alone.
-SECTIONS = {"diffusion": ("net", "diffusion"), "gan": ("gan",)}
+SECTIONS = {
+    "diffusion": ("net", "diffusion"),
+    "gan": ("gan",),
+    "autoencoder": ("autoencoder",),
+}
 UNHEEDED_OF_GANS: tuple[tuple[Callable[[Gan], bool], str], ...] = (
     (
         lambda o: o.loss == "hinge" and o.smoothing > 0,
@@ -168,6 +172,20 @@ UNHEEDED_OF_GANS: tuple[tuple[Callable[[Gan], bool], str], ...] = (
         lambda o: o.noise_until is not None and o.noise == 0,
         "--gan.noise-until says when the noise of --gan.noise is gone, and there is none; leave it "
         "out, or give --gan.noise",
+    ),
+)
+
+
+# What would change nothing, or goes wrong, in latents and where they are learnt.
+OF_LATENTS: tuple[tuple[Callable[[Config], bool], str], ...] = (
+    (
+        lambda c: c.data.shift > 0,
+        "--data.shift moves pictures by pixels, and their latents are computed once; leave it out",
+    ),
+    (
+        lambda c: c.diffusion.objective in VARIATIONAL,
+        "the objectives hybrid and bound are about pictures of 256 levels, and latents have none; "
+        "choose another --diffusion.objective",
     ),
 )
 
@@ -188,6 +206,11 @@ def require_heeded(config: Config) -> None:
     for broken, remedy in UNHEEDED_OF_GANS:
         if broken(config.gan):
             raise UserError(remedy)
+    for unfit, remedy in OF_LATENTS if config.diffusion.autoencoder else ():
+        if unfit(config):
+            raise UserError(remedy)
+    if config.family == "autoencoder" and not config.data.conditional:
+        raise UserError("an autoencoder is told no classes; leave --data.no-conditional out")
 
 
 def _require(rules: tuple[Rule, ...], options: Diffusion) -> None:

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from safelight.locks import locked
 from safelight.machine import device
 from safelight.training import diffusion_sources
 from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
-from safelight.training.families import Family, family_of
+from safelight.training.codec import Codec
+from safelight.training.families import Family, classes_told, family_of
 from safelight.training.learner import Problem
 from safelight.training.source import USUAL, DiffusionSource
 from safelight.training.watching import ModelSource
@@ -67,9 +69,14 @@ class Run:
         return cls(path, load_yaml(RunFile, path / "config.yaml", remedy))
 
     @classmethod
-    def create(cls, path: Path, file: RunFile) -> Run:
+    def create(cls, path: Path, file: RunFile, codec: Codec | None = None) -> Run:
+        """codec: where latents are learnt; the run keeps a copy."""
+        run = cls(path, file)
+        if codec is not None:
+            codec.save(path)
+            run.__dict__["codec"] = codec
         save_yaml(path / "config.yaml", file)
-        return cls(path, file)
+        return run
 
     @property
     def config(self) -> Config:
@@ -192,7 +199,7 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes that it was trained to tell apart; empty for an unconditional model."""
-        return self.file.classes if self.config.data.conditional else ()
+        return classes_told(self.config, self.file.classes)
 
     @property
     def classless(self) -> bool:
@@ -204,7 +211,8 @@ class Run:
 
         One checkpoint gives both: while a run goes on, the newest is soon another.
         """
-        problem = Problem(self.file.shape, len(self.classes), self.plan.sigma_data)
+        shape = self.codec.latent if self.codec else self.file.shape
+        problem = Problem(shape, len(self.classes), self.plan.sigma_data)
         model = self.family.model(self.config, problem)
         digest = chosen.state().digest(weights)  # checks that no file has changed
         load_weights(model, chosen.weights(weights), chosen.path)
@@ -254,9 +262,25 @@ class Run:
         """Raises UserError where the run is of another family."""
         if self.config.family != "diffusion":
             raise UserError(
-                f"{self.path} is a {self.family.called}; this needs a diffusion model, which goes "
-                "from noise to picture step by step"
+                f"{self.path} is of the family {self.config.family}; this needs a diffusion model, "
+                "which goes from noise to picture step by step"
             )
+
+    def require_pixels(self) -> None:
+        """Raises UserError where the run is of another family, or draws latents."""
+        self.require_diffusion()
+        if self.config.diffusion.autoencoder is not None:
+            raise UserError(
+                f"{self.path} draws the latents of an autoencoder; this needs a diffusion model of "
+                "the pictures themselves, trained without --diffusion.autoencoder"
+            )
+
+    @cached_property
+    def codec(self) -> Codec | None:
+        """The autoencoder in whose latents the model draws; None where it draws pictures."""
+        if self.config.diffusion.autoencoder is None:
+            return None
+        return Codec.load(self.path, device())
 
     @property
     def family(self) -> Family:

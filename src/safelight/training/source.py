@@ -14,13 +14,14 @@ from torch import Tensor
 from safelight.config import Likelihood, Sampling
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import UserError
-from safelight.images import pieces, quantise
+from safelight.images import in_turn, pieces, quantise
 from safelight.machine import full_precision
 from safelight.samplers.grids import LOWEST
 from safelight.samplers.guidance import Clipped, Guided
 from safelight.samplers.steps import Denoise, State
 from safelight.samplers.trajectory import last, trajectory
-from safelight.seeding import ImageNoise, derive
+from safelight.seeding import ImageNoise, image_noise
+from safelight.training.codec import Codec
 from safelight.training.drawing import Drawing
 from safelight.training.likelihood import Measure, measures
 
@@ -46,7 +47,7 @@ class DiffusionSource:
 
     trained: which of a run's weights it has, as options. classless: whether it can draw without a
     class, and so be guided away from that. lowest: the noise level to draw down to, unless
-    `sampling` says; that of the models unless given.
+    `sampling` says; that of the models unless given. codec: of a model that draws latents.
     """
 
     count = None
@@ -64,6 +65,7 @@ class DiffusionSource:
         weaker: Model | None = None,
         lowest: float | None = None,
         micro_batch: int = 64,
+        codec: Codec | None = None,
     ) -> None:
         self.name, self.shape, self.classes = name, shape, classes
         self.trained = trained or {}
@@ -73,11 +75,13 @@ class DiffusionSource:
         self.drawing = Drawing.of(sampling, model.denoiser.path, lacking, lowest)
         self._denoiser, self.micro_batch = model.denoiser.eval(), micro_batch
         self._weaker = weaker.denoiser.eval() if weaker else None
+        self.codec = codec
         # What the options came to, not their words: what is usual may change.
         times = [f"{t:.9g}" for t in self.drawing.times.tolist()]  # as other machines round them
         how = (self.drawing.step, self.drawing.guidance, times)
         models = (model.fingerprint, weaker.fingerprint if weaker else None)
-        self.fingerprint = hashlib.sha256(repr((how, models)).encode()).hexdigest()
+        what = (how, models, codec.fingerprint) if codec else (how, models)
+        self.fingerprint = hashlib.sha256(repr(what).encode()).hexdigest()
 
     @property
     def sampling(self) -> Sampling:
@@ -105,11 +109,11 @@ class DiffusionSource:
     def denoise(self, labels: Tensor | None, clip: bool = True) -> Denoise:
         """The guided model of images of these classes (b,) int64; None for no class.
 
-        clip: keep its guesses in [-1, 1].
+        clip: keep its guesses in [-1, 1], if they are pictures.
         """
         y = None if labels is None or not self.classes else labels.to(self.device)
         guided = Precise(Guided(self._denoiser, y, self.drawing.guidance, self._weaker))
-        return Clipped(guided) if clip else guided
+        return Clipped(guided) if clip and self.codec is None else guided
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[list[int]]:
@@ -125,14 +129,21 @@ class DiffusionSource:
 
     def noise(self, seeds: Sequence[int]) -> ImageNoise:
         """What the images of these seeds are made from."""
-        return ImageNoise([derive(seed, "image") for seed in seeds], self.device)
+        return image_noise(seeds, self.device)
 
     def labels(self, seeds: Sequence[int]) -> Tensor | None:
-        """Classes in turn: the class of seed s is s modulo their number."""
-        return torch.tensor([s % len(self.classes) for s in seeds]) if self.classes else None
+        return in_turn(self.classes, seeds)
 
     def likelihoods(self, options: Likelihood) -> dict[str, Measure]:
-        """By name, how bits per dimension are measured; fulfils `evaluation`'s `HasLikelihood`."""
+        """By name, how bits per dimension are measured; fulfils `evaluation`'s `HasLikelihood`.
+
+        Raises UserError where it draws latents.
+        """
+        if self.codec is not None:
+            raise UserError(
+                f"{self.name} draws the latents of an autoencoder, and bpd is the likelihood of "
+                "pictures; leave bpd out, or take a model trained without --diffusion.autoencoder"
+            )
         return measures(self._denoiser, options, bool(self.classes), self.micro_batch)
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
@@ -183,7 +194,13 @@ class DiffusionSource:
         return x, x_0
 
     def pixels(self, x: Tensor) -> Tensor:
-        """[-1, 1] -> uint8, on the CPU. Raises UserError where there is a number that is none."""
+        """Pictures in [-1, 1], or latents (..., c, h, w) -> pictures, uint8, on the CPU.
+
+        Raises UserError where there is a number that is none.
+        """
+        if self.codec is not None:
+            decoded = self.codec.decode(x.flatten(0, -4))
+            x = decoded.view(*x.shape[:-3], *decoded.shape[1:])
         if not x.isfinite().all():
             raise UserError(
                 f"{self.name} gives images that are no finite numbers; take an earlier "
@@ -195,7 +212,8 @@ class DiffusionSource:
     def _states(self, seeds: Sequence[int], labels: Tensor | None) -> Iterator[State]:
         noise = self.noise(seeds)
         denoise = self.denoise(self.labels(seeds) if labels is None else labels)
-        how, eps = self.drawing, noise.normal(*self.shape)
+        how = self.drawing
+        eps = noise.normal(*(self.codec.latent if self.codec else self.shape))
         yield from trajectory(how.step, denoise, how.path, how.times, eps, noise)
 
 

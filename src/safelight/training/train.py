@@ -24,7 +24,9 @@ from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
+from safelight.training.codec import DEVIATION, FOLDER, Codec
 from safelight.training.families import family_of
+from safelight.training.latents import Latents, learnt_in
 from safelight.training.loop import Trainer, fit
 from safelight.training.options import COMPARING, require_heeded
 from safelight.training.planning import (
@@ -58,8 +60,8 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
         cpu=several_on_cpu, log_with=trackers, project_dir=str(out), kwargs_handlers=[partly]
     )
     with _alone_in(out, accelerator):
-        run = _run_in(out, cache, config, accelerator, began)
-        _see_through(run, cache, accelerator)
+        run, latents = _run_in(out, cache, config, accelerator, began)
+        _see_through(run, cache, accelerator, latents)
         if accelerator.is_main_process:
             summary, name = run.summary, shlex.quote(str(run.path))
             say(f"trained {run.path}: {summary.steps:,} steps, {summary.images_seen:,} images")
@@ -89,22 +91,29 @@ def _alone_in(out: Path, accelerator: Accelerator) -> Iterator[None]:
                     out.rmdir()
 
 
-def _run_in(out: Path, cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Run:
-    """The run in `out`: the one that is there, or a new one, planned now."""
+def _run_in(
+    out: Path, cache: Cache, config: Config, accelerator: Accelerator, began: float
+) -> tuple[Run, Latents | None]:
+    """The run in `out`: the one that is there, or a new one, planned now; and what it learns."""
     run = existing_run(cache, config, out)
     accelerator.wait_for_everyone()  # none may make the run while another still looks for it
     if run is None:
-        plan = make_plan(cache, config, accelerator, began)
+        require_heeded(config)
+    with accelerator.main_process_first():  # the others read what it has encoded
+        latents = learnt_in(cache, run.config if run else config, run)
+    codec = latents.codec if latents else None
+    if run is None:
+        plan = make_plan(cache, config, accelerator, began, latents)
         accelerator.free_memory()  # the throw-away networks
-        return start_run(cache, config, plan, out)
-    if Path(run.file.cache) != cache.path.resolve():
-        return start_run(cache, run.config, run.plan, out)  # the same pictures, moved
-    return run
+        run = start_run(cache, config, plan, out, codec)
+    elif Path(run.file.cache) != cache.path.resolve():
+        run = start_run(cache, run.config, run.plan, out, codec)  # the same pictures, moved
+    return run, latents
 
 
-def _see_through(run: Run, cache: Cache, accelerator: Accelerator) -> None:
+def _see_through(run: Run, cache: Cache, accelerator: Accelerator, latents: Latents | None) -> None:
     """Train from the newest checkpoint, if there is one, to the end of the plan."""
-    trainer = Trainer(run.config, run.plan, cache, accelerator)
+    trainer = Trainer(run.config, run.plan, cache, accelerator, latents)
     _take_up(trainer, run)
     purge = {"tensorboard": {"purge_step": trainer.step}}
     accelerator.init_trackers("tensorboard", init_kwargs=purge)
@@ -119,7 +128,8 @@ def _see_through(run: Run, cache: Cache, accelerator: Accelerator) -> None:
 def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
     """The run in `out`, if it is the one that these arguments describe."""
     if not (out / "config.yaml").is_file():
-        if all(path.name.startswith(TEMPORARY) for path in out.iterdir()):
+        there = [path.name for path in out.iterdir() if not path.name.startswith(TEMPORARY)]
+        if set(there) <= {FOLDER}:
             return None  # empty, or killed before its plan was written
         raise UserError(f"{out} is not empty and holds no run; choose another folder with --out")
     run = Run.open(out)
@@ -134,7 +144,9 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
     return run
 
 
-def start_run(cache: Cache, config: Config, plan: Plan, out: Path) -> Run:
+def start_run(
+    cache: Cache, config: Config, plan: Plan, out: Path, codec: Codec | None = None
+) -> Run:
     train = cache.subset("train")
     file = RunFile(
         cache=str(cache.path.resolve()),
@@ -144,7 +156,7 @@ def start_run(cache: Cache, config: Config, plan: Plan, out: Path) -> Run:
         config=_settled(config),
         plan=plan,
     )
-    return Run.create(out, file)
+    return Run.create(out, file, codec)
 
 
 def _settled(config: Config) -> Config:
@@ -152,10 +164,15 @@ def _settled(config: Config) -> Config:
     return family_of(config).settled(config)
 
 
-def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: float) -> Plan:
+def make_plan(
+    cache: Cache,
+    config: Config,
+    accelerator: Accelerator,
+    began: float,
+    latents: Latents | None = None,
+) -> Plan:
     """Measure memory and speed on a throw-away copy of the run, and settle the rest."""
     train, device = cache.subset("train"), accelerator.device
-    require_heeded(config)
     if config.optimiser.batch < accelerator.num_processes:
         raise UserError(
             f"a batch of {config.optimiser.batch} leaves some of {accelerator.num_processes} "
@@ -167,7 +184,8 @@ def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: flo
         steps=10**6,
         micro_batch=1,
         precision=precision,
-        sigma_data=config.diffusion.sigma_data or measure_sigma_data(train),
+        sigma_data=config.diffusion.sigma_data
+        or (DEVIATION if latents else measure_sigma_data(train)),
         validate_every=1,
         preview_every=1,
         checkpoint_every=1,
@@ -175,14 +193,15 @@ def make_plan(cache: Cache, config: Config, accelerator: Accelerator, began: flo
         processes=accelerator.num_processes,
         step_seconds=0,
     )
-    trainer = Trainer(config, draft, cache, accelerator)
+    trainer = Trainer(config, draft, cache, accelerator, latents)
     share = -(-config.optimiser.batch // accelerator.num_processes)
     single, _ = next(trainer.batches.at(0, 1))
     needs = footprint(trainer.learner, single, precision == "bf16", device)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word
     fits = _agree(micro_batch(config, needs, share, device, local), accelerator)
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
-    costs = _measure(trainer, cache, began, watched=budget.unit == "seconds")
+    codec = latents.codec if latents else None
+    costs = _measure(trainer, cache, codec, began, watched=budget.unit == "seconds")
     steps = plan_steps(budget, costs, config.optimiser.batch, train.count, config.watch)
     looked = intervals(config.watch, budget, costs, steps)
     settled = {"steps": steps, "step_seconds": costs.step, **looked}
@@ -206,7 +225,9 @@ def announcement(plan: Plan, config: Config, train: Cache) -> str:
     )
 
 
-def _measure(trainer: Trainer, cache: Cache, began: float, watched: bool) -> Costs:
+def _measure(
+    trainer: Trainer, cache: Cache, codec: Codec | None, began: float, watched: bool
+) -> Costs:
     """Time steps, and what is done beside them if the budget is a time, on a throw-away run."""
     for _ in range(2):  # the first steps allocate memory and choose kernels
         first = _seconds(trainer.advance)
@@ -216,7 +237,7 @@ def _measure(trainer: Trainer, cache: Cache, began: float, watched: bool) -> Cos
     if not watched:
         return Costs(spent=0, step=step, validation=0, preview=0, checkpoint=0)
     with tempfile.TemporaryDirectory() as scratch:
-        run = start_run(cache, trainer.config, trainer.plan, Path(scratch))
+        run = start_run(cache, trainer.config, trainer.plan, Path(scratch), codec)
         validation = _seconds(trainer.validate, run)
         preview = _seconds(trainer.preview, run)
         saving = _seconds(trainer.save, run.checkpoint_folder)

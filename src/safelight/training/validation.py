@@ -17,6 +17,7 @@ from safelight.diffusion.path import Path
 from safelight.diffusion.weights import edm_weight
 from safelight.images import dequantise, pieces
 from safelight.seeding import ImageNoise, derive, generator
+from safelight.training.codec import Codec
 from safelight.training.watching import validation_split
 
 IMAGES = 128
@@ -32,14 +33,24 @@ class Validation:
     for every parameterisation.
     """
 
-    images: Tensor  # (b, c, h, w) in [-1, 1]
+    images: Tensor  # (b, c, h, w) in [-1, 1], or latents
     labels: Tensor | None
     eps: Tensor
 
     @classmethod
-    def of(cls, cache: Cache, conditional: bool, seed: int, device: torch.device) -> Validation:
+    def of(
+        cls,
+        cache: Cache,
+        conditional: bool,
+        seed: int,
+        device: torch.device,
+        codec: Codec | None = None,
+    ) -> Validation:
+        """codec: where latents are learnt."""
         order = torch.randperm(cache.count, generator=generator(seed, "validation"))[:IMAGES]
         images = dequantise(torch.from_numpy(cache.read(order.sort().values.numpy())))
+        if codec is not None:
+            images = codec.encode(images)
         noise = ImageNoise([derive(seed, "validation", i) for i in range(len(images))], device)
         labels = cache.labels(order.sort().values.tolist()) if conditional else None
         return cls(
@@ -96,12 +107,14 @@ class Validation:
         return float(torch.cat(losses).mean())
 
 
-def examiner(cache: Cache, config: Config, device: torch.device) -> Validation | None:
+def examiner(
+    cache: Cache, config: Config, device: torch.device, codec: Codec | None = None
+) -> Validation | None:
     """None where no pictures were held out."""
     held_out = validation_split(cache)
     if held_out is None:
         return None
-    return Validation.of(held_out, config.data.conditional, config.seed, device)
+    return Validation.of(held_out, config.data.conditional, config.seed, device, codec)
 
 
 def levels_of(path: Path) -> list[float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
+from safelight.config import Sampling
 from safelight.data.cache import Cache
 from safelight.errors import UserError
 from safelight.images import ImageSource, contact_sheet
@@ -52,6 +53,16 @@ class ModelSource(ImageSource, Protocol):
     def record(self) -> dict[str, Any]:
         """The same for a file."""
         ...
+
+
+def require_undrawn(run: Run, samplings: Sequence[Sampling]) -> None:
+    """Raises UserError where options say how images are drawn, and the model has one way only."""
+    changes = [name for sampling in samplings for name in sampling.changes()]
+    if changes:
+        raise UserError(
+            f"--{changes[0].replace('_', '-')} is of diffusion models, and {run.path} is of the "
+            f"family {run.config.family}, which has one way only; leave it out"
+        )
 
 
 def validation_split(cache: Cache) -> Cache | None:

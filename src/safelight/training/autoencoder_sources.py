@@ -1,0 +1,123 @@
+"""Autoencoders of runs as sources of images: held-out pictures, there and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from safelight.config import Sampling
+from safelight.data.cache import Cache
+from safelight.errors import UserError
+from safelight.images import dequantise, pieces, quantise
+from safelight.machine import full_precision
+from safelight.nets.autoencoder import Autoencoder
+from safelight.training.checkpoint import Checkpoint
+from safelight.training.watching import require_undrawn
+
+if TYPE_CHECKING:
+    from safelight.training.run import Run
+
+HELD_OUT = ("test", "validation", "train")  # the first that there is
+
+
+class ReconstructionSource:
+    """Fulfils `images.ImageSource` and `images.Restoring`; image i is picture seeds[i] again.
+
+    From the mean of its latents, in float32. At most `micro_batch` images go through the network at
+    once.
+    """
+
+    evaluations = 1
+    slug = "reconstructions"
+    classes: tuple[str, ...] = ()  # the pictures are there: none can be asked for by its class
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        fingerprint: str,
+        pictures: Cache,
+        *,
+        name: str,
+        trained: Mapping[str, str],
+        micro_batch: int = 64,
+    ) -> None:
+        self.name, self.trained, self.pictures = name, trained, pictures
+        what = f"reconstruction {fingerprint} {pictures.fingerprint}"
+        self.fingerprint = hashlib.sha256(what.encode()).hexdigest()
+        self._model, self._micro_batch = model.eval(), micro_batch
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.pictures.shape
+
+    @property
+    def count(self) -> int:
+        return self.pictures.count
+
+    def describe(self) -> str:
+        return f"the autoencoder from pictures of {self.pictures.name}, there and back"
+
+    def record(self) -> dict[str, Any]:
+        return {"evaluations": self.evaluations, "pictures": self.pictures.name}
+
+    def labels(self, seeds: Sequence[int]) -> None:
+        return None
+
+    def originals(self, seeds: Sequence[int]) -> Tensor:
+        return self.pictures.images(seeds)
+
+    @torch.inference_mode()
+    def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
+        """(b, c, h, w) uint8."""
+        device = next(self._model.parameters()).device
+        drawn = []
+        for part in pieces(len(seeds), self._micro_batch):
+            x = dequantise(self.originals(seeds[part])).to(device)
+            with full_precision():
+                mean, _ = self._model.encode(x)
+                drawn.append(quantise(self._model.decode(mean)).cpu())
+        return torch.cat(drawn)
+
+
+def sources(
+    run: Run, chosen: Checkpoint, weights: str, samplings: Sequence[Sampling]
+) -> list[ReconstructionSource]:
+    """The one source there is. Raises UserError where options say how it is drawn."""
+    require_undrawn(run, samplings)
+    model, digest = run.model(chosen, weights)
+    return [
+        ReconstructionSource(
+            cast(Autoencoder, model),
+            digest,
+            held_out(run.cache()),
+            name=f"{run.name} (step {chosen.step}, {weights})",
+            trained={"checkpoint": str(chosen.step), "weights": weights},
+            micro_batch=run.plan.micro_batch,
+        )
+    ]
+
+
+def preview(run: Run, model: nn.Module) -> ReconstructionSource:
+    """What an autoencoder gives back while it is trained."""
+    return ReconstructionSource(
+        cast(Autoencoder, model),
+        "",
+        held_out(run.cache()),
+        name=run.name,
+        trained={},
+        micro_batch=run.plan.micro_batch,
+    )
+
+
+def held_out(cache: Cache) -> Cache:
+    """The pictures to show it by."""
+    for split in HELD_OUT:
+        try:
+            return cache.subset(split)
+        except UserError:
+            continue
+    return cache

@@ -1,0 +1,271 @@
+"""Autoencoders in the same loop, and diffusion in their latents."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from safelight import evaluate, report, sample
+from safelight.config import Autoencoder, Config, Data, Diffusion, Net, Optimiser, Sampling
+from safelight.data.cache import Cache
+from safelight.errors import DamagedFile, UserError
+from safelight.images import ImageSource, Restoring, dequantise, psnr
+from safelight.seeding import ImageNoise
+from safelight.training.autoencoder import build_learner, divergence
+from safelight.training.batches import Batch
+from safelight.training.codec import DEVIATION
+from safelight.training.latents import learnt_in
+from safelight.training.learner import Problem, Turn
+from safelight.training.run import Run
+from safelight.training.train import train
+from tests.refusals import refused
+from tests.training.conftest import SMALL
+from tests.training.test_train import train_and_stop_at_seven, weights_hash
+
+CPU = torch.device("cpu")
+
+
+def config(**changes: Any) -> Config:
+    """An autoencoder that halves digits."""
+    usual = {
+        "family": "autoencoder",
+        "net": Config().net,
+        "autoencoder": Autoencoder(channels=3, widths=(24,), blocks=1),
+        "optimiser": Optimiser(batch=32, lr=4e-3, warmup=20),
+    }
+    return SMALL.model_copy(update={**usual, **changes})
+
+
+@pytest.fixture(scope="module")
+def coder(digits: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(digits, config(budget="300steps"), tmp_path_factory.mktemp("coder") / "coder")
+
+
+def latent(coder: Run | Path | str, **changes: Any) -> Config:
+    """Diffusion in the latents of an autoencoder, 4x4."""
+    place = str(coder.path if isinstance(coder, Run) else coder)
+    usual = {
+        "net": Net(widths=(16, 32), blocks=1, attention=()),
+        "diffusion": Diffusion(autoencoder=place),
+    }
+    return SMALL.model_copy(update={**usual, **changes})
+
+
+@pytest.fixture(scope="module")
+def run(coder: Run, digits: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    optimiser = Optimiser(batch=64, lr=2e-3, warmup=20)
+    asked = latent(coder, budget="400steps", optimiser=optimiser)
+    return train(digits, asked, tmp_path_factory.mktemp("latent") / "run")
+
+
+def test_the_loss_is_the_bound(digits: Cache) -> None:
+    """K12: the error of what comes back and the divergence, by hand and by torch."""
+    mean, std = torch.randn(4, 2, 3, 3), torch.rand(4, 2, 3, 3) + 0.1
+    normal = torch.distributions.Normal
+    kl = torch.distributions.kl_divergence(normal(mean, std), normal(0.0, 1.0)).sum((1, 2, 3))
+    assert torch.allclose(divergence(mean, std), kl, rtol=1e-5)
+    images = dequantise(digits.images(range(4)))
+    for loss, power in (("squared", 2), ("absolute", 1)):
+        options = Autoencoder(channels=3, widths=(8,), blocks=1, loss=loss, kl=0.01)
+        learner = build_learner(config(autoencoder=options), Problem((1, 8, 8), 0, 0.5))
+        found = learner(Batch(images, None), ImageNoise(range(4)), Turn("autoencoder"))["loss"]
+        eps = ImageNoise(range(4)).normal(3, 4, 4)
+        mean, std = learner.model.encode(images)
+        error = (images - learner.model.decode(mean + std * eps)).abs() ** power
+        wanted = error.flatten(1).mean(1) + 0.01 * divergence(mean, std) / 64
+        assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_an_autoencoder_learns_and_is_judged_as_any_model(coder: Run, tmp_path: Path) -> None:
+    """K12: held-out digits come back; the same commands, the same folders."""
+    looks = [r for r in coder.records("validation") if r["weights"] == "ema"]
+    assert looks[-1]["reconstruction"] > 20 > looks[0]["reconstruction"]
+    source = coder.source()
+    assert isinstance(source, ImageSource)
+    assert isinstance(source, Restoring)
+    assert source.count == coder.cache().subset("test").count
+    images, originals = source.images(range(20)), source.originals(range(20))
+    ratios = psnr(dequantise(images), dequantise(originals))
+    assert float(ratios.mean()) == pytest.approx(looks[-1]["reconstruction"], abs=1.5)
+    assert (source.images([7])[0].int() - images[7].int()).abs().max() <= 1
+    folder = sample(coder.path, n=12, out=tmp_path / "samples")
+    assert (folder / "compare.png").is_file()
+    page = report(coder.path).read_text()
+    assert "An autoencoder of" in page
+    assert "PSNR of held-out pictures" in page
+
+
+def test_stopping_and_resuming_gives_the_same_bits(
+    coder: Run, digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X6: the autoencoder, and the model in its latents."""
+    for name, asked in (("coder", config()), ("latent", latent(coder))):
+        straight = train(digits, asked, tmp_path / f"{name}-straight")
+        stopped = tmp_path / f"{name}-stopped"
+        train_and_stop_at_seven(digits, asked, stopped, monkeypatch)
+        assert weights_hash(train(digits, asked, stopped)) == weights_hash(straight)
+
+
+def test_latents_are_scaled_and_come_back(coder: Run, digits: Cache) -> None:
+    """K12: mean 0 and deviation one half in each channel; decoding undoes the scale."""
+    latents = learnt_in(digits, latent(coder), None)
+    assert latents is not None
+    everything = np.arange(latents.count)
+    z = latents.read(everything, ImageNoise(everything.tolist()))
+    assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(3), atol=0.02)
+    assert torch.allclose(z.std((0, 2, 3)), torch.full((3,), DEVIATION), atol=0.02)
+    x = dequantise(digits.subset("test").images(range(30)))
+    back = latents.codec.decode(latents.codec.encode(x))
+    trained, _ = coder.model(coder.checkpoint(), "ema")
+    assert torch.allclose(back, trained.decode(trained.encode(x)[0]), atol=1e-4)  # type: ignore[operator]
+
+
+def test_latents_are_encoded_once(
+    coder: Run, digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K12: they are kept in the cache folder, of mirrored pictures too, and drawn anew."""
+    monkeypatch.setenv("SAFELIGHT_CACHE", str(tmp_path))
+    first = learnt_in(digits, latent(coder), None)
+    (kept,) = (tmp_path / "latents").iterdir()
+    before = kept.stat().st_mtime_ns
+    again = learnt_in(digits, latent(coder), None)
+    assert kept.stat().st_mtime_ns == before
+    assert first is not None and again is not None  # noqa: PT018
+    places = np.arange(8)
+    one, other = (each.read(places, ImageNoise(range(8))) for each in (first, again))
+    assert torch.equal(one, other)
+    assert not torch.equal(one, first.read(places, ImageNoise(range(8, 16))))
+    kept.write_bytes(kept.read_bytes()[:-100])  # cut short: encoded again
+    assert learnt_in(digits, latent(coder), None) is not None
+    mirrored = learnt_in(digits, latent(coder, data=Data(flip=True)), None)
+    assert mirrored is not None
+    assert len(list((tmp_path / "latents").iterdir())) == 2
+    trained, _ = coder.model(coder.checkpoint(), "ema")
+    x = dequantise(digits.subset("train").images(range(8)))
+    u = ImageNoise(range(8)).uniform(3)[:, :1, None, None]
+    mean, std = trained.encode(torch.where(u < 0.5, x.flip(-1), x))  # type: ignore[operator]
+    noise = ImageNoise(range(8))
+    noise.uniform(3)
+    wanted = mirrored.codec.scaled(mean + std * noise.normal(3, 4, 4))
+    assert torch.allclose(mirrored.read(places, ImageNoise(range(8))), wanted, atol=2e-3)
+
+
+def test_one_folder_draws_pictures(run: Run, digits: Cache, tmp_path: Path) -> None:
+    """K12, B8: wherever it is moved; the original may be gone."""
+    moved = Run.open(shutil.copytree(run.path, tmp_path / "moved"))
+    config_file = moved.path / "config.yaml"
+    config_file.write_text(config_file.read_text().replace("/coder", "/gone"))
+    moved = Run.open(moved.path)
+    source, there = moved.source(), run.source()
+    assert source.shape == (1, 8, 8)
+    images = source.images(range(10, 42))
+    assert torch.equal(images, there.images(range(10, 42)))
+    assert (images[7].int() - source.images([17])[0].int()).abs().max() <= 1
+    folder = sample(moved.path, n=2, classes=["3"], out=tmp_path / "samples")
+    assert (folder / "develop.png").is_file()
+    found = evaluate(moved.path, metrics=("accuracy",), features="classifier", n=200)
+    assert found.estimates[0].value > 0.5
+    page = report(moved.path).read_text()
+    assert "class-conditional" in page
+    looks = moved.records("validation")
+    assert looks[-1]["mean"] < 0.9
+
+
+def test_a_damaged_copy_is_noticed(run: Run, tmp_path: Path) -> None:
+    place = shutil.copytree(run.path, tmp_path / "run")
+    about, weights = place / "autoencoder" / "autoencoder.json", place / "autoencoder"
+    weights = weights / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-8])
+    with pytest.raises(DamagedFile, match="cut short or edited; restore"):
+        Run.open(place).source()
+    weights.write_bytes(whole)
+    values = json.loads(about.read_text())
+    about.write_text(json.dumps({**values, "shape": "large"}))
+    with pytest.raises(DamagedFile, match="was edited; restore"):
+        Run.open(place).source()
+
+
+def test_what_latents_can_not_do_is_refused(
+    run: Run, coder: Run, digits: Cache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, exit status 2."""
+    new, cache = tmp_path / "new", digits.path
+    begun = ("train", cache, "--out", new)
+    told = (*begun, "--diffusion.autoencoder")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    cases = {
+        ("edit", "invert", run.path, f"{cache}:test"): "the pictures themselves",
+        ("evaluate", run.path, "--metrics", "bpd"): "bpd is the likelihood of pictures",
+        ("edit", "invert", coder.path, f"{cache}:test"): "of the family autoencoder; this needs",
+        ("sample", coder.path, "--steps", 5): "--steps is of diffusion models",
+        (*told, run.path): "name a run of the family autoencoder",
+        (*told, empty): "config.json",
+        (*told, tmp_path / "absent"): "absent",
+        (*told, coder.path, "--data.shift", 1): "their latents are computed once",
+        (*told, coder.path, "--diffusion.objective", "bound"): "latents have none",
+        (*told, coder.path, "--net.widths", 8, 8, 8, 8): "4x4",
+        (*begun, "--autoencoder.kl", 1): "--autoencoder.kl is of the family autoencoder",
+        (*begun, "--preset", "autoencoder", "--net.widths", 8): "of the family diffusion",
+        (*begun, "--preset", "autoencoder", "--recipe", "edm"): "leave one of the two out",
+        (*begun, "--preset", "autoencoder", "--data.no-conditional"): "told no classes",
+        (*begun, "--preset", "autoencoder", "--autoencoder.loss", "mean"): "squared, absolute",
+        (*begun, "--preset", "autoencoder-8", "--autoencoder.widths", 8, 8, 8, 8): "16x16 pixels",
+    }
+    for words, message in cases.items():
+        assert message in refused(capsys, *words), words
+    assert not new.exists()
+
+
+def test_a_weaker_model_in_other_latents_is_refused(
+    run: Run, digits: Cache, tmp_path: Path
+) -> None:
+    other = train(digits, config(seed=1), tmp_path / "other")
+    beside = train(digits, latent(other), tmp_path / "beside")
+    with pytest.raises(UserError, match="has another autoencoder"):
+        run.source(Sampling(weaker=f"{beside.path}:12", guidance=1.5))
+
+
+@pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])
+def test_latents_of_diffusers_autoencoders(kind: str, digits: Cache, tmp_path: Path) -> None:
+    """B8: the way of Stable Diffusion, from a local folder; the run has its own copy."""
+    diffusers = pytest.importorskip("diffusers")
+    shared = {"in_channels": 3, "out_channels": 3, "latent_channels": 4}
+    options = {
+        "AutoencoderKL": {
+            **shared,
+            "block_out_channels": [8, 8],
+            "down_block_types": ["DownEncoderBlock2D"] * 2,
+            "up_block_types": ["UpDecoderBlock2D"] * 2,
+            "norm_num_groups": 4,
+        },
+        "AutoencoderTiny": {
+            **shared,
+            "encoder_block_out_channels": [8, 8],
+            "decoder_block_out_channels": [8, 8],
+            "num_encoder_blocks": [1, 1],
+            "num_decoder_blocks": [1, 1],
+        },
+    }[kind]
+    coder = getattr(diffusers, kind)(**options).eval()
+    coder.save_pretrained(tmp_path / "coder")
+    run = train(digits, latent(tmp_path / "coder", budget="2steps"), tmp_path / "run")
+    shutil.rmtree(tmp_path / "coder")
+    codec = Run.open(run.path).codec
+    assert codec is not None
+    assert codec.latent == (4, 4, 4)
+    x = dequantise(digits.images(range(5)))
+    with torch.no_grad():
+        encoded = coder.encode(x.expand(-1, 3, -1, -1))
+        z = encoded.latents if kind == "AutoencoderTiny" else encoded.latent_dist.mean
+        wanted = coder.decode(z).sample.mean(1, keepdim=True)
+    assert torch.allclose(codec.encode(x), codec.scaled(z), atol=1e-5)
+    assert torch.allclose(codec.decode(codec.scaled(z)), wanted, atol=1e-5)
+    assert run.source().images(range(3)).shape == (3, 1, 8, 8)
