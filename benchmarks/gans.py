@@ -12,24 +12,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
 from kept import Row, Rows
-from torch import Tensor
 
 import safelight
 from safelight.data.cache import Cache
 from safelight.evaluation.estimate import Estimate
 from safelight.evaluation.evaluate import evaluate
-from safelight.images import ImageSource
 from safelight.presets import fitting, preset
 from safelight.sources import sibling
 from safelight.training.run import Run
@@ -37,48 +30,6 @@ from safelight.training.run import Run
 RECOMMENDED, SEEDS = "gan", (0, 1, 2)
 GANS = ("dcgan", "dcgan-smoothed", "dcgan-noised", "dcgan-wide")
 DIFFUSION = "diffusion"
-
-
-@dataclass(frozen=True)
-class OneClass:
-    """The images of one class of a source. Fulfils `images.ImageSource`, without classes."""
-
-    source: ImageSource
-    k: int
-    classes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return f"{self.source.name}, {self.source.classes[self.k]}"
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.source.fingerprint} class {self.k}".encode()).hexdigest()
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.source.shape
-
-    @property
-    def count(self) -> int | None:
-        return None if self.source.count is None else len(self._positions)
-
-    @property
-    def _positions(self) -> list[int]:
-        """Of a source that has its images already."""
-        assert self.source.count is not None
-        labels = self.source.labels(range(self.source.count))
-        assert labels is not None
-        return np.flatnonzero(labels.numpy() == self.k).tolist()
-
-    def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
-        if self.source.count is None:
-            return self.source.images(seeds, torch.full((len(seeds),), self.k))
-        positions = self._positions
-        return self.source.images([positions[seed] for seed in seeds])
-
-    def labels(self, seeds: Sequence[int]) -> None:
-        return None
 
 
 def trained(cache: Cache, name: str, seed: int, budget: str, out: Path) -> Run:
@@ -89,14 +40,15 @@ def trained(cache: Cache, name: str, seed: int, budget: str, out: Path) -> Run:
 
 def measure(run: Run, n: int) -> Row:
     source, real = run.source(), run.cache().subset("test")
-    train = sibling(real, "train")
-    sides = {"all": (source, real, train)}
-    for k, name in enumerate(source.classes):
-        sides[name] = tuple(OneClass(side, k) for side in (source, real, train))
-    kids = {}
-    for name, (drawn, against, pool) in sides.items():
-        (estimate,) = evaluate(drawn, against, pool=pool, metrics=("kid",), n=n).estimates
-        kids[name] = estimate.to_json()
+    found = evaluate(
+        source,
+        real,
+        pool=sibling(real, "train"),
+        metrics=("kid",),
+        per_class=True,
+        n=n,
+    )
+    kids = {each.of_class or "all": each.to_json() for each in found.estimates}
     watched = [r for r in run.records("validation") if r["weights"] == "ema"][-1]
     return {
         "run": run.name,
@@ -130,10 +82,11 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("--classes", nargs="+", required=True)
     parser.add_argument("--budget", default="10m")
-    parser.add_argument("--n", type=int, default=1_000, help="images of each")
+    parser.add_argument("--n", type=int, default=1_000, help="images of each class")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     kept, rows = Rows(options.out / "gans.json"), []
+    n = options.n * len(options.classes)
     wanted = [(RECOMMENDED, seed) for seed in SEEDS]
     wanted += [(name, 0) for name in (*GANS, DIFFUSION)]
     with contextlib.redirect_stdout(sys.stderr):  # what the commands say goes beside the JSON
@@ -142,7 +95,7 @@ def main() -> None:
         )
         for name, seed in wanted:
             run = trained(cache, name, seed, options.budget, options.out)
-            rows.append(kept.get(run.source(), options.n, partial(measure, run, options.n)))
+            rows.append(kept.get(run.source(), n, partial(measure, run, n)))
     print(json.dumps(rows, indent=2))
     print(table(rows), file=sys.stderr)
 

@@ -209,6 +209,7 @@ def evaluate(
     against: str | None = None,
     features: str = "efficientnet-lite0",
     metrics: Annotated[Names, arg(aliases=("--metric",))] = (),
+    per_class: bool = False,
     number: Annotated[int | None, arg(aliases=("-n",))] = None,
     seed: int = 0,
     sampling: Drawing = Sampling(),  # noqa: B008 - frozen
@@ -225,6 +226,7 @@ def evaluate(
         features: inception, efficientnet-lite0 or classifier.
         metrics: any of fd, kid, accuracy, accuracy-per-class and bpd (bits per dimension); the
             first three, where the images allow them, unless given.
+        per_class: each metric of each class too, against real images of that class.
         number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
             images; 200 unless given.
         seed: the first seed.
@@ -240,6 +242,7 @@ def evaluate(
         against=against,
         features=features,
         metrics=metrics,
+        per_class=per_class,
         n=number,
         seed=seed,
         sampling=sampling,
@@ -260,13 +263,14 @@ def report(run: Positional[str], /, *, out: Path | None = None) -> Command:
     return partial(verbs.report, run, out=out)
 
 
-def compare(runs: Positional[tuple[str, ...]], /) -> Command:
+def compare(runs: Positional[tuple[str, ...]], /, *, per_class: bool = False) -> Command:
     """Set the evaluations of several runs side by side.
 
     Args:
         runs: folders of runs, evaluated by the same protocol.
+        per_class: a column for each class, where all were evaluated with --per-class.
     """
-    return partial(verbs.compare, *runs)
+    return partial(verbs.compare, *runs, per_class=per_class)
 
 
 def presets(*, measure: bool = False, json: Path | None = None) -> Command:

@@ -183,6 +183,7 @@ def evaluate(
     against: str | Path | None = None,
     features: str = "efficientnet-lite0",
     metrics: Sequence[str] = (),
+    per_class: bool = False,
     n: int | None = None,
     seed: int = 0,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
@@ -199,6 +200,7 @@ def evaluate(
         features: a row of `evaluation.features.FEATURES`.
         metrics: fd, kid, accuracy, accuracy-per-class, bpd; none named, all of the first three
             that the images allow.
+        per_class: each of these of each class too, against real images of that class.
         n: images of the source; 2,000 of a model and all of a folder unless given. For bpd, real
             images; 200 unless given.
         sampling: how a run draws them.
@@ -224,6 +226,7 @@ def evaluate(
         train=sibling(real, "train"),
         features=features,
         metrics=metrics,
+        per_class=per_class,
         n=n,
         seed=seed,
         likelihood=likelihood,
@@ -246,22 +249,26 @@ def report(run: str | Path, *, out: Path | str | None = None) -> Path:
     return page
 
 
-def compare(*runs: str | Path) -> list[Comparison]:
+def compare(*runs: str | Path, per_class: bool = False) -> list[Comparison]:
     """Set the newest evaluations of several runs side by side, metric by metric.
 
     Raises UserError where a run has not been evaluated, and where the protocols differ.
+
+    Args:
+        per_class: each class too, as `evaluate(per_class=True)` found it.
     """
     from safelight.evaluation.compare import compare as set_side_by_side
-    from safelight.evaluation.compare import table
+    from safelight.evaluation.compare import tables
     from safelight.evaluation.estimate import parsed
     from safelight.training.run import Run
 
     opened = {str(path): Run.open(Path(path)) for path in runs}
     comparisons = set_side_by_side(
-        {name: parsed(run.evaluations(), run.metrics_file) for name, run in opened.items()}
+        {name: parsed(run.evaluations(), run.metrics_file) for name, run in opened.items()},
+        per_class,
     )
-    for comparison in comparisons:
-        results.print(table(comparison))
+    for table in tables(comparisons):
+        results.print(table)
     return comparisons
 
 

@@ -141,6 +141,21 @@ def test_the_command_finds_the_same_numbers(run: Run) -> None:
     assert (options["n"], options["seed"], options["against"]) == (450, 0, None)
 
 
+def test_the_command_finds_the_numbers_of_each_class(run: Run) -> None:
+    """K10: whose images are among those of the whole."""
+    kid = next(e for e in stand_in.EVALUATION.estimates if e.protocol.metric == "kid")
+    few = replace(kid.protocol, generated=45, reference=45)
+    part = replace(kid, name="KID[3] (efficientnet-lite0)", protocol=few)
+    judged = replace(stand_in.EVALUATION, estimates=(kid, part))
+    data = replace(collect(run), evaluations=(judged,))
+    (recipe,) = [recipe for recipe in recipes(data) if recipe.title == "Numbers"]
+    words = shlex.split(recipe.command)[1:]
+    options = parse(words, base_config(words)).keywords
+    assert (options["metrics"], options["n"], options["per_class"]) == (("kid",), 450, True)
+    assert "Class by class" in page(data)
+    assert "KID[3]" in page(data)
+
+
 @pytest.mark.parametrize(
     ("against", "said"),
     [("digits:train", "my digits:train"), ("digits", "my digits"), ("mine:test", "PICTURES")],

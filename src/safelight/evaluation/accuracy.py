@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from safelight.errors import UserError
 from safelight.evaluation.classifier import Classifier
-from safelight.evaluation.estimate import Interval, Z
+from safelight.evaluation.estimate import Interval, Z, by_class
 from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.plan import Plan, spelled
 from safelight.images import ImageSource
@@ -97,7 +97,7 @@ def per_class(found: Verdict) -> Iterator[Named]:
         share = found.generated.share_of(label)
         if share is not None:
             floor = found.real.share_of(label) if found.real else None
-            yield f"accuracy[{name}]", share, int(found.generated.seen[label]), floor
+            yield by_class("accuracy", name), share, int(found.generated.seen[label]), floor
 
 
 def require_judgeable(source: ImageSource, against: ImageSource, train: ImageSource | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from safelight.evaluation.protocol import Protocol
 
 Z = 1.959963984540054  # the normal distribution's quantile at 0.975: every interval is 95 %
 
+# NAME[CLASS] (NETWORK), as `by_class` writes it.
+OF_CLASS = re.compile(r"([^\[]*)\[(.*)\](.*)", re.DOTALL)
 COVERS = (
     "Intervals are 95 % and cover the sampling of images only: a second training of the "
     "same model would move the values further than they say."
@@ -57,6 +60,11 @@ SHOWN: Mapping[str, Callable[[float], str]] = {
 }
 
 
+def by_class(name: str, of_class: str) -> str:
+    """The name of a metric's number of one class; of all classes where `of_class` is empty."""
+    return f"{name}[{of_class}]" if of_class else name
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number that can be stood behind.
@@ -74,6 +82,17 @@ class Estimate:
     interval: str
     floor: Interval | None
     protocol: Protocol
+
+    @property
+    def of_class(self) -> str:
+        """The class whose images it is of; empty: of all."""
+        found = OF_CLASS.fullmatch(self.name)
+        return found[2] if found else ""
+
+    @property
+    def overall(self) -> str:
+        """The name of the same number of all classes."""
+        return OF_CLASS.sub(r"\1\3", self.name)
 
     def show(self, value: float) -> str:
         """A value of this metric as people read it."""

@@ -11,16 +11,16 @@ from typing import Any, Protocol, runtime_checkable
 from safelight.config import Likelihood, Sampling
 from safelight.console import inform
 from safelight.data.named import user_cache
-from safelight.errors import UserError, lookup
+from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.accuracy import require_classes, require_judgeable, verdict
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.features import FEATURES, Loader
 from safelight.evaluation.metrics import METRICS, BitsPerDimension, Distance, Share
-from safelight.evaluation.moments import Features, SideFeatures
+from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
-from safelight.evaluation.plan import Plan, Side, held_out, plan
-from safelight.evaluation.store import features_of
+from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan
+from safelight.evaluation.store import Looked, looked_at
 from safelight.images import ImageSource
 
 USUAL = ("fd", "kid", "accuracy")
@@ -59,6 +59,7 @@ def evaluate(
     train: ImageSource | None = None,
     features: str = "efficientnet-lite0",
     metrics: Sequence[str] = (),
+    per_class: bool = False,
     n: int | None = None,
     seed: int = 0,
     likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
@@ -74,6 +75,7 @@ def evaluate(
         features: a row of FEATURES.
         metrics: rows of METRICS; none named, all of USUAL that these images allow, and what is
             left out is said.
+        per_class: give each number of each class by itself too, against real images of that class.
         n: images of `source` (default: all that are stored, 2,000 of a model); the reference has
             as many, or all of `against` if that is fewer. For a likelihood, the real images that
             are judged (default: 200).
@@ -81,21 +83,29 @@ def evaluate(
         batch: images made at once, whose features are kept at once.
         store: where features and classifiers are kept (default: the user's cache folder).
     """
-    rows = [lookup(METRICS, name, "metric") for name in dict.fromkeys(metrics or USUAL)]
+    rows = [lookup(METRICS, name, "metric") for name in _named(metrics or USUAL, per_class)]
     load = lookup(FEATURES, features, "feature network")
     sides, judged = plan(source, against, pool, n, seed), held_out(against, n, seed)
+    parts = class_plans(sides, pool) if per_class else []
+    judged_parts = [judged.part(part.of_class) for part in parts]
     densities = [row for row in rows if isinstance(row, BitsPerDimension)]
     for row in densities:
-        row.check(source, judged, likelihood)
+        row.check(source, judged, judged_parts, likelihood)
     looking = [row for row in rows if not isinstance(row, BitsPerDimension)]
     if looking and features == "classifier":
         require_judgeable(source, against, train)
-    bench = _Bench(sides, train, load, store or user_cache(), batch, strict=bool(metrics))
+    bench = _Bench(sides, parts, train, load, store or user_cache(), batch, strict=bool(metrics))
     estimates = bench.estimates(looking) if looking else []
     for row in densities:
-        estimates += row.estimates(source, judged, likelihood, seed)
+        estimates += row.estimates(source, judged, judged_parts, likelihood, seed)
     measured = likelihood if densities else None
     return _record(source, against, estimates, drawn=bool(looking), measured=measured)
+
+
+def _named(metrics: Sequence[str], per_class: bool) -> list[str]:
+    """The metrics, each once; of accuracy, the share of each class is a metric of its own."""
+    further = {"accuracy": ["accuracy", "accuracy-per-class"]} if per_class else {}
+    return list(dict.fromkeys(row for name in metrics for row in further.get(name, [name])))
 
 
 def _record(
@@ -121,6 +131,7 @@ class _Bench:
     """What images are looked at with. strict: what is asked for must be had, or it is an error."""
 
     sides: Plan
+    parts: Sequence[Plan]  # of a class each
     train: ImageSource | None
     load: Loader
     store: Path
@@ -137,22 +148,44 @@ class _Bench:
                 "for the reasons above; give more images, or a larger -n"
             )
         judge = classifier(self.train, self.store) if shares else None
-        looked = self._look(network, judge)
+        looked = self._look([sides for _, sides in distances], network, judge)
         found: list[Estimate] = []
         if network:
-            found += [row.estimate(self.sides, network, looked(network)) for row in distances]
+            found += [row.estimate(p, network, looked(p, network)) for row, p in distances]
         if judge:
-            said = verdict(judge, self.sides, looked(judge.network))
+            said = verdict(judge, self.sides, looked(self.sides, judge.network))
             found += [held for row in shares for held in row.estimates(self.sides, said)]
         return found
 
-    def _distances(self, rows: Sequence[Distance]) -> tuple[list[Distance], Network | None]:
-        """Those that these images allow, and the network that they need."""
+    def _distances(
+        self, rows: Sequence[Distance]
+    ) -> tuple[list[tuple[Distance, Plan]], Network | None]:
+        """Those that these images allow, of all and of each class; and the network they need."""
         if not rows:
             return [], None
         network = self.load(self.train, self.store)
-        allowed = [r for r in rows if self._allows(partial(r.check, self.sides, network))]
+        allowed = [
+            (row, sides)
+            for row in rows
+            if self._allows(partial(row.check, self.sides, network))
+            for sides in (self.sides, *self._allowed_parts(row, network))
+        ]
         return allowed, network if allowed else None
+
+    def _allowed_parts(self, row: Distance, network: Network) -> list[Plan]:
+        """The classes that have images enough; what is left out is said once for all of them."""
+        refused: dict[str, list[str]] = {}
+        for part in self.parts:
+            try:
+                row.check(part, network)
+            except TooFewImages as refusal:
+                if self.strict:
+                    raise TooFewImages(f"the class {part.of_class}: {refusal}") from None
+                refused.setdefault(str(refusal), []).append(part.of_class)
+        for reason, names in refused.items():
+            inform(f"left out of {', '.join(names)}: {reason}")
+        without = {name for names in refused.values() for name in names}
+        return [part for part in self.parts if part.of_class not in without]
 
     def _require_judgeable(self) -> None:
         source = self.sides.generated.source
@@ -172,20 +205,28 @@ class _Bench:
         return True
 
     def _look(
-        self, network: Network | None, judge: Classifier | None
-    ) -> Callable[[Network], SideFeatures]:
+        self, measured: Sequence[Plan], network: Network | None, judge: Classifier | None
+    ) -> Callable[[Plan, Network], SideFeatures]:
         """Look at every image once with every network; the result gives a network's features."""
         # Both networks may be the classifier: one entry then.
         wanted = {held.key: held for held in (network, judge.network if judge else None) if held}
-        generated = self._features(self.sides.generated, list(wanted.values()))
-        reference = self._features(self.sides.reference, list(wanted.values()))
+        plans = [self.sides, *(part for part in self.parts if part in measured)]
+        generated = self._looked_at([p.generated for p in plans], list(wanted.values()))
+        reference = self._looked_at([p.reference for p in plans], list(wanted.values()))
         # Only distances have their floor from the stand-in; the classifier's is on the reference.
-        pool = self.sides.stand_in
-        stand_in = self._features(pool, [network]) if network and pool else {}
-        return lambda held: SideFeatures(
-            generated[held.key], reference[held.key], stand_in.get(held.key)
-        )
+        pools = [plan.stand_in for plan in plans if plan.stand_in is not None] if network else []
+        stand_in = self._looked_at(pools, [network] if network else [])
 
-    def _features(self, side: Side, networks: Sequence[Network]) -> dict[Key, Features]:
-        kept = features_of(side.source, side.seeds, networks, self.store, self.batch)
-        return {held.key: features for held, features in zip(networks, kept, strict=True)}
+        def features(sides: Plan, held: Network) -> SideFeatures:
+            pool = sides.stand_in if held.key in stand_in else None
+            return SideFeatures(
+                generated[held.key].of(sides.generated),
+                reference[held.key].of(sides.reference),
+                None if pool is None else stand_in[held.key].of(pool),
+            )
+
+        return features
+
+    def _looked_at(self, sides: Sequence[Side], networks: Sequence[Network]) -> dict[Key, Looked]:
+        found = looked_at(sides, networks, self.store, self.batch)
+        return {held.key: looked for held, looked in zip(networks, found, strict=True)}

@@ -5,18 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from safelight.config import Likelihood
+from safelight.errors import TooFewImages
 from safelight.evaluation import accuracy, frechet, kernel, likelihood
 from safelight.evaluation.accuracy import Verdict
-from safelight.evaluation.estimate import Estimate, Interval
+from safelight.evaluation.estimate import Estimate, Interval, by_class
 from safelight.evaluation.likelihood import labels_for, mean_interval, require_likelihood
-from safelight.evaluation.moments import Features, SideFeatures
+from safelight.evaluation.moments import Features, Floats, SideFeatures
 from safelight.evaluation.network import Network
 from safelight.evaluation.plan import Plan, Side, spelled
 from safelight.evaluation.protocol import Protocol
@@ -35,8 +36,10 @@ class Distance:
     measure: Callable[[Features, Features], Interval]
     require: Callable[[int, int, int], None]
 
-    def called(self, network: Network) -> str:
-        return self.published_name if network.published else f"{self.name} ({network.name})"
+    def called(self, network: Network, of_class: str) -> str:
+        if network.published:
+            return by_class(self.published_name, of_class)
+        return f"{by_class(self.name, of_class)} ({network.name})"
 
     def check(self, plan: Plan, network: Network) -> None:
         """Raises TooFewImages, before any image is made."""
@@ -46,7 +49,7 @@ class Distance:
         generated, reference, stand_in = features.generated, features.reference, features.stand_in
         found = self.measure(generated, reference)
         return Estimate(
-            self.called(network),
+            self.called(network, plan.of_class),
             found.value,
             found.low,
             found.high,
@@ -87,24 +90,40 @@ class BitsPerDimension:
 
     metric: str = "bpd"
 
-    def check(self, source: ImageSource, side: Side, options: Likelihood) -> None:
+    def check(
+        self, source: ImageSource, side: Side, parts: Sequence[Side], options: Likelihood
+    ) -> None:
         """Raises UserError, before anything is computed."""
         require_likelihood(source).likelihoods(options)
         labels_for(source, side)
+        for part in parts:
+            if len(part) < 2:
+                raise TooFewImages(
+                    f"the class {part.of_class}: bits per dimension need at least 2 images, got "
+                    f"{len(part)}; give a larger -n, or leave --per-class out"
+                )
 
     def estimates(
-        self, source: ImageSource, side: Side, options: Likelihood, seed: int
+        self,
+        source: ImageSource,
+        side: Side,
+        parts: Sequence[Side],
+        options: Likelihood,
+        seed: int,
     ) -> list[Estimate]:
+        """parts: of the side's images those of a class, which get a number of their own."""
         measures = require_likelihood(source).likelihoods(options)
         found = likelihood.bits(measures, side, labels_for(source, side), seed)
         return [
-            self._estimate(name, measures[name].parameters, mean_interval(values), side, seed)
-            for name, values in found.items()
+            self._estimate(name, measures[name].parameters, values, part, seed)
+            for name, every in found.items()
+            for part, values in [(p, every[np.isin(side.seeds, p.seeds)]) for p in (side, *parts)]
         ]
 
     def _estimate(
-        self, name: str, parameters: str, mean: Interval, side: Side, seed: int
+        self, name: str, parameters: str, values: Floats, side: Side, seed: int
     ) -> Estimate:
+        mean = mean_interval(values)
         how = Protocol(
             metric=self.metric,
             parameters=parameters,
@@ -115,15 +134,15 @@ class BitsPerDimension:
             image=spelled(side.source.shape),
             generated=0,
             reference=len(side),
-            reference_fingerprint=side.source.fingerprint,
+            reference_fingerprint=side.fingerprint,
             seed=seed,
-            reference_name=side.source.name,
+            reference_name=side.name,
             floor_images="none: real images are what is judged",
             software=_software(),
         )
         ends = mean.low, mean.high
         return Estimate(
-            f"bits per dimension ({name})",
+            f"{by_class('bits per dimension', side.of_class)} ({name})",
             mean.value,
             *ends,
             n=len(side),
@@ -167,7 +186,7 @@ METRICS: dict[str, Distance | Share | BitsPerDimension] = {
 def protocol(
     plan: Plan, network: Network, metric: str, parameters: str, floor_images: str
 ) -> Protocol:
-    reference = plan.reference.source
+    reference = plan.reference
     return Protocol(
         metric=metric,
         parameters=parameters,
@@ -175,9 +194,9 @@ def protocol(
         dimension=network.dimension,
         weights=network.weights,
         resize=network.resize,
-        image=spelled(reference.shape),
+        image=spelled(reference.source.shape),
         generated=len(plan.generated),
-        reference=len(plan.reference),
+        reference=len(reference),
         reference_fingerprint=reference.fingerprint,
         seed=plan.seed,
         reference_name=reference.name,

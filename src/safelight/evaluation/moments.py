@@ -6,7 +6,7 @@ BLOCK_ROWS x d; for d = 2,048 that is 135 MB, however many images there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -53,7 +53,31 @@ class FeatureFile:
         return flat.reshape(count, d)
 
 
-Features = FeatureFile | NDArray[np.float32]  # (n, d)
+class Rows:
+    """Chosen rows of several files, (n, d) float32, read when they are asked for.
+
+    positions: of the rows, in the files one after another.
+    """
+
+    def __init__(self, files: Sequence[FeatureFile], positions: NDArray[np.int64]) -> None:
+        self._files, self._positions = files, positions
+        self._starts = np.cumsum([0, *map(len, files)])
+        self.shape: tuple[int, int] = (len(positions), files[0].shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Rows start:stop, (b, d)."""
+        found = np.empty((len(range(*rows.indices(len(self)))), self.shape[1]), np.float32)
+        for i, position in enumerate(self._positions[rows].tolist()):
+            file = int(np.searchsorted(self._starts, position, side="right")) - 1
+            at = position - int(self._starts[file])
+            found[i] = self._files[file][at : at + 1]
+        return found
+
+
+Features = FeatureFile | Rows | NDArray[np.float32]  # (n, d)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,13 +21,34 @@ SEED_STRIDE = 1_000_000  # a model's images of evaluation seed s have the seeds 
 
 @dataclass(frozen=True)
 class Side:
-    """Images of a source, by their seeds."""
+    """Images of a source, by their seeds; all of one class where `of_class` names it."""
 
     source: ImageSource
     seeds: Sequence[int]
+    of_class: str = ""
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name}, class {self.of_class}" if self.of_class else self.source.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all the images that these were taken from."""
+        if not self.of_class:
+            return self.source.fingerprint
+        text = f"{self.source.fingerprint} class {self.of_class}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def part(self, of_class: str) -> Side:
+        """Those of one class."""
+        labels = self.source.labels(self.seeds)
+        if labels is None or of_class not in self.source.classes:
+            return Side(self.source, (), of_class)
+        where = (labels == self.source.classes.index(of_class)).nonzero().flatten().tolist()
+        return Side(self.source, [self.seeds[i] for i in where], of_class)
 
     def labels(self, classes: Sequence[str]) -> NDArray[np.int64] | None:
         """The class of each image as `classes` numbers them, (n,); None where one is not there."""
@@ -52,6 +74,10 @@ class Plan:
     stand_in_note: str
     seed: int
 
+    @property
+    def of_class(self) -> str:
+        return self.generated.of_class
+
 
 def plan(
     source: ImageSource, against: ImageSource, pool: ImageSource | None, n: int | None, seed: int
@@ -62,18 +88,65 @@ def plan(
     """
     _require_comparable(source, against, pool)
     generated = Side(source, _generated_seeds(source, n, seed))
-    shuffled = _shuffled(against, seed, "reference")
+    return _sides(generated, *_real(against, pool, seed), seed)
+
+
+def class_plans(whole: Plan, pool: ImageSource | None) -> list[Plan]:
+    """The same for each class of the generated images, by itself: its images among those.
+
+    They are set against real images of that class, as many, also if the whole's reference has
+    fewer of them; so most of the images are the whole's. Raises UserError without classes.
+    """
+    source, against = whole.generated.source, whole.reference.source
+    require_classes_of_both(source, against)
+    real, further = _real(against, pool, whole.seed)
+    return [
+        _sides(
+            whole.generated.part(name),
+            real.part(name),
+            None if further is None else further.part(name),
+            whole.seed,
+        )
+        for name in source.classes
+    ]
+
+
+def require_classes_of_both(source: ImageSource, against: ImageSource) -> None:
+    """Raise UserError where there is no class, or no real images of one."""
+    for side in (source, against):
+        if not side.classes:
+            raise UserError(
+                f"{side.name} has no classes, so nothing can be said of each; leave --per-class "
+                "out, or give images with classes"
+            )
+    if unknown := [name for name in source.classes if name not in against.classes]:
+        raise UserError(
+            f"{against.name} does not have the class {', '.join(unknown)} of {source.name}; leave "
+            "--per-class out, or name images of the same classes with --against"
+        )
+
+
+def _real(against: ImageSource, pool: ImageSource | None, seed: int) -> tuple[Side, Side | None]:
+    """All real images to choose from, in the order in which they are taken."""
+    further = None if pool is None else Side(pool, _shuffled(pool, seed, "pool"))
+    return Side(against, _shuffled(against, seed, "reference")), further
+
+
+def _sides(generated: Side, real: Side, pool: Side | None, seed: int) -> Plan:
+    """The first real images for the reference, and the stand-in of further ones."""
     count = len(generated)
-    if pool is None and len(shuffled) >= 2 * count:
-        stand_in = Side(against, sorted(shuffled[count : 2 * count]))
-        note = f"{count:,} images of {against.name}, divided at random from the reference"
-    elif pool is not None and _stored(pool) >= count:
-        stand_in = Side(pool, sorted(_shuffled(pool, seed, "pool")[:count]))
-        note = f"{count:,} images of {pool.name}"
+    if pool is None and len(real) >= 2 * count:
+        stand_in = _taken(real, count, 2 * count)
+        note = f"{count:,} images of {real.name}, divided at random from the reference"
+    elif pool is not None and len(pool) >= count:
+        stand_in, note = _taken(pool, 0, count), f"{count:,} images of {pool.name}"
     else:
-        stand_in, note = None, _no_stand_in(against, pool, count)
-    reference = Side(against, sorted(shuffled[:count]))
-    return Plan(generated, reference, stand_in, note, seed)
+        stand_in, note = None, _no_stand_in(real, pool, count)
+    return Plan(generated, _taken(real, 0, count), stand_in, note, seed)
+
+
+def _taken(side: Side, start: int, stop: int) -> Side:
+    return Side(side.source, sorted(side.seeds[start:stop]), side.of_class)
 
 
 def held_out(against: ImageSource, n: int | None, seed: int) -> Side:
@@ -82,10 +155,10 @@ def held_out(against: ImageSource, n: int | None, seed: int) -> Side:
     return Side(against, sorted(shuffled[: n or JUDGED_IMAGES]))
 
 
-def _no_stand_in(against: ImageSource, pool: ImageSource | None, count: int) -> str:
+def _no_stand_in(real: Side, pool: Side | None, count: int) -> str:
     if pool is None:
-        return f"none: it takes {2 * count:,} real images, {against.name} has {against.count:,}"
-    return f"none: it takes {count:,} further real images, {pool.name} has {pool.count:,}"
+        return f"none: it takes {2 * count:,} real images, {real.name} has {len(real):,}"
+    return f"none: it takes {count:,} further real images, {pool.name} has {len(pool):,}"
 
 
 def _generated_seeds(source: ImageSource, n: int | None, seed: int) -> Sequence[int]:

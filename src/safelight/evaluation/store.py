@@ -20,8 +20,9 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.errors import DamagedFile, UserError
-from safelight.evaluation.moments import FeatureFile, Features
+from safelight.evaluation.moments import FeatureFile, Features, Rows
 from safelight.evaluation.network import MICRO_BATCH, Network
+from safelight.evaluation.plan import Side
 from safelight.files import read_json, sha256, write_json, writing
 from safelight.images import ImageSource, pieces
 from safelight.machine import full_precision
@@ -31,7 +32,7 @@ FORMAT = 1  # part of every key: a change in how features are made or kept forge
 
 def features_of(
     source: ImageSource, seeds: Sequence[int], networks: Sequence[Network], store: Path, batch: int
-) -> list[Features]:
+) -> list[FeatureFile]:
     """The features of these images from each network, (n, dimension) float32, on the disk.
 
     The images are made once, `batch` at a time, for all networks whose features are not kept yet.
@@ -41,6 +42,47 @@ def features_of(
     if missing:
         _compute(source, seeds, [networks[i] for i in missing], [paths[i] for i in missing], batch)
     return [FeatureFile(path) for path in paths]
+
+
+class Looked:
+    """What one network says of a source's images, whichever side they stand on.
+
+    files: the seeds of images, and their features; no image is in two.
+    """
+
+    def __init__(self, files: Sequence[tuple[Sequence[int], FeatureFile]]) -> None:
+        self._files = [features for _, features in files]
+        every = [seed for seeds, _ in files for seed in seeds]
+        self._positions = {seed: position for position, seed in enumerate(every)}
+
+    def of(self, side: Side) -> Features:
+        """The features of a side's images, in its order."""
+        positions = np.array([self._positions[seed] for seed in side.seeds], np.int64)
+        if np.array_equal(positions, np.arange(len(self._files[0]))):
+            return self._files[0]
+        return Rows(self._files, positions)
+
+
+def looked_at(
+    sides: Sequence[Side], networks: Sequence[Network], store: Path, batch: int
+) -> list[Looked]:
+    """What each network says of the images of several sides of one source.
+
+    Each image is looked at once. What is kept of the first side serves it alone too.
+    """
+    if not sides:
+        return [Looked([]) for _ in networks]
+    first, *others = sides
+    further = sorted({seed for side in others for seed in side.seeds} - {*first.seeds})
+    kept = [
+        features_of(first.source, seeds, networks, store, batch)
+        for seeds in (first.seeds, further)
+        if seeds
+    ]
+    return [
+        Looked(list(zip((first.seeds, further), files, strict=False)))
+        for files in zip(*kept, strict=True)
+    ]
 
 
 def _compute(

@@ -26,6 +26,7 @@ class EvaluationShown:
     overall: list[Estimate]
     by_class: list[Estimate]
     protocols: list[ProtocolShown]
+    class_protocols: list[ProtocolShown]
 
 
 def evaluations(data: ReportData) -> list[EvaluationShown]:
@@ -34,12 +35,12 @@ def evaluations(data: ReportData) -> list[EvaluationShown]:
 
 
 def _evaluation(evaluation: Evaluation) -> EvaluationShown:
-    parts = [e for e in evaluation.estimates if "[" in e.name]
-    whole = [e for e in evaluation.estimates if "[" not in e.name]
+    parts = [e for e in evaluation.estimates if e.of_class]
+    whole = [e for e in evaluation.estimates if not e.of_class]
     drawn = f" ({evaluation.drawn})" if evaluation.drawn else ""
     about = f"{evaluation.source}{drawn} against {evaluation.against}"
     about = f"{about}, {words.day(evaluation.created)}."
-    return EvaluationShown(about, whole, parts, _protocols(evaluation.estimates))
+    return EvaluationShown(about, whole, parts, _protocols(whole), _protocols(parts))
 
 
 def _protocols(estimates: Sequence[Estimate]) -> list[ProtocolShown]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from safelight.config import Config, Likelihood, Sampling, Section
 from safelight.evaluation.estimate import Evaluation
-from safelight.evaluation.metrics import DISTANCES
+from safelight.evaluation.metrics import DISTANCES, SHARES
 from safelight.evaluation.protocol import Protocol
 from safelight.presets import PRESETS
 from safelight.reporting import words
@@ -111,10 +111,14 @@ def _option(name: str, value: Any) -> list[str]:
 def _evaluate(data: ReportData, evaluation: Evaluation) -> str:
     """The commands that find the numbers of this evaluation, one for each count of images."""
     counts: dict[int, list[Protocol]] = {}
+    parts = [e for e in evaluation.estimates if e.of_class and e.protocol.metric not in SHARES]
     for estimate in evaluation.estimates:
+        if estimate in parts:  # their images are some of those of the whole
+            continue
         protocol = estimate.protocol
         counts.setdefault(protocol.generated or protocol.reference, []).append(protocol)
-    return "\n".join(_evaluate_at(data, evaluation, *count) for count in counts.items())
+    whole = [_evaluate_at(data, evaluation, *count) for count in counts.items()]
+    return "\n".join(f"{command} --per-class" if parts else command for command in whole)
 
 
 def _evaluate_at(
