@@ -1,0 +1,111 @@
+"""How the command line says that something is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from safelight.cli import one_line
+from tests.refusals import refused
+
+
+def test_mistakes_are_answered_in_one_line(
+    desk: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run, cache = desk / "run", desk / "digits"
+    singular = ("--diffusion.path", "flow", "--diffusion.prediction", "noise")
+    cases = {
+        ("prepare", tmp_path / "nowhere"): "there is no folder or zip",
+        ("prepare", tmp_path): "holds no pictures|no picture|is empty",
+        ("train", cache, "--siz", 3): "did you mean --size",
+        ("train", cache, "--preset", "smal"): "did you mean 'small'",
+        ("train", cache, "--optimiser.lr", "-1"): "--optimiser.lr: Input should be greater than 0",
+        ("train", cache, "--ema", 7): "--ema: Input should be less than 0.25",
+        ("train", cache, "--budget", "0s", "--out", tmp_path / "q"): "trains nothing",
+        ("train", cache, "--budget", "1s", "--out", tmp_path / "q"): "too short.*give at least",
+        ("train", cache, "--out", run): "holds another run",
+        ("train", cache, "--resume"): "--resume goes on with the run in --out; name its folder",
+        ("train", cache, "--resume", "--out", run, "--preset", "tiny"): "leave these two out",
+        ("train", cache, "--resume", "--out", run, "--recipe", "v"): "leave these two out",
+        ("train", cache, "--resume", "--out", tmp_path / "q"): "there is no run at",
+        ("train", f"{cache}:test", "--out", tmp_path / "q"): "is a split; give the cache",
+        ("train", cache, "--diffusion.path", "linar", "--out", tmp_path / "q"): "'linear'",
+        ("train", cache, "--diffusion.T", 9, "--out", tmp_path / "q"): "leave --diffusion.T out",
+        ("train", cache, "--diffusion.path", "table", "--out", tmp_path / "q"): "diffusion.betas",
+        ("train", cache, *singular, "--out", tmp_path / "q"): "alpha is 0.*prediction edm, .* flow",
+        ("train", cache, "--net.widths", 8, 8, 8, 8, 8, "--out", tmp_path / "q"): "give 4 widths",
+        ("sample", tmp_path): "not a run",
+        ("sample", cache): "not a run",
+        ("sample", run, "--sampler", "eular"): "did you mean 'euler'",
+        (
+            "sample",
+            run,
+            "--sampler",
+            "heun",
+            "--churn",
+            0.9,
+        ): "churn is 0.9; it has to lie between 0 and 0.414",
+        (
+            "sample",
+            run,
+            "--solver-order",
+            2,
+        ): "dpm\\+\\+ has no solver-order; leave --solver-order out",
+        ("sample", run, "--grid", "leading"): "use --grid uniform, karras or logsnr",
+        ("sample", run, "--sampler", "ddpm", "--variance", "learned"): "has learned no variance",
+        ("sample", run, "--classes", "eleven"): "unknown class 'eleven'",
+        ("sample", run, "--checkpoint", 5): "choose one of",
+        ("sample", run, "-n", 0): "give 1 or more",
+        ("sample", run, "--steps", 0): "--steps: Input should be greater than or equal to 1",
+        ("sample", run, "--sampler", "ddim", "--eta", 2): "between 0 and 1",
+        ("sample", run, "-n", 1, "--out", cache): "holds no samples; choose another folder",
+        ("sample", desk / "plain", "--classes", "3"): "trained without classes",
+        ("sample", desk / "plain", "--guidance", 2): "leave --guidance at 1, or name a --weaker",
+        ("sample", run, "--guidance", "1,x"): "'x' is no number",
+        ("sample", run, "--guidance-interval", 2): "'2' is not a low and a high noise level",
+        ("sample", run, "--guidance-interval", "2,1"): "is 2,1; give a low and a higher",
+        ("sample", run, "--guidance-rescale", 2): "--guidance-rescale: Input should be less",
+        ("sample", run, "--weaker", 7): "no checkpoint .7.; choose one of: 2, 4, 6",
+        ("sample", run, "--weaker", f"{desk / 'plain'}:6"): "has other classes",
+        ("sample", run, "--weaker", f"{cache}:6"): "not a run",
+        ("evaluate", run, "--guidance", "1,2"): "a sweep, which only .safelight sample. draws",
+        ("evaluate", run, "--metrics", "fud"): "choose one of: fd, kid, accuracy",
+        ("evaluate", run, "--features", "incepton"): "did you mean 'inception'",
+        ("evaluate", run, "--metrics", "fd", "-n", 100): r"1,281.*--metrics kid",
+        ("evaluate", run, "-n", 1): "at least 2 images",
+        ("evaluate", f"{cache}:test", "--metric", "bpd", "--against", f"{cache}:train"): (
+            "bits per dimension need a model's density, and digits:test"
+        ),
+        ("evaluate", run, "--metrics", "bpd", "--likelihood.dequantisation", "x"): (
+            "choose one of: normal, uniform"
+        ),
+        ("evaluate", run, "--metrics", "bpd", "--likelihood.tolerance", 0): (
+            "--likelihood.tolerance: Input should be greater than or equal to"
+        ),
+        ("evaluate", cache): "--against",
+        ("evaluate", run, "--checkpoint", 5): "no checkpoint '5'; choose one of: 2, 4, 6",
+        ("evaluate", f"{cache}:test", "--steps", 5, "--weights", "raw", "--checkpoint", 5): (
+            "--steps, --checkpoint, --weights is of a run, and digits:test is none"
+        ),
+        ("evaluate", run, "--metrics", "bpd", "--sampler", "heun"): "--sampler says .*bpd draws no",
+        ("evaluate", run, "--likelihood.terms", 3): "--likelihood.terms says .*add bpd",
+        ("evaluate", run, "--guidance-interval", "1,2", "--guidance", 1): "at --guidance 1 there",
+        ("evaluate", run, "--against", desk / "plain"): "--against takes real images",
+        ("compare", run, desk / "plain"): "run: safelight evaluate",
+        ("report", tmp_path): "not a run",
+        ("dance",): "Available subcommands: prepare, train",
+        (): "Expected one of .prepare",
+    }
+    for words, message in cases.items():
+        line = refused(capsys, *words)
+        assert re.search(message, line), (words, line)
+    assert not (tmp_path / "q").exists()
+
+
+def test_one_line_unfolds_a_frame() -> None:
+    boxed = "╭─ Error ──╮\n│ No such  │\n│ ──────── │\n│ thing    │\n╰──────────╯\n"
+    plain = " Error    \n -------- \n  No such \n  --------\n  thing   \n"
+    for framed in (boxed, plain):
+        assert one_line(framed).startswith("No such thing;")
