@@ -134,6 +134,35 @@ def test_evaluating_leaves_a_record(desk: Path, capsys: pytest.CaptureFixture[st
     assert estimates["KID (classifier)"]["low"] > estimates["KID (classifier)"]["floor"]["high"]
 
 
+def test_diffusion_and_a_gan_are_set_side_by_side_class_by_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """K10: one table; each class against its own test images, and the report has them too."""
+    cache, runs = str(tmp_path / "digits"), [str(tmp_path / kind) for kind in ("diffusion", "gan")]
+    main(["prepare", "digits", "--classes", "3,8", "--split", "60/5/35", "--out", cache])
+    main(["train", cache, "--out", runs[0], *QUICK])
+    main(["train", cache, "--preset", "dcgan", "--out", runs[1], *QUICK[:5]])
+    for run in runs:
+        words = ["--features", "classifier", "--metrics", "kid,accuracy", "-n", "40"]
+        main(["evaluate", run, "--per-class", *words])
+    capsys.readouterr()
+    main(["compare", *runs, "--per-class"])
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"^ +all +3 +8 *$", shown, re.MULTILINE)) == 2  # KID and accuracy
+    kept = {
+        estimate["name"]: estimate
+        for estimate in json.loads(Path(runs[0], "metrics.json").read_text())[0]["estimates"]
+    }
+    assert list(kept)[:3] == ["KID (classifier)", "KID[3] (classifier)", "KID[8] (classifier)"]
+    assert list(kept)[3:] == ["accuracy", "accuracy[3]", "accuracy[8]"]
+    protocol = kept["KID[3] (classifier)"]["protocol"]
+    assert (protocol["generated"], protocol["reference"]) == (20, 20)
+    assert protocol["reference_name"] == "digits:test, class 3"
+    assert kept["KID[3] (classifier)"]["floor"]
+    main(["report", runs[1]])
+    assert "KID[8]" in Path(runs[1], "report.html").read_text("utf-8")
+
+
 def test_any_state_of_a_run_is_evaluated(desk: Path, tmp_path: Path) -> None:
     """L9: an earlier checkpoint, and raw weights; the record says which, and the name too."""
     shutil.copytree(desk / "run", tmp_path / "run")

@@ -93,6 +93,8 @@ def test_mistakes_are_answered_in_one_line(
         ("evaluate", run, "--likelihood.terms", 3): "--likelihood.terms says .*add bpd",
         ("evaluate", run, "--guidance-interval", "1,2", "--guidance", 1): "at --guidance 1 there",
         ("evaluate", run, "--against", desk / "plain"): "--against takes real images",
+        ("evaluate", desk / "plain", "--per-class"): "plain .* has no classes, .* --per-class out",
+        ("evaluate", run, "--per-class", "--metrics", "kid", "-n", 30): "the class 0: the kernel",
         ("compare", run, desk / "plain"): "run: safelight evaluate",
         ("report", tmp_path): "not a run",
         ("dance",): "Available subcommands: prepare, train",
