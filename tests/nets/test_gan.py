@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import conv2d
 
 from safelight.errors import UserError
 from safelight.nets.augmentation import AUGMENTATIONS, DRAWS, augment
@@ -74,6 +75,21 @@ def test_the_class_is_tiled_to_channels_of_both_networks() -> None:
     for outputs in (images, judged):
         assert not torch.equal(outputs[0], outputs[1])
         assert not torch.equal(outputs[1], outputs[2])
+
+
+def test_the_class_does_not_drown_the_picture() -> None:
+    """K9: at first what the discriminator sees is mostly the picture, and so it learns by it."""
+    torch.manual_seed(0)
+    network = Discriminator((3, 16, 16), 2, widths=(16, 32), label_channels=16)
+    first, y = network.layers[0], torch.arange(2).repeat(32)
+    assert network.labels is not None
+    real = torch.randn(64, 3, 16, 16) / 2
+    tiled = network.labels(y)[:, :, None, None].expand(-1, -1, 16, 16)
+    picture, told = (
+        conv2d(x, w, None, 2, 1)
+        for x, w in zip((real, tiled), first.weight.split((3, 16), dim=1), strict=True)
+    )
+    assert told.square().mean() < 0.05 * picture.square().mean()
 
 
 def test_spectral_normalisation_bounds_each_layer() -> None:

@@ -119,6 +119,9 @@ class Discriminator(nn.Module):
         layers.append(nn.Conv2d(widths[-1], 1, coarsest(h, w, widths), bias=False))
         self.layers = nn.Sequential(*layers)
         self.apply(_draw)
+        if self.labels is not None:
+            # Many constant channels as large as the picture's would drown it in the first layer.
+            nn.init.normal_(self.labels.weight, 0.0, SPREAD)
         if spectral:
             for layer in self.layers:
                 if isinstance(layer, nn.Conv2d):
