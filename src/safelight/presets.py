@@ -110,8 +110,9 @@ DCGAN = Config(
 )
 
 
-def _gan(**changes: Any) -> Config:
-    return DCGAN.model_copy(update={"gan": Gan(**changes)})
+def _gan(batch: int = 128, **changes: Any) -> Config:
+    optimiser = DCGAN.optimiser.model_copy(update={"batch": batch})
+    return DCGAN.model_copy(update={"optimiser": optimiser, "gan": Gan(**changes)})
 
 
 PRESETS |= {
@@ -120,7 +121,7 @@ PRESETS |= {
     "dcgan-noised": _gan(noise=0.1, noise_until=1.0),
     # The generator keeps its channels longer.
     "dcgan-wide": _gan(latent=128, widths=(64, 256, 256), discriminator_widths=(64, 128, 256)),
-    "gan": _gan(loss="hinge", augment=("colour", "translation")),
+    "gan": _gan(batch=64, loss="hinge", augment=("colour", "translation")),
 }
 # Of arXiv:2112.10752: a place of the latents stands for 4x4 pixels, or for 8x8.
 PRESETS |= {
