@@ -217,9 +217,9 @@ class Gan(Section):
 class Autoencoder(Section):
     """The network that makes pictures small, and what it learns. Of the family autoencoder."""
 
-    channels: Positive = 4
+    channels: Positive = 6
     """Numbers at each place of the latents."""
-    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 128)
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (48, 96)
     """Channels of its maps, that of half the picture's size first; with two a place of the latents
     stands for 4x4 pixels, with three for 8x8."""
     blocks: Positive = 2
@@ -228,7 +228,7 @@ class Autoencoder(Section):
     """Let the places of the latents attend to one another."""
     loss: str = "squared"
     """Of a pixel: squared or absolute."""
-    kl: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    kl: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3
     """Weight of the divergence from a normal distribution, in nats for each value of a picture."""
 
 

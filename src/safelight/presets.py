@@ -128,7 +128,7 @@ PRESETS |= {
     "autoencoder": Config(family="autoencoder", optimiser=Optimiser(batch=32)),
     "autoencoder-8": Config(
         family="autoencoder",
-        autoencoder=Autoencoder(widths=(64, 128, 128)),
+        autoencoder=Autoencoder(channels=16, widths=(48, 96, 96)),
         optimiser=Optimiser(batch=32),
     ),
 }
