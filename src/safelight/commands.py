@@ -224,8 +224,9 @@ def evaluate(
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
         features: inception, efficientnet-lite0 or classifier.
-        metrics: any of fd, kid, accuracy, accuracy-per-class and bpd (bits per dimension); the
-            first three, where the images allow them, unless given.
+        metrics: any of fd, kid, accuracy, accuracy-per-class, psnr (of what an autoencoder gives
+            back) and bpd (bits per dimension); the first three, where the images allow them,
+            unless given.
         per_class: each metric of each class too, against real images of that class.
         number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
             images; 200 unless given.

@@ -79,8 +79,9 @@ class Developing(ImageSource, Protocol):
 class Restoring(ImageSource, Protocol):
     """A source whose images are pictures that were there before."""
 
-    def originals(self, seeds: Sequence[int]) -> Tensor:
-        """The pictures of these seeds: uint8, (b, c, h, w)."""
+    @property
+    def pictures(self) -> ImageSource:
+        """Those pictures: image i came of picture seeds[i]."""
         ...
 
 

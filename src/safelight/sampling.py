@@ -165,7 +165,7 @@ def _grid(images: NDArray[np.uint8], labels: Tensor | None) -> Image:
 def _beside(source: Restoring, seeds: Sequence[int], images: NDArray[np.uint8]) -> Image:
     """The first pictures above what came back of them."""
     first = slice(0, SWEPT)
-    pictures = source.originals(seeds[first]).numpy()
+    pictures = source.pictures.images(seeds[first]).numpy()
     rows = [("picture", pictures), ("restored", images[first])]
     return labelled_sheet(rows, display_scale(images.shape[2]))
 

@@ -89,11 +89,19 @@ def test_an_autoencoder_learns_and_is_judged_as_any_model(coder: Run, tmp_path: 
     source = coder.source()
     assert isinstance(source, ImageSource)
     assert isinstance(source, Restoring)
-    assert source.count == coder.cache().subset("test").count
-    images, originals = source.images(range(20)), source.originals(range(20))
-    ratios = psnr(dequantise(images), dequantise(originals))
-    assert float(ratios.mean()) == pytest.approx(looks[-1]["reconstruction"], abs=1.5)
-    assert (source.images([7])[0].int() - images[7].int()).abs().max() <= 1
+    assert source.count == coder.cache().subset("validation").count
+    assert (source.images([7])[0].int() - source.images(range(20))[7].int()).abs().max() <= 1
+    kid, ratio = evaluate(coder.path, metrics=("kid", "psnr"), features="classifier").estimates
+    assert ratio.name == "PSNR (dB)"
+    assert ratio.n == source.count
+    every = psnr(
+        dequantise(source.images(range(ratio.n))),
+        dequantise(source.pictures.images(range(ratio.n))),
+    )
+    assert ratio.value == pytest.approx(float(every.mean()), rel=1e-5)
+    assert ratio.low < ratio.value < ratio.high
+    assert ratio.value == pytest.approx(looks[-1]["reconstruction"], abs=0.5)
+    assert kid.value < 0.2
     folder = sample(coder.path, n=12, out=tmp_path / "samples")
     assert (folder / "compare.png").is_file()
     page = report(coder.path).read_text()
@@ -206,6 +214,8 @@ def test_what_latents_can_not_do_is_refused(
         ("evaluate", run.path, "--metrics", "bpd"): "bpd is the likelihood of pictures",
         ("edit", "invert", coder.path, f"{cache}:test"): "of the family autoencoder; this needs",
         ("sample", coder.path, "--steps", 5): "--steps is of diffusion models",
+        ("evaluate", coder.path, "--against", f"{cache}:validation"): "would be too small",
+        ("evaluate", run.path, "--metrics", "psnr"): "gives none back",
         (*told, run.path): "name a run of the family autoencoder",
         (*told, empty): "config.json",
         (*told, tmp_path / "absent"): "absent",

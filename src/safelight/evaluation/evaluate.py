@@ -16,12 +16,13 @@ from safelight.evaluation.accuracy import require_classes, require_judgeable, ve
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.features import FEATURES, Loader
-from safelight.evaluation.metrics import METRICS, BitsPerDimension, Distance, Share
+from safelight.evaluation.fidelity import require_others
+from safelight.evaluation.metrics import METRICS, BitsPerDimension, Distance, Fidelity, Share
 from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
 from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan
 from safelight.evaluation.store import Looked, looked_at
-from safelight.images import ImageSource
+from safelight.images import ImageSource, Restoring
 
 USUAL = ("fd", "kid", "accuracy")
 Key = tuple[str, str]  # of a network: its name and its weights' hash
@@ -74,7 +75,7 @@ def evaluate(
         train: labelled real images for the classifier.
         features: a row of FEATURES.
         metrics: rows of METRICS; none named, all of USUAL that these images allow, and what is
-            left out is said.
+            left out is said; of an autoencoder psnr too.
         per_class: give each number of each class by itself too, against real images of that class.
         n: images of `source` (default: all that are stored, 2,000 of a model); the reference has
             as many, or all of `against` if that is fewer. For a likelihood, the real images that
@@ -83,7 +84,8 @@ def evaluate(
         batch: images made at once, whose features are kept at once.
         store: where features and classifiers are kept (default: the user's cache folder).
     """
-    rows = [lookup(METRICS, name, "metric") for name in _named(metrics or USUAL, per_class)]
+    usual = (*USUAL, "psnr") if isinstance(source, Restoring) else USUAL
+    rows = [lookup(METRICS, name, "metric") for name in _named(metrics or usual, per_class)]
     load = lookup(FEATURES, features, "feature network")
     sides, judged = plan(source, against, pool, n, seed), held_out(against, n, seed)
     parts = class_plans(sides, pool) if per_class else []
@@ -91,13 +93,19 @@ def evaluate(
     densities = [row for row in rows if isinstance(row, BitsPerDimension)]
     for row in densities:
         row.check(source, judged, judged_parts, likelihood)
-    looking = [row for row in rows if not isinstance(row, BitsPerDimension)]
+    ratios = [row for row in rows if isinstance(row, Fidelity)]
+    for ratio in ratios:
+        ratio.check(sides.generated)
+    looking = [row for row in rows if isinstance(row, Distance | Share)]
+    if looking:
+        require_others(source, against)
     if looking and features == "classifier":
         require_judgeable(source, against, train)
     bench = _Bench(sides, parts, train, load, store or user_cache(), batch, strict=bool(metrics))
     estimates = bench.estimates(looking) if looking else []
     for row in densities:
         estimates += row.estimates(source, judged, judged_parts, likelihood, seed)
+    estimates += [ratio.estimate(sides.generated, seed) for ratio in ratios]
     measured = likelihood if densities else None
     return _record(source, against, estimates, drawn=bool(looking), measured=measured)
 

@@ -13,9 +13,10 @@ import torch
 
 from safelight.config import Likelihood
 from safelight.errors import TooFewImages
-from safelight.evaluation import accuracy, frechet, kernel, likelihood
+from safelight.evaluation import accuracy, fidelity, frechet, kernel, likelihood
 from safelight.evaluation.accuracy import Verdict
 from safelight.evaluation.estimate import Estimate, Interval, by_class
+from safelight.evaluation.fidelity import require_restoring, restored
 from safelight.evaluation.likelihood import labels_for, mean_interval, require_likelihood
 from safelight.evaluation.moments import Features, Floats, SideFeatures
 from safelight.evaluation.network import Network
@@ -82,6 +83,49 @@ class Share:
             )
             for name, share, n, floor in self.shares(verdict)
         ]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The row for how well pictures come back, picture by picture."""
+
+    metric: str = "psnr"
+
+    def check(self, side: Side) -> None:
+        """Raises UserError, before any image is made."""
+        require_restoring(side.source)
+        if len(side) < 2:
+            raise TooFewImages(f"psnr needs at least 2 images, got {len(side)}; give a larger -n")
+
+    def estimate(self, side: Side, seed: int) -> Estimate:
+        source = require_restoring(side.source)
+        mean = mean_interval(restored(source, side.seeds))
+        how = Protocol(
+            metric=self.metric,
+            parameters="10 log10(255² / mean square error) of 256 levels, mean over pictures",
+            network="none",
+            dimension=math.prod(source.shape),
+            weights="",
+            resize="none",
+            image=spelled(source.shape),
+            generated=len(side),
+            reference=len(side),
+            reference_fingerprint=source.pictures.fingerprint,
+            seed=seed,
+            reference_name=source.pictures.name,
+            floor_images="none: each picture is compared with itself",
+            software=_software(),
+        )
+        ends = mean.low, mean.high
+        return Estimate(
+            "PSNR (dB)",
+            mean.value,
+            *ends,
+            n=len(side),
+            interval=fidelity.METHOD,
+            floor=None,
+            protocol=how,
+        )
 
 
 @dataclass(frozen=True)
@@ -176,9 +220,10 @@ SHARES: dict[str, Share] = {
     "accuracy": Share("accuracy", accuracy.overall),
     "accuracy-per-class": Share("accuracy-per-class", accuracy.per_class),
 }
-METRICS: dict[str, Distance | Share | BitsPerDimension] = {
+METRICS: dict[str, Distance | Share | Fidelity | BitsPerDimension] = {
     **DISTANCES,
     **SHARES,
+    "psnr": Fidelity(),
     "bpd": BitsPerDimension(),
 }
 
