@@ -18,7 +18,7 @@ from safelight.editing.tasks import Edit
 from safelight.options import Names
 from safelight.presets import AUTO
 
-Count = Annotated[int, arg(aliases=("-n",))]
+Count = Annotated[int | None, arg(aliases=("-n",))]
 Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
 
@@ -117,7 +117,7 @@ def sample(
     run: Positional[str],
     /,
     *,
-    number: Count = 64,
+    number: Count = None,
     classes: Names = (),
     sampling: Drawing = Sampling(),  # noqa: B008 - frozen
     seed: int = 0,
@@ -129,7 +129,8 @@ def sample(
 
     Args:
         run: folder of the run.
-        number: images (of each class, where there are classes).
+        number: images (of each class, where there are classes); 64 unless given, or all held-out
+            pictures of an autoencoder where these are fewer.
         classes: only these, such as cat,frog.
         sampling: how they are drawn.
         seed: the first seed.
@@ -159,7 +160,7 @@ def edit_command(kind: type[Edit]) -> Callable[..., Command]:
         /,
         *,
         task: Any,
-        number: Annotated[int | None, arg(aliases=("-n",))] = None,
+        number: Count = None,
         class_name: Annotated[str | None, arg(name="class")] = None,
         sampling: Drawing = Sampling(),  # noqa: B008 - frozen
         seed: int = 0,
@@ -210,7 +211,7 @@ def evaluate(
     features: str = "efficientnet-lite0",
     metrics: Annotated[Names, arg(aliases=("--metric",))] = (),
     per_class: bool = False,
-    number: Annotated[int | None, arg(aliases=("-n",))] = None,
+    number: Count = None,
     seed: int = 0,
     sampling: Drawing = Sampling(),  # noqa: B008 - frozen
     checkpoint: str | None = None,

@@ -90,6 +90,11 @@ def in_turn(classes: Sequence[str], seeds: Sequence[int]) -> Tensor | None:
     return torch.tensor([seed % len(classes) for seed in seeds]) if classes else None
 
 
+def held(source: ImageSource, seeds: Sequence[int]) -> list[int]:
+    """Those of the seeds of which there is an image: a model draws all, stored pictures end."""
+    return [seed for seed in seeds if source.count is None or seed < source.count]
+
+
 def pieces(count: int, size: int) -> list[slice]:
     """0..count-1 in as few runs of at most `size` as there can be, all about as long."""
     n = -(-count // size)

@@ -34,6 +34,7 @@ from safelight.images import (
 )
 from safelight.training.watching import ModelSource
 
+USUAL = 64  # images, unless a number is given
 BATCH = 128
 RECORD = "sample.json"
 DEVELOPED = (8, 10)  # images and states of the strip
@@ -44,11 +45,16 @@ SWEPT = 10  # images in a row of a sweep
 def seeds_of(source: ModelSource, n: int, classes: Sequence[str], seed: int) -> list[int]:
     """The first n seeds from `seed` on of each class: the class of seed s is s modulo K.
 
-    An unconditional source gets n seeds in all.
+    An unconditional source gets n seeds in all. Raises UserError where there are not as many.
     """
     if not source.classes:
         if classes:
             raise UserError(f"{source.name} was trained without classes; leave --classes out")
+        if source.count is not None and not 0 <= seed <= source.count - n:
+            raise UserError(
+                f"{source.name} gives back the {source.count} pictures 0 to {source.count - 1}; "
+                "choose a smaller -n, or another --seed"
+            )
         return list(range(seed, seed + n))
     known = {name: k for k, name in enumerate(source.classes)}
     chosen = sorted(lookup(known, name, "class") for name in classes or source.classes)

@@ -94,7 +94,7 @@ def train(
 def sample(
     run: str | Path,
     *,
-    n: int = 64,
+    n: int | None = None,
     classes: Sequence[str] = (),
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     seed: int = 0,
@@ -105,6 +105,7 @@ def sample(
     """Draw n images (of each class, where there are classes) into a folder; returns the folder.
 
     Args:
+        n: 64 unless given, or all that an autoencoder can give back where these are fewer.
         classes: only these.
         sampling: sampler, steps, guidance and the like.
         seed: the first seed; each image has its own.
@@ -112,15 +113,23 @@ def sample(
         weights: ema (the average) or raw.
         out: a folder of its own in RUN/samples unless given.
     """
-    from safelight.sampling import identity, seeds_of, sweep_identity, write_samples, write_sweep
+    from safelight.sampling import (
+        USUAL,
+        identity,
+        seeds_of,
+        sweep_identity,
+        write_samples,
+        write_sweep,
+    )
     from safelight.training.run import Run
 
-    if n < 1:
+    if n is not None and n < 1:
         raise UserError(f"-n {n} asks for no image; give 1 or more")
     opened = Run.open(Path(run))
     sources = opened.sources(sampling.each(), checkpoint, weights)
     source, places = sources[0], opened.path / "samples"
-    seeds = seeds_of(source, n, classes, seed)
+    usual = min(USUAL, source.count or USUAL)
+    seeds = seeds_of(source, usual if n is None else n, classes, seed)
     if len(sources) > 1:
         name = f"sweep-{sweep_identity(sources, seeds)[:8]}"
         folder = write_sweep(sources, seeds, Path(out or places / name))

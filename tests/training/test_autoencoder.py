@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from safelight import evaluate, report, sample
+from safelight import compare, evaluate, report, sample
 from safelight.config import Autoencoder, Config, Data, Diffusion, Net, Optimiser, Sampling
 from safelight.data.cache import Cache
+from safelight.data.prepare import prepare
 from safelight.errors import DamagedFile, UserError
 from safelight.images import ImageSource, Restoring, dequantise, psnr
 from safelight.seeding import ImageNoise
@@ -120,6 +121,42 @@ def test_stopping_and_resuming_gives_the_same_bits(
         assert weights_hash(train(digits, asked, stopped)) == weights_hash(straight)
 
 
+def test_few_held_out_pictures_are_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """K12: fewer than a contact sheet, a page or `sample` show of a model."""
+    few = prepare("digits", out=tmp_path / "few", per_class=4, split="50/25/25")
+    run = train(few, config(budget="2steps"), tmp_path / "run")
+    count = run.source().count
+    assert count is not None
+    assert 2 <= count < 32
+    folder = sample(run.path)
+    assert len(list(folder.glob("0*.png"))) == count
+    page = report(run.path).read_text()
+    assert f"the first {count}, none left out" in page
+    assert f'title="picture {count - 1}, restored"' in page
+    assert f"-n {count} --seed 0" in page
+    for more in (("-n", count + 1), ("-n", 1, "--seed", count), ("-n", 1, "--seed", -1)):
+        assert f"0 to {count - 1}; choose" in refused(capsys, "sample", run.path, *more)
+
+
+def test_the_page_of_an_autoencoder_does_not_speak_of_generated_pictures(coder: Run) -> None:
+    page = report(coder.path).read_text()
+    for said in ("Nearest training pictures", "Each class", "noise level", "seed 0"):
+        assert said not in page.split('id="reproduce"')[0]
+
+
+def test_the_better_autoencoder_is_the_one_with_the_higher_psnr(
+    coder: Run, digits: Cache, tmp_path: Path
+) -> None:
+    worse = train(digits, config(), tmp_path / "worse")
+    for each in (worse, coder):
+        evaluate(each.path, metrics=("psnr",))
+    (found,) = compare(worse.path, coder.path)
+    assert found.estimates[0][0] == str(coder.path)
+    assert found.sentences[0].startswith(f"{coder.path} is better than {worse.path} by")
+
+
 def test_latents_are_scaled_and_come_back(coder: Run, digits: Cache) -> None:
     """K12: mean 0 and deviation one half in each channel; decoding undoes the scale."""
     latents = learnt_in(digits, latent(coder), None)
@@ -183,6 +220,24 @@ def test_one_folder_draws_pictures(run: Run, digits: Cache, tmp_path: Path) -> N
     assert "class-conditional" in page
     looks = moved.records("validation")
     assert looks[-1]["mean"] < 0.9
+
+
+def test_a_run_just_trained_is_the_same_source_as_when_it_is_opened(run: Run) -> None:
+    assert run.source().fingerprint == Run.open(run.path).source().fingerprint
+
+
+def test_a_folder_called_autoencoder_is_taken_for_a_copy_only_where_it_is_one(
+    coder: Run, digits: Cache, tmp_path: Path
+) -> None:
+    """A run of the user's may be called so; a copy of before the plan was written is replaced."""
+    shutil.copytree(coder.path, tmp_path / "runs" / "autoencoder")
+    with pytest.raises(UserError, match="holds no run; choose another folder"):
+        train(digits, latent(coder), tmp_path / "runs")
+    assert Run.open(tmp_path / "runs" / "autoencoder").checkpoint()
+    learnt = learnt_in(digits, latent(coder), None)
+    assert learnt is not None
+    learnt.codec.save(tmp_path / "killed")
+    assert train(digits, latent(coder), tmp_path / "killed").summary.finished
 
 
 def test_a_damaged_copy_is_noticed(run: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from safelight.evaluation.estimate import COVERS, Estimate, Evaluation, Interval
 from safelight.images import pieces
 
 COLUMNS = 3  # of classes beside one another: as many as 80 characters hold
-HIGHER_IS_BETTER = ("accuracy", "accuracy-per-class")
+HIGHER_IS_BETTER = ("accuracy", "accuracy-per-class", "psnr")
 Measured = Mapping[str, tuple[Estimate, str]]  # by metric, each with how the images were drawn
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.evaluation.estimate import Evaluation, parsed
-from safelight.images import Developing, pieces
+from safelight.images import Developing, Restoring, held, pieces
 from safelight.reporting.neighbours import Nearest, nearest
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from safelight.images import ImageSource
     from safelight.training.run import Run, Summary
 
-GRID = 60  # samples in the grid, of seeds 0, 1, ...
+GRID = 60  # samples in the grid, of seeds 0, 1, ..., if there are as many
 A_CLASS = 10  # samples of each class
 MOST_CLASSES = 24  # classes that get a row
 STRIPS = 4  # samples shown on their way from noise
@@ -100,6 +100,7 @@ class ReportData:
     sampling: str  # the sampler, its steps and guidance, in words
     network_calls: int | None  # for each picture; None where the sampler decides
     samples: Samples
+    restored: Tensor | None  # of an autoencoder: the pictures that the samples came of
     by_class: tuple[Samples, ...]
     development: Development | None  # of what comes about step by step
     previews: tuple[tuple[int, Path], ...]
@@ -115,7 +116,8 @@ def collect(run: Run) -> ReportData:
     """Read the run's records, draw its samples, and find their nearest training pictures."""
     source, cache = run.source(), run.cache()
     data = describe(cache)
-    samples = draw(source, range(GRID), source.labels(range(GRID)), "samples")
+    seeds = held(source, range(GRID))
+    samples = draw(source, seeds, source.labels(seeds), "samples")
     return ReportData(
         name=run.name,
         path=run.path,
@@ -129,6 +131,7 @@ def collect(run: Run) -> ReportData:
         sampling=source.describe(),
         network_calls=source.evaluations,
         samples=samples,
+        restored=source.pictures.images(seeds) if isinstance(source, Restoring) else None,
         by_class=draw_classes(source),
         development=develop(source) if isinstance(source, Developing) else None,
         previews=tuple(run.previews()),

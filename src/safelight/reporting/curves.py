@@ -94,7 +94,8 @@ def _noise_plot(data: ReportData) -> Plot | None:
         for record, strength in zip(chosen, strengths, strict=True)
     ]
     svg = plots.loss_by_noise(chosen)
-    note = f"Averaged weights.{_psnr(chosen[-1])}"
+    latent = data.config.diffusion.autoencoder is not None  # they don't lie in [-1, 1]
+    note = f"Averaged weights.{'' if latent else _psnr(chosen[-1])}"
     return Plot("Validation loss by noise level", svg, keys, note)
 
 

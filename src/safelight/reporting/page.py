@@ -74,7 +74,7 @@ def _context(data: ReportData) -> dict[str, Any]:
     frames = sections.frames(data)
     return {
         **_frame(data),
-        "samples": sections.gallery(data, data.samples),
+        "samples": sections.samples(data),
         "sampling": sections.sampling(data),
         "by_class": sections.by_class(data),
         "levels": sections.levels_of(data.development) if data.development else [],
@@ -104,15 +104,18 @@ def _frame(data: ReportData) -> dict[str, Any]:
         "place": place(data.path),
         "headline": sections.headline(data),
         "facts": sections.facts(data),
-        "sections": [
-            {"id": key, "title": title}
-            for key, title in SECTIONS.items()
-            if key != "development" or data.development
-        ],
+        "sections": [{"id": key, "title": SECTIONS[key]} for key in _sections(data)],
         "lamp": Markup(LAMP.replace(' xmlns="http://www.w3.org/2000/svg"', "")),
         "icon": base64.b64encode(LAMP.encode()).decode(),
         "smooth": " smooth" if max(data.shape[1:]) > SMOOTH_FROM else "",
     }
+
+
+def _sections(data: ReportData) -> list[str]:
+    """What there is to tell: an autoencoder draws no class, and pictures come back of it."""
+    without = set() if data.development else {"development"}
+    without |= set() if data.restored is None else {"classes", "copying"}
+    return [key for key in SECTIONS if key not in without]
 
 
 def _yaml(data: ReportData) -> str:

@@ -15,7 +15,7 @@ from safelight.evaluation.metrics import DISTANCES, SHARES
 from safelight.evaluation.protocol import Protocol
 from safelight.presets import PRESETS
 from safelight.reporting import words
-from safelight.reporting.collect import A_CLASS, FRAMES, GRID, STRIPS, ReportData
+from safelight.reporting.collect import A_CLASS, FRAMES, STRIPS, ReportData
 from safelight.training.networks import further_options
 from safelight.training.options import unsettled
 
@@ -204,10 +204,11 @@ def _numbers_of(data: ReportData, evaluation: Evaluation) -> Recipe:
 def _samples(data: ReportData) -> list[Recipe]:
     """The two grids. `sample` counts its -n for each class, and seed s is of class s modulo K."""
     run, K = shlex.quote(place(data.path)), len(data.classes) if data.conditional else 1
+    drawn = len(data.samples.seeds)
     grid = Recipe(
-        "Samples, and nearest training pictures",
-        f"Seeds 0 to {GRID - 1}{', classes in turn' if data.conditional else ''}.",
-        f"safelight sample {run} -n {-(-GRID // K)} --seed 0 --out samples",
+        "Samples, and nearest training pictures" if data.restored is None else "Samples",
+        f"Seeds 0 to {drawn - 1}{', classes in turn' if data.conditional else ''}.",
+        f"safelight sample {run} -n {-(-drawn // K)} --seed 0 --out samples",
     )
     if not data.by_class:
         return [grid]

@@ -73,6 +73,19 @@ def class_name(data: ReportData, labels: Tensor | None, i: int) -> str:
     return f", class {data.classes[int(labels[i])]}" if labels is not None else ""
 
 
+def samples(data: ReportData) -> list[Shown]:
+    """Of an autoencoder each picture, and then what came back of it."""
+    if data.restored is None:
+        return gallery(data, data.samples)
+    names = [f"picture {seed}" for seed in data.samples.seeds]
+    pairs = zip(names, data.restored, data.samples.images, strict=True)
+    return [
+        Shown(picture(image, title), title)
+        for name, there, back in pairs
+        for title, image in ((name, there), (f"{name}, restored", back))
+    ]
+
+
 def gallery(data: ReportData, samples: Samples) -> list[Shown]:
     titles = [
         f"seed {seed}{class_name(data, samples.labels, i)}" for i, seed in enumerate(samples.seeds)

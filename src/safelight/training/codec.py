@@ -120,7 +120,10 @@ class Codec:
     @torch.inference_mode()
     def encode(self, x: Tensor) -> Tensor:
         """Pictures (b, c, h, w) in [-1, 1] -> the means of their latents, (b, *latent)."""
-        parts = [self.coder.encode(x[part].to(self.device))[0] for part in pieces(len(x), TOGETHER)]
+        with full_precision():
+            parts = [
+                self.coder.encode(x[part].to(self.device))[0] for part in pieces(len(x), TOGETHER)
+            ]
         return self.scaled(torch.cat(parts).float())
 
     @torch.inference_mode()
@@ -133,14 +136,12 @@ class Codec:
             )
 
     def save(self, folder: Path) -> None:
-        """Write FOLDER/autoencoder."""
+        """Write FOLDER/autoencoder. From then on `about` has the hash of the weights."""
         with writing_folder(folder / FOLDER) as temporary:
             save_tensors(self.net.state_dict(), temporary / WEIGHTS)
             digest = sha256(temporary / WEIGHTS)
-            write_json(
-                temporary / ABOUT,
-                self.about.model_copy(update={"weights": digest}).model_dump(mode="json"),
-            )
+            self.about = self.about.model_copy(update={"weights": digest})
+            write_json(temporary / ABOUT, self.about.model_dump(mode="json"))
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> Codec:

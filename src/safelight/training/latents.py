@@ -19,6 +19,7 @@ from safelight.errors import UserError
 from safelight.files import writing
 from safelight.images import dequantise, pieces
 from safelight.machine import device as usual_device
+from safelight.machine import full_precision
 from safelight.seeding import ImageNoise
 from safelight.training.batches import labels_told
 from safelight.training.codec import TOGETHER, About, Codec, Coder
@@ -181,7 +182,8 @@ def _encode(
         for part in pieces(cache.count, TOGETHER):
             x = dequantise(cache.images(range(part.start, part.stop))).to(device)
             both = torch.stack([x, x.flip(-1)][:each], dim=1).flatten(0, 1)
-            halves = torch.stack(cast(Coder, net).encode(both), dim=1).half()
+            with full_precision():
+                halves = torch.stack(cast(Coder, net).encode(both), dim=1).half()
             if not halves.isfinite().all():
                 raise UserError(
                     f"the autoencoder {found.about.name} gives latents that are no finite numbers; "

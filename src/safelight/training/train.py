@@ -24,7 +24,7 @@ from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
-from safelight.training.codec import DEVIATION, FOLDER, Codec
+from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
 from safelight.training.families import family_of
 from safelight.training.latents import Latents, learnt_in
 from safelight.training.loop import Trainer, fit
@@ -129,7 +129,7 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
     """The run in `out`, if it is the one that these arguments describe."""
     if not (out / "config.yaml").is_file():
         there = [path.name for path in out.iterdir() if not path.name.startswith(TEMPORARY)]
-        if set(there) <= {FOLDER}:
+        if not there or (there == [FOLDER] and (out / FOLDER / ABOUT).is_file()):
             return None  # empty, or killed before its plan was written
         raise UserError(f"{out} is not empty and holds no run; choose another folder with --out")
     run = Run.open(out)

@@ -10,7 +10,7 @@ from torch import nn
 from safelight.config import Sampling
 from safelight.data.cache import Cache
 from safelight.errors import UserError
-from safelight.images import ImageSource, contact_sheet
+from safelight.images import ImageSource, contact_sheet, held
 
 if TYPE_CHECKING:
     from safelight.training.run import Run
@@ -76,7 +76,7 @@ def validation_split(cache: Cache) -> Cache | None:
 def draw_preview(run: Run, source: ImageSource, step: int) -> None:
     """A contact sheet of the same seeds at every step: four rows, a column for each class."""
     columns = min(10, len(run.classes)) or 8
-    images = source.images(preview_seeds(len(run.classes), columns))
+    images = source.images(held(source, preview_seeds(len(run.classes), columns)))
     run.save_preview(step, contact_sheet(images, columns))
 
 
