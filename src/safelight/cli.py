@@ -82,7 +82,7 @@ def settled(train: Command, words: Sequence[str]) -> Command:
     # The preset may depend on the pictures.
     cache = opened(train.args[0], asked["size"])
     coder = named(words, "--diffusion.autoencoder")
-    shape = cache.shape if coder is None else latent_shape(coder, cache.shape)
+    shape = cache.shape if coder is None else latent_shape(coder, cache.shape, asked["out"])
     name, base = described(shape, asked["preset"], asked["recipe"])
     require_family(base, named(words, "--family"))
     config = parse(words, of_kind(base, named(words, "--net.kind"))).keywords["config"]

@@ -37,10 +37,20 @@ def run_folder(cache: Cache, preset: str, recipe: str | None, latent: bool = Fal
     return Path("runs") / "-".join(filter(None, words))
 
 
-def latent_shape(autoencoder: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """What a network in the latents of this autoencoder sees of pictures of this shape."""
-    from safelight.training.latents import open_autoencoder
+def latent_shape(
+    autoencoder: str, shape: tuple[int, int, int], out: Path | None = None
+) -> tuple[int, int, int]:
+    """What a network in the latents of this autoencoder sees of pictures of this shape.
 
+    By the copy that a run in `out` has of it, if there is one: the original may be gone.
+    """
+    from safelight.training.latents import open_autoencoder
+    from safelight.training.run import Run
+
+    if out is not None and (out / "config.yaml").is_file():
+        run = Run.open(out)
+        if run.config.diffusion.autoencoder == autoencoder and run.codec is not None:
+            return run.codec.latent
     return open_autoencoder(autoencoder, shape).coder.latent
 
 

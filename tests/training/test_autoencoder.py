@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from safelight import compare, evaluate, report, sample
+from safelight.cli import main
 from safelight.config import Autoencoder, Config, Data, Diffusion, Net, Optimiser, Sampling
 from safelight.data.cache import Cache
 from safelight.data.prepare import prepare
@@ -218,6 +219,8 @@ def test_one_folder_draws_pictures(run: Run, digits: Cache, tmp_path: Path) -> N
     assert found.estimates[0].value > 0.5
     page = report(moved.path).read_text()
     assert "class-conditional" in page
+    assert ", in the latents of gone, for" in page
+    assert str(tmp_path.parent) not in page  # where its maker keeps their files
     looks = moved.records("validation")
     assert looks[-1]["mean"] < 0.9
 
@@ -238,6 +241,22 @@ def test_a_folder_called_autoencoder_is_taken_for_a_copy_only_where_it_is_one(
     assert learnt is not None
     learnt.codec.save(tmp_path / "killed")
     assert train(digits, latent(coder), tmp_path / "killed").summary.finished
+
+
+def test_the_same_command_goes_on_without_the_original(
+    coder: Run, digits: Cache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """K12: the run has a copy of the autoencoder."""
+    original, out = shutil.copytree(coder.path, tmp_path / "coder"), tmp_path / "run"
+    told = ("train", digits.path, "--out", out, "--diffusion.autoencoder", original)
+    words = [str(word) for word in (*told, "--budget", "2steps", "--memory", "1GB")]
+    main(words)
+    shutil.rmtree(original)
+    main(words)
+    assert "finished its 2 steps; nothing to do" in capsys.readouterr().err
+    assert f"there is no folder {original}" in refused(
+        capsys, *words[:3], tmp_path / "x", *words[4:]
+    )
 
 
 def test_a_damaged_copy_is_noticed(run: Run, tmp_path: Path) -> None:

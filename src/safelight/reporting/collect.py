@@ -14,6 +14,7 @@ from torch import Tensor
 from safelight.console import progress
 from safelight.evaluation.estimate import Evaluation, parsed
 from safelight.images import Developing, Restoring, held, pieces
+from safelight.reporting import words
 from safelight.reporting.neighbours import Nearest, nearest
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def collect(run: Run) -> ReportData:
         path=run.path,
         created=datetime.now().astimezone(),
         summary=run.summary,
-        config=run.config,
+        config=shown(run.config),
         plan=run.plan,
         shape=source.shape,
         classes=source.classes,
@@ -142,6 +143,16 @@ def collect(run: Run) -> ReportData:
         evaluations=parsed(run.evaluations(), run.metrics_file),
         pictures=data,
     )
+
+
+def shown(config: Config) -> Config:
+    """The same with the autoencoder's place as a page may tell it."""
+    options = config.diffusion
+    if options.autoencoder is None:
+        return config
+    place = words.place(Path(options.autoencoder).expanduser())
+    diffusion = options.model_copy(update={"autoencoder": place})
+    return config.model_copy(update={"diffusion": diffusion})
 
 
 def draw(source: ImageSource, seeds: Sequence[int], labels: Tensor | None, what: str) -> Samples:

@@ -15,7 +15,7 @@ from safelight.evaluation.estimate import COVERS
 from safelight.files import write_text
 from safelight.reporting import copying, curves, numbers, sections, words
 from safelight.reporting.collect import ReportData, collect
-from safelight.reporting.recipes import commands, place, recipes
+from safelight.reporting.recipes import commands, recipes
 
 if TYPE_CHECKING:
     from safelight.training.run import Run
@@ -101,7 +101,7 @@ def _frame(data: ReportData) -> dict[str, Any]:
         "data": data,
         "version": safelight.__version__,
         "created": f"{words.day(data.created.isoformat())}, {data.created:%H:%M}",
-        "place": place(data.path),
+        "place": words.place(data.path),
         "headline": sections.headline(data),
         "facts": sections.facts(data),
         "sections": [{"id": key, "title": SECTIONS[key]} for key in _sections(data)],

@@ -16,6 +16,7 @@ from safelight.evaluation.protocol import Protocol
 from safelight.presets import PRESETS
 from safelight.reporting import words
 from safelight.reporting.collect import A_CLASS, FRAMES, STRIPS, ReportData
+from safelight.reporting.words import place
 from safelight.training.networks import further_options
 from safelight.training.options import unsettled
 
@@ -28,15 +29,6 @@ class Recipe:
     title: str
     about: str
     command: str
-
-
-def place(path: Path) -> str:
-    """`path` from the current folder where it lies inside it, else its name alone.
-
-    The page is for sending: it must not tell where its maker keeps their files.
-    """
-    resolved, here = path.resolve(), Path.cwd()
-    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else resolved.name
 
 
 def commands(data: ReportData) -> dict[str, str]:

@@ -32,13 +32,15 @@ def headline(data: ReportData) -> str:
     family = family_of(data.config)
     kind = "A class-conditional" if data.conditional else "An unconditional"
     called = f"{kind} {family.called}" if family.classes else f"An {family.called}"
+    coder = data.config.diffusion.autoencoder
+    where = f", in the latents of {coder}," if coder else ""
     classes = f", {words.plural(len(data.pictures.classes), 'class', 'classes')}"
     c, h, w = data.shape
     return (
         f"{called} of "
         f"{words.large(summary.parameters)} parameters, trained on "
         f"{words.count(data.copying.training)} images of {data.pictures.name} ({h}×{w}, "
-        f"{words.channels(c)}{classes if data.pictures.classes else ''}) for "
+        f"{words.channels(c)}{classes if data.pictures.classes else ''}){where} for "
         f"{words.duration(summary.seconds)} at {words.count(summary.images_per_second)} images a "
         f"second on {summary.device}, {summary.precision}."
     )

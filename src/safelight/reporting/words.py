@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from pathlib import Path
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -57,3 +58,12 @@ def day(moment: str) -> str:
 
 def channels(c: int) -> str:
     return "grey" if c == 1 else "colour"
+
+
+def place(path: Path) -> str:
+    """`path` from the current folder where it lies inside it, else its name alone.
+
+    The page is for sending: it must not tell where its maker keeps their files.
+    """
+    resolved, here = path.resolve(), Path.cwd()
+    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else resolved.name

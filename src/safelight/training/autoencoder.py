@@ -21,7 +21,7 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"squared": Tensor.square, "abso
 class AutoencoderLearner(nn.Module):
     """mean loss(x - decode(z)) + kl · KL(z | x) / d with z ~ N(mean(x), std(x)²), of d values.
 
-    With squares that is the negative bound of eq. (8) of arXiv:1312.6114, up to a factor, for a
+    With squares that is the negative bound of eq. (10) of arXiv:1312.6114, up to a factor, for a
     decoder that is uncertain by a deviation of sqrt(kl / 2) in each value.
     """
 

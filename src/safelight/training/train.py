@@ -105,10 +105,25 @@ def _run_in(
     if run is None:
         plan = make_plan(cache, config, accelerator, began, latents)
         accelerator.free_memory()  # the throw-away networks
-        run = start_run(cache, config, plan, out, codec)
-    elif Path(run.file.cache) != cache.path.resolve():
-        run = start_run(cache, run.config, run.plan, out, codec)  # the same pictures, moved
+        run = _written(cache, config, plan, out, codec, accelerator)
+    elif Path(run.file.cache) != cache.path.resolve():  # the same pictures, moved
+        run = _written(cache, run.config, run.plan, out, codec, accelerator)
     return run, latents
+
+
+def _written(
+    cache: Cache,
+    config: Config,
+    plan: Plan,
+    out: Path,
+    codec: Codec | None,
+    accelerator: Accelerator,
+) -> Run:
+    """One process writes it: two that replace a folder at once would find it gone."""
+    main = accelerator.is_main_process
+    run = start_run(cache, config, plan, out, codec) if main else None
+    accelerator.wait_for_everyone()
+    return run or Run.open(out)
 
 
 def _see_through(run: Run, cache: Cache, accelerator: Accelerator, latents: Latents | None) -> None:
