@@ -24,6 +24,21 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where training gives the same bits again, and libraries the same digits: no GPU is seen.
+
+    A GPU adds up gradients in whichever order comes first, so that the last bits of weights differ
+    from one training to the next; a run's equal bits are promised of a CPU alone.
+    """
+    from accelerate.state import AcceleratorState, PartialState
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # of other processes that the test begins
+    for state in (AcceleratorState, PartialState):  # which remember the device of the first run
+        monkeypatch.setattr(state, "_shared_state", {})
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of one megabyte; the test is skipped where none may be mounted."""
     place = tmp_path / "disk"

@@ -54,7 +54,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(part, "FEWEST_VIEWS", 40 * part.BATCH)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cpu", "quick")
 def test_training_repeats_bit_for_bit_and_leaves_global_randomness_alone(tmp_path: Path) -> None:
     """B7; a damaged file is trained again, to the same weights."""
     train = stored("train", 300, 1)

@@ -12,6 +12,7 @@ from safelight.evaluation import pretrained
 from safelight.evaluation.network import three_channels
 from safelight.evaluation.pretrained import INCEPTION_PLACE, efficientnet, inception
 from safelight.files import sha256
+from safelight.machine import device, full_precision
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +41,19 @@ def test_inception_equals_torch_fidelity(
     monkeypatch.setenv(INCEPTION_PLACE, str(random_weights))
     library = FeatureExtractorInceptionV3(
         "inception", ["2048"], feature_extractor_weights_path=str(random_weights)
-    )
+    ).to(device())
     images = torch.randint(0, 256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(1))
     images = images.to(torch.uint8)
     network = inception()
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision():
         features = network.extract(images)
-        torch.testing.assert_close(features, library(images)[0], rtol=1e-5, atol=1e-6)
         grey = network.extract(images[:, :1])
-        torch.testing.assert_close(grey, library(images[:, :1].repeat(1, 3, 1, 1))[0])
+        images = images.to(device())
+        theirs, theirs_grey = (
+            library(x)[0].cpu() for x in (images, images[:, :1].repeat(1, 3, 1, 1))
+        )
+    torch.testing.assert_close(features, theirs, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(grey, theirs_grey)
     assert features.shape == (3, network.dimension)
     assert network.weights == sha256(random_weights)
 
@@ -104,15 +109,15 @@ def test_efficientnet_equals_its_package() -> None:
     """The package's own forward pass, up to the pooled features; 224x224 needs no resize."""
     network = efficientnet()
     model_class, path = pretrained._efficientnet_packages()
-    library = model_class.from_name("efficientnet-lite0").eval()
+    library = model_class.from_name("efficientnet-lite0").eval().to(device())
     library.load_state_dict(torch.load(path, weights_only=True))
     pooled: list[torch.Tensor] = []
     library._avg_pooling.register_forward_hook(lambda m, i, out: pooled.append(out.flatten(1)))
     images = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision():
         features = network.extract(images.to(torch.uint8))
-        library((images.float() - 127) / 128)
-    torch.testing.assert_close(features, pooled[0], rtol=1e-4, atol=1e-5)
+        library((images.to(device()).float() - 127) / 128)
+    torch.testing.assert_close(features, pooled[0].cpu(), rtol=1e-4, atol=1e-5)
     assert features.shape[1] == network.dimension
     assert not network.published
 
@@ -121,7 +126,7 @@ def test_efficientnet_does_not_depend_on_the_batch() -> None:
     network = efficientnet()
     images = torch.randint(0, 256, (5, 1, 28, 28), generator=torch.Generator().manual_seed(1))
     images = images.to(torch.uint8)
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision():
         together = network.extract(images)
         alone = torch.cat([network.extract(image[None]) for image in images])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)

@@ -154,3 +154,18 @@ def test_networks_see_micro_batches_of_uint8(tmp_path: Path) -> None:
     )
     assert {dtype for dtype, _ in seen} == {torch.uint8}
     assert max(count for _, count in seen) == MICRO_BATCH
+
+
+def test_networks_are_asked_in_full_float32(tmp_path: Path) -> None:
+    """B7: TF32's ten bits of mantissa would make every number depend on the device."""
+    during: list[bool] = []
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        during.append(torch.backends.cudnn.allow_tf32)
+        return NETWORK.extract(images)
+
+    with torch.backends.cudnn.flags(allow_tf32=True):
+        kept(stored("a", 40, 1), tmp_path, [dataclasses.replace(NETWORK, extract=extract)])
+        assert torch.backends.cudnn.allow_tf32
+    assert during
+    assert not any(during)

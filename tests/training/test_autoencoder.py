@@ -18,6 +18,7 @@ from safelight.data.cache import Cache
 from safelight.data.prepare import prepare
 from safelight.errors import DamagedFile, UserError
 from safelight.images import ImageSource, Restoring, dequantise, psnr
+from safelight.nets import autoencoder as nets
 from safelight.seeding import ImageNoise
 from safelight.training.autoencoder import build_learner, divergence
 from safelight.training.batches import Batch
@@ -111,6 +112,7 @@ def test_an_autoencoder_learns_and_is_judged_as_any_model(coder: Run, tmp_path: 
     assert "PSNR of held-out pictures" in page
 
 
+@pytest.mark.usefixtures("cpu")
 def test_stopping_and_resuming_gives_the_same_bits(
     coder: Run, digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +160,7 @@ def test_the_better_autoencoder_is_the_one_with_the_higher_psnr(
     assert found.sentences[0].startswith(f"{coder.path} is better than {worse.path} by")
 
 
+@pytest.mark.usefixtures("cpu")
 def test_latents_are_scaled_and_come_back(coder: Run, digits: Cache) -> None:
     """K12: mean 0 and deviation one half in each channel; decoding undoes the scale."""
     latents = learnt_in(digits, latent(coder), None)
@@ -172,6 +175,7 @@ def test_latents_are_scaled_and_come_back(coder: Run, digits: Cache) -> None:
     assert torch.allclose(back, trained.decode(trained.encode(x)[0]), atol=1e-4)  # type: ignore[operator]
 
 
+@pytest.mark.usefixtures("cpu")
 def test_latents_are_encoded_once(
     coder: Run, digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +204,27 @@ def test_latents_are_encoded_once(
     noise.uniform(3)
     wanted = mirrored.codec.scaled(mean + std * noise.normal(3, 4, 4))
     assert torch.allclose(mirrored.read(places, ImageNoise(range(8))), wanted, atol=2e-3)
+
+
+def test_latents_are_those_of_full_float32(
+    coder: Run, digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B7, K12: they are kept, and TF32's ten bits of mantissa would be the first device's."""
+    during, encode = [], nets.Autoencoder.encode
+
+    def watched(self: nets.Autoencoder, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        during.append(torch.backends.cudnn.allow_tf32)
+        return encode(self, x)
+
+    monkeypatch.setattr(nets.Autoencoder, "encode", watched)
+    monkeypatch.setenv("SAFELIGHT_CACHE", str(tmp_path))
+    with torch.backends.cudnn.flags(allow_tf32=True):
+        latents = learnt_in(digits, latent(coder), None)
+        assert latents is not None
+        encoded = len(during)
+        latents.codec.encode(dequantise(digits.images(range(3))))
+    assert 0 < encoded < len(during)
+    assert not any(during)
 
 
 def test_one_folder_draws_pictures(run: Run, digits: Cache, tmp_path: Path) -> None:
@@ -317,6 +342,7 @@ def test_a_weaker_model_in_other_latents_is_refused(
         run.source(Sampling(weaker=f"{beside.path}:12", guidance=1.5))
 
 
+@pytest.mark.usefixtures("cpu")
 @pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])
 def test_latents_of_diffusers_autoencoders(kind: str, digits: Cache, tmp_path: Path) -> None:
     """B8: the way of Stable Diffusion, from a local folder; the run has its own copy."""

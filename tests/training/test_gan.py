@@ -137,6 +137,7 @@ def test_each_phase_moves_its_own_network(digits: Cache) -> None:
     assert compares(config())
 
 
+@pytest.mark.usefixtures("cpu")
 def test_stopping_and_resuming_gives_the_same_bits(
     digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_weaker_gan_is_refused(run: Run, digits: Cache, tmp_path: Path) -> Non
         other.source(Sampling(weaker=f"{run.path}:400", guidance=1.5))
 
 
+@pytest.mark.usefixtures("cpu")
 def test_noise_of_an_image_is_its_own(digits: Cache) -> None:
     """B7: the loss of an image without normalisation does not depend on its company."""
     made = learner(Gan(latent=12, widths=(16,), spectral=True)).eval()

@@ -18,6 +18,7 @@ from safelight.diffusion.path import diffuse
 from safelight.diffusion.times import LossAware
 from safelight.diffusion.weights import edm_weight
 from safelight.errors import UserError
+from safelight.machine import device
 from safelight.presets import RECIPES
 from safelight.training.checkpoint import EXTRAS
 from safelight.training.learner import Turn, extras
@@ -46,6 +47,7 @@ def trainer(cache: Cache, diffusion: Diffusion, **changes: Any) -> Trainer:
     return Trainer(with_diffusion(diffusion), plan(**changes), cache, Accelerator())
 
 
+@pytest.mark.usefixtures("cpu")
 @pytest.mark.parametrize("name", STATEFUL)
 def test_what_a_learner_remembers_survives_a_stop(
     name: str, digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -78,7 +80,7 @@ def test_the_learned_parts_learn(digits: Cache) -> None:
     assert int(times.seen.sum()) == 6 * 16
     assert float(times.probabilities().max()) > 1 / 4 + 0.01
     assert made["uncertainty"].learner.uncertainty is not None
-    assert made["uncertainty"].learner.uncertainty(torch.zeros(1)).detach() != 0
+    assert made["uncertainty"].learner.uncertainty(torch.zeros(1, device=device())).detach() != 0
     moved = made["learned schedule"].learner.model.path.parameters()
     assert all(not torch.equal(p, q) for p, q in zip(schedule, moved, strict=True))
     average = made["learned schedule"].average.module.path.parameters()
@@ -237,7 +239,7 @@ def test_validation_tells_the_psnr(options: Diffusion, missing: list[float], dig
     for level, psnr, loss, weight in zip(
         found["sigma"], found["psnr"], found["loss"], weights, strict=True
     ):
-        t = model.path.time(torch.full((len(held_out.images),), level**-2))
+        t = model.path.time(held_out.images.new_full((len(held_out.images),), level**-2))
         x_t = diffuse(model.path, held_out.images, t, held_out.eps)
         with torch.inference_mode():
             guess = model(x_t, t, held_out.labels)

@@ -170,7 +170,7 @@ def test_footprint_grows_with_the_image(digits: Cache) -> None:
     """What autograd keeps is linear in images."""
     made = trainer(digits)
     single, _ = next(made.batches.at(0, 1))
-    one = footprint(made.learner, single, False, torch.device("cpu"))
+    one = footprint(made.learner, single, False, made.accelerator.device)
     assert one.image > 64 * 8 * 4  # more than one feature map of the widest level
     assert one.fixed >= 6 * sum(p.numel() * 4 for p in made.learner.parameters())
 
@@ -216,6 +216,7 @@ def test_the_average_warms_up() -> None:
     assert float(average.module.net.weight) == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.usefixtures("cpu")
 def test_batch_normalisation_is_averaged_saved_and_resumed(digits: Cache, tmp_path: Path) -> None:
     """C2, F8, X6: its running mean and variance decide the pictures as weights do."""
     net = SMALL.net.model_copy(update={"norm": "batch", "dropout": 0.0})
@@ -248,6 +249,7 @@ def test_learning_rate(decay: str) -> None:
     )
 
 
+@pytest.mark.usefixtures("cpu")
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_every_optimiser_lowers_the_loss_and_resumes(
     name: str, digits: Cache, tmp_path: Path
@@ -331,7 +333,7 @@ def test_uneven_shares_weigh_every_image_alike(digits: Cache) -> None:
             made = Trainer(config, plan(micro_batch=17), digits, Accelerator())
             made.learner.eval()
             made.batches = Batches(
-                Pictures(digits.subset("train"), config.data, torch.device("cpu")),
+                Pictures(digits.subset("train"), config.data, made.accelerator.device),
                 size=17,
                 seed=0,
                 rank=rank,

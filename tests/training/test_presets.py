@@ -153,6 +153,7 @@ def test_gradients_reach_every_parameter(name: str, channels: int) -> None:
     assert_all_alive(stirred(lambda: build_net(config.net, shape, classes)), shape)
 
 
+@pytest.mark.usefixtures("cpu")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_small_one_learns_resumes_and_draws(
     name: str, pictures: dict[int, Cache], tmp_path: Path
@@ -166,6 +167,7 @@ def test_a_small_one_learns_resumes_and_draws(
     assert_resumes_and_draws(run, cache, 2)
 
 
+@pytest.mark.usefixtures("cpu")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_at_full_size(name: str, tmp_path: Path) -> None:

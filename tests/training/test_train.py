@@ -21,6 +21,7 @@ from safelight.data.cache import Cache
 from safelight.diffusion.path import PATHS, make_path
 from safelight.errors import DamagedFile, NonFiniteLoss, UserError
 from safelight.locks import locked
+from safelight.machine import device
 from safelight.samplers.steps import State
 from safelight.training.checkpoint import checkpoints
 from safelight.training.diffusion import shortfall
@@ -41,6 +42,7 @@ def with_optimiser(**changes: object) -> Config:
     return SMALL.model_copy(update={"optimiser": SMALL.optimiser.model_copy(update=changes)})
 
 
+@pytest.mark.usefixtures("cpu")
 def test_a_seed_makes_a_run_repeatable(digits: Cache, tmp_path: Path) -> None:
     """B7"""
     one, two = (train(digits, SMALL, tmp_path / name) for name in ("one", "two"))
@@ -65,6 +67,7 @@ def train_and_stop_at_seven(
         train(cache, config, out)
 
 
+@pytest.mark.usefixtures("cpu")
 def test_stopping_and_resuming_gives_the_same_bits(
     digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +196,7 @@ def test_odd_widths_are_possible(digits: Cache, out: Path) -> None:
 def test_saved_states_can_be_sampled(digits: Cache, out: Path) -> None:
     """L9: any checkpoint, averaged or raw."""
     run = train(digits, SMALL, out)
-    x, t = torch.randn(1, 1, 8, 8), torch.tensor([0.01])
+    x, t = torch.randn(1, 1, 8, 8, device=device()), torch.tensor([0.01], device=device())
     guesses = [
         run.denoiser(name, weights)(x, t)
         for name in ("4", "step-00000012")
@@ -242,6 +245,7 @@ def test_a_huge_learning_rate_is_no_silent_success(digits: Cache, out: Path) -> 
         train(digits, with_optimiser(lr=1e30, warmup=0), out)
 
 
+@pytest.mark.usefixtures("cpu")
 def test_a_full_disk_loses_nothing(digits: Cache, small_disk: Path, tmp_path: Path) -> None:
     """X6: the run says so and stops; with room made, the same command ends with the same bits."""
     wide = SMALL.net.model_copy(update={"widths": (16, 32)})
@@ -311,6 +315,7 @@ def training(digits: Cache, out: Path, budget: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
+@pytest.mark.usefixtures("cpu")
 def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) -> None:
     """X6: SIGKILL, wherever it strikes; benchmarks/kills.py does it twenty times at random."""
     longer = SMALL.model_copy(update={"budget": "300steps"})
