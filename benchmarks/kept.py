@@ -1,8 +1,10 @@
-"""What the longer benchmarks share: rows that outlive a stop, and what drawing costs."""
+"""What benchmarks share: rows that outlive a stop, and what commands and drawing cost."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +37,32 @@ class Rows:
         self._rows.append(row)
         write_json(self._file, self._rows)
         return row
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """NAME=BUDGET of the command line: a run's own budget, such as the steps that a time paid for.
+
+    So that runs can be had of equal time where there is no quiet machine: what a step costs is
+    measured on one (`train` announces the steps), and training takes as long as it likes.
+    """
+    return dict(word.split("=", 1) for word in words)
+
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from safelight.cli import main
+main(sys.argv[1:])
+status = Path("/proc/self/status").read_text()
+print("PEAK", re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
+"""
+
+
+def peak_megabytes(*words: str | Path) -> float:
+    """Of a fresh process with this command (Linux)."""
+    command = [sys.executable, "-c", MEASURED, *map(str, words)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return round(int(printed.split("PEAK")[1]) / 1024, 1)
 
 
 def evaluations(source: DiffusionSource, images: int = 16) -> float:

@@ -10,30 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-MEASURED = """
-import re, sys
-from pathlib import Path
-from safelight.cli import main
-main(sys.argv[1:])
-status = Path("/proc/self/status").read_text()
-print("PEAK", re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
-"""
+from kept import peak_megabytes
+
 OPTIONS = (
     "--preset small --budget 200steps --optimiser.batch 128 --net.widths 8 16 --net.blocks 1 "
     "--watch.no-tensorboard"
 ).split()
-
-
-def peak_megabytes(cache: Path, out: Path) -> float:
-    """Of a fresh process that trains on `cache` (Linux)."""
-    command = [sys.executable, "-c", MEASURED, "train", str(cache), "--out", str(out), *OPTIONS]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return int(printed.split("PEAK")[1]) / 1024
 
 
 def main() -> None:
@@ -52,7 +37,9 @@ def main() -> None:
         result = {
             name: {
                 "training_images": cache.subset("train").count,
-                "peak_mb": round(peak_megabytes(cache.path, folder / f"run-{name}"), 1),
+                "peak_mb": peak_megabytes(
+                    "train", cache.path, "--out", folder / f"run-{name}", *OPTIONS
+                ),
             }
             for name, cache in (("many", many), ("few", few))
         }

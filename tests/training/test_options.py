@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.config import Config, Diffusion
+from safelight.config import Config, Diffusion, Gan
 from safelight.data.cache import Cache
 from safelight.diffusion.path import PATHS
 from safelight.diffusion.precond import PREDICTIONS
@@ -27,6 +27,7 @@ from safelight.training.options import (
     unsettled,
 )
 from safelight.training.train import start_run, train
+from tests.training.conftest import SMALL
 from tests.training.test_objectives import with_diffusion
 from tests.training.test_pieces import plan
 
@@ -144,3 +145,10 @@ def test_recipes_say_nothing_in_vain(recipe: Diffusion) -> None:
     capped = recipe.model_copy(update={"weight": "min-snr", "min_snr": 3.0})
     for diffusion in (recipe, capped):
         require_heeded(Config(diffusion=diffusion))
+
+
+def test_options_of_other_families_make_no_other_run(digits: Cache, tmp_path: Path) -> None:
+    """What is usual there may have been something else when the run was begun."""
+    config = SMALL.model_copy(update={"gan": Gan(latent=7)})
+    start_run(digits, config, plan(steps=1, checkpoint_every=1), tmp_path)
+    assert train(digits, SMALL, tmp_path).path == tmp_path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from safelight.config import Config, Diffusion, Gan
 from safelight.diffusion.bound import VARIANCES
@@ -162,6 +162,14 @@ SECTIONS = {
     "gan": ("gan",),
     "autoencoder": ("autoencoder",),
 }
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """All but what is of other families: what is usual there may change."""
+    others = {name for family in SECTIONS if family != config.family for name in SECTIONS[family]}
+    return config.model_dump(exclude=others)
+
+
 UNHEEDED_OF_GANS: tuple[tuple[Callable[[Gan], bool], str], ...] = (
     (
         lambda o: o.loss == "hinge" and o.smoothing > 0,

@@ -28,7 +28,7 @@ from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
 from safelight.training.families import family_of
 from safelight.training.latents import Latents, learnt_in
 from safelight.training.loop import Trainer, fit
-from safelight.training.options import COMPARING, require_heeded
+from safelight.training.options import COMPARING, deciding, require_heeded
 from safelight.training.planning import (
     Costs,
     choose_precision,
@@ -148,7 +148,7 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
             return None  # empty, or killed before its plan was written
         raise UserError(f"{out} is not empty and holds no run; choose another folder with --out")
     run = Run.open(out)
-    differences = _differences(_settled(run.config).model_dump(), _settled(config).model_dump())
+    differences = _differences(deciding(_settled(run.config)), deciding(_settled(config)))
     if cache.subset("train").fingerprint != run.file.fingerprint:
         differences.insert(0, "the training images")
     if differences:
