@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-samplers bench-recipes docs
+.PHONY: demo test test-slow check bench bench-samplers bench-recipes bench-gans bench-latent docs
 
 demo: $(VENV)/.installed-offline
 	$(BIN)/safelight demo
@@ -45,6 +45,13 @@ bench-samplers: $(VENV)/.installed-dev
 
 bench-recipes: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/recipes.py $(DATA)/mnist --budget 10m --out $(OUT)/recipes
+
+bench-gans: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gans.py $(DATA)/cifar10.zip --classes cat frog --out $(OUT)/gans
+
+bench-latent: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/latent.py quality $(DATA)/flowers5.zip --out $(OUT)/latent
+	$(BIN)/python benchmarks/latent.py memory $(DATA)/flowers5.zip --size 128 --out $(OUT)/latent-128
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
