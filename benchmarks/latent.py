@@ -22,6 +22,7 @@ import argparse
 import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -109,7 +110,12 @@ def quality(cache: Cache, options: argparse.Namespace) -> list[Row]:
 
 
 def memory(cache: Cache, options: argparse.Namespace) -> list[Row]:
-    coder, latent = options.out / CODER, options.out / "latent"
+    with tempfile.TemporaryDirectory(dir=options.out) as scratch:  # a finished run needs nothing
+        return _memory(cache, Path(scratch))
+
+
+def _memory(cache: Cache, out: Path) -> list[Row]:
+    coder, latent = out / CODER, out / "latent"
     common = ("--budget", "60steps", "--memory", MOST, "--watch.preview-every", "30")
     commands = {
         coder: ("--preset", "autoencoder-8"),
@@ -117,11 +123,11 @@ def memory(cache: Cache, options: argparse.Namespace) -> list[Row]:
     }
     return [
         {
-            "run": out.name,
+            "run": run.name,
             "memory": MOST,
-            "peak_mb": peak_megabytes("train", cache.path, "--out", out, *words, *common),
+            "peak_mb": peak_megabytes("train", cache.path, "--out", run, *words, *common),
         }
-        for out, words in commands.items()
+        for run, words in commands.items()
     ]
 
 
