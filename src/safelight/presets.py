@@ -184,6 +184,12 @@ def with_recipe(config: Config, recipe: str | None) -> Config:
     return config.model_copy(update={"diffusion": lookup(RECIPES, recipe, "recipe")})
 
 
+def in_latents(config: Config, autoencoder: str) -> Config:
+    """The same for the latents of this autoencoder."""
+    diffusion = config.diffusion.model_copy(update={"autoencoder": autoencoder})
+    return config.model_copy(update={"diffusion": diffusion})
+
+
 def described(shape: tuple[int, int, int], name: str, recipe: str | None) -> tuple[str, Config]:
     """The preset's name and its configuration; AUTO stands for the one that fits the pictures."""
     return fitting(shape, recipe) if name == AUTO else (name, preset(name, recipe))

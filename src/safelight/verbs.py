@@ -15,8 +15,14 @@ from safelight.console import results, say
 from safelight.editing.tasks import Edit
 from safelight.errors import UserError
 from safelight.files import write_json
-from safelight.presets import AUTO, PRESETS, described
-from safelight.starting import opened, require_one_description, run_config, run_folder
+from safelight.presets import AUTO, PRESETS, described, in_latents
+from safelight.starting import (
+    latent_shape,
+    opened,
+    require_one_description,
+    run_config,
+    run_folder,
+)
 
 if TYPE_CHECKING:
     from safelight.data.cache import Cache
@@ -65,6 +71,7 @@ def train(
     config: Config | None = None,
     size: int | None = None,
     resume: bool = False,
+    autoencoder: str | Path | None = None,
 ) -> Run:
     """Train on a cache, a folder, a zip or a named set; goes on where `out` holds this run.
 
@@ -76,15 +83,28 @@ def train(
         config: the whole configuration, in place of a preset and a recipe.
         size: prepare the pictures at this size, if they are no cache yet.
         resume: take everything from the run in `out`, in place of a preset and a recipe.
+        autoencoder: learn in the latents of this one, a run or a folder of diffusers'; a whole
+            configuration has it as `diffusion.autoencoder`.
     """
     from safelight.training import train as training
 
     require_one_description(preset, recipe, resume, out, config)
+    if autoencoder is not None and (resume or config is not None):
+        raise UserError(
+            "the run or the configuration says whether there is an autoencoder; leave it out"
+        )
     cache = opened(data, size)
     if cache.split is not None:
         raise UserError(f"{cache.name} is a split; give the cache, whose training split is used")
-    name, fitting = described(cache.shape, preset, recipe)
-    out = Path(out or run_folder(cache, name, recipe))
+    place = None if autoencoder is None else str(autoencoder)
+    if config is not None:
+        place = config.diffusion.autoencoder
+    there = None if out is None else Path(out)
+    shape = cache.shape if place is None else latent_shape(place, cache.shape, there)
+    name, fitting = described(shape, preset, recipe)
+    if autoencoder is not None:
+        fitting = in_latents(fitting, str(autoencoder))
+    out = Path(out or run_folder(cache, name, recipe, latent=place is not None))
     config = config or (run_config(out) if resume else fitting)
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
@@ -113,6 +133,7 @@ def sample(
         weights: ema (the average) or raw.
         out: a folder of its own in RUN/samples unless given.
     """
+    from safelight.images import Restoring
     from safelight.sampling import (
         USUAL,
         identity,
@@ -137,7 +158,8 @@ def sample(
         return folder
     name = f"{source.slug}-{identity(source, seeds)[:8]}"
     folder = write_samples(source, seeds, Path(out or places / name))
-    say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {folder / 'grid.png'}")
+    sheet = folder / ("compare.png" if isinstance(source, Restoring) else "grid.png")
+    say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {sheet}")
     return folder
 
 

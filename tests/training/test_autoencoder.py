@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import safelight
 from safelight import compare, evaluate, report, sample
 from safelight.cli import main
 from safelight.config import Autoencoder, Config, Data, Diffusion, Net, Optimiser, Sampling
@@ -294,9 +295,10 @@ def test_a_damaged_copy_is_noticed(run: Run, tmp_path: Path) -> None:
         Run.open(place).source()
     weights.write_bytes(whole)
     values = json.loads(about.read_text())
-    about.write_text(json.dumps({**values, "shape": "large"}))
-    with pytest.raises(DamagedFile, match="was edited; restore"):
-        Run.open(place).source()
+    for wrong in ({"shape": "large"}, {"options": {"depth": 3}}, {"kind": "zip"}):
+        about.write_text(json.dumps({**values, **wrong}))
+        with pytest.raises(DamagedFile, match="was edited; restore"):
+            Run.open(place).source()
 
 
 def test_what_latents_can_not_do_is_refused(
@@ -313,7 +315,10 @@ def test_what_latents_can_not_do_is_refused(
         ("evaluate", run.path, "--metrics", "bpd"): "bpd is the likelihood of pictures",
         ("edit", "invert", coder.path, f"{cache}:test"): "of the family autoencoder; this needs",
         ("sample", coder.path, "--steps", 5): "--steps is of diffusion models",
-        ("evaluate", coder.path, "--against", f"{cache}:validation"): "would be too small",
+        (
+            *("evaluate", coder.path, "--against", f"{cache}:validation"),
+            *("--metrics", "kid"),
+        ): "would be too small",
         ("evaluate", run.path, "--metrics", "psnr"): "gives none back",
         (*told, run.path): "name a run of the family autoencoder",
         (*told, empty): "config.json",
@@ -379,3 +384,43 @@ def test_latents_of_diffusers_autoencoders(kind: str, digits: Cache, tmp_path: P
     assert torch.allclose(codec.encode(x), codec.scaled(z), atol=1e-5)
     assert torch.allclose(codec.decode(codec.scaled(z)), wanted, atol=1e-5)
     assert run.source().images(range(3)).shape == (3, 1, 8, 8)
+
+
+def test_held_out_pictures_are_shown_in_a_drawn_order(coder: Run) -> None:
+    """Stored ones stand class by class, and a preview of daisies alone tells little."""
+    source, stored = coder.source(), coder.cache().subset("validation")
+    assert isinstance(source, Restoring)
+    everything = range(stored.count)
+    labels, in_order = source.pictures.labels(everything), stored.labels(everything)
+    assert labels is not None
+    assert in_order is not None
+    assert not torch.equal(labels, in_order)
+    assert torch.equal(labels.sort().values, in_order.sort().values)
+    assert len(set(labels[:12].tolist())) > 3
+    with pytest.raises(UserError, match=f"has the pictures 0 to {stored.count - 1}, not"):
+        source.images([stored.count])
+
+
+def test_from_python_an_autoencoder_is_named_too(
+    coder: Run, digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The preset fits the latents, and the folder is another than that of pictures."""
+    monkeypatch.chdir(tmp_path)
+    run = safelight.train(digits, autoencoder=coder.path, budget="2steps")
+    assert run.path == Path("runs") / "digits-latent-tiny"
+    assert run.config.diffusion.autoencoder == str(coder.path)
+    with pytest.raises(UserError, match="says whether there is an autoencoder"):
+        safelight.train(digits, autoencoder=coder.path, config=SMALL)
+
+
+def test_without_a_validation_split_distances_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures would be compared with themselves; what can be known of them is."""
+    cache = prepare("digits", out=tmp_path / "digits", split="75/0/25")
+    run = train(cache, config(budget="2steps"), tmp_path / "run")
+    (found,) = evaluate(run.path).estimates
+    assert found.protocol.metric == "psnr"
+    assert "left out: fd, kid, accuracy, since" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(UserError, match="would be too small"):
+        evaluate(run.path, metrics=("kid",))

@@ -16,7 +16,7 @@ from safelight.evaluation.accuracy import require_classes, require_judgeable, ve
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.features import FEATURES, Loader
-from safelight.evaluation.fidelity import require_others
+from safelight.evaluation.fidelity import compared_with_itself
 from safelight.evaluation.metrics import METRICS, BitsPerDimension, Distance, Fidelity, Share
 from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
@@ -97,8 +97,11 @@ def evaluate(
     for ratio in ratios:
         ratio.check(sides.generated)
     looking = [row for row in rows if isinstance(row, Distance | Share)]
-    if looking:
-        require_others(source, against)
+    if looking and (reason := compared_with_itself(source, against)):
+        if metrics:
+            raise UserError(reason)
+        inform(f"left out: {', '.join(row.metric for row in looking)}, since {reason}")
+        looking = []
     if looking and features == "classifier":
         require_judgeable(source, against, train)
     bench = _Bench(sides, parts, train, load, store or user_cache(), batch, strict=bool(metrics))

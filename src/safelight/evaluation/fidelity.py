@@ -25,16 +25,17 @@ def require_restoring(source: ImageSource) -> Restoring:
     )
 
 
-def require_others(source: ImageSource, against: ImageSource) -> None:
-    """Raises UserError where pictures that came back would be compared with themselves, as a set.
+def compared_with_itself(source: ImageSource, against: ImageSource) -> str:
+    """Why a distance would be none, where pictures came back of these very ones; else nothing.
 
-    An unbiased distance of such sets is too small, even below nothing.
+    An unbiased distance of a set from itself is too small, even below nothing.
     """
-    if isinstance(source, Restoring) and source.pictures.fingerprint == against.fingerprint:
-        raise UserError(
-            f"{source.name} gives the pictures of {against.name} back, and a distance from these "
-            "would be too small; name others with --against, or use --metrics psnr"
-        )
+    if not isinstance(source, Restoring) or source.pictures.fingerprint != against.fingerprint:
+        return ""
+    return (
+        f"{source.name} gives the pictures of {against.name} back, and a distance from these would "
+        "be too small; name others with --against, or use --metrics psnr"
+    )
 
 
 def restored(source: Restoring, seeds: Sequence[int]) -> Floats:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from safelight.config import Sampling
 from safelight.data.cache import Cache
 from safelight.errors import UserError
-from safelight.images import dequantise, pieces, quantise
+from safelight.images import ImageSource, dequantise, pieces, quantise
 from safelight.machine import full_precision
 from safelight.nets.autoencoder import Autoencoder
+from safelight.seeding import generator
 from safelight.training.checkpoint import Checkpoint
 from safelight.training.watching import require_undrawn
 
@@ -24,6 +25,30 @@ if TYPE_CHECKING:
 # The first that there is: not the test split, which what comes back is compared with. An unbiased
 # distance between pictures and themselves would come out too small, even below nothing.
 HELD_OUT = ("validation", "test", "train")
+
+
+class Shuffled:
+    """Stored pictures in a drawn order, always the same: stored ones stand class by class.
+
+    Fulfils `images.ImageSource`.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self.name, self.fingerprint = cache.name, cache.fingerprint
+        self.shape, self.classes, self.count = cache.shape, cache.classes, cache.count
+        self._cache = cache
+        self._order = torch.randperm(cache.count, generator=generator(0, "held out"))
+
+    def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
+        return self._cache.images(self._places(seeds))
+
+    def labels(self, seeds: Sequence[int]) -> Tensor | None:
+        return self._cache.labels(self._places(seeds))
+
+    def _places(self, seeds: Sequence[int]) -> list[int]:
+        if wrong := [seed for seed in seeds if not 0 <= seed < self.count]:
+            raise UserError(f"{self.name} has the pictures 0 to {self.count - 1}, not {wrong[0]}")
+        return self._order[list(seeds)].tolist()
 
 
 class ReconstructionSource:
@@ -41,7 +66,7 @@ class ReconstructionSource:
         self,
         model: Autoencoder,
         fingerprint: str,
-        pictures: Cache,
+        pictures: ImageSource,
         *,
         name: str,
         trained: Mapping[str, str],
@@ -57,7 +82,7 @@ class ReconstructionSource:
         return self.pictures.shape
 
     @property
-    def count(self) -> int:
+    def count(self) -> int | None:
         return self.pictures.count
 
     def describe(self) -> str:
@@ -92,7 +117,7 @@ def sources(
         ReconstructionSource(
             cast(Autoencoder, model),
             digest,
-            held_out(run.cache()),
+            Shuffled(held_out(run.cache())),
             name=f"{run.name} (step {chosen.step}, {weights})",
             trained={"checkpoint": str(chosen.step), "weights": weights},
             micro_batch=run.plan.micro_batch,
@@ -105,7 +130,7 @@ def preview(run: Run, model: nn.Module) -> ReconstructionSource:
     return ReconstructionSource(
         cast(Autoencoder, model),
         "",
-        held_out(run.cache()),
+        Shuffled(held_out(run.cache())),
         name=run.name,
         trained={},
         micro_batch=run.plan.micro_batch,

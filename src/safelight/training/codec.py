@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from safelight.config import Section
-from safelight.errors import DamagedFile, lookup
+from safelight.errors import DamagedFile, MissingLibrary, UserError, lookup
 from safelight.files import read_json, save_tensors, sha256, write_json, writing_folder
 from safelight.images import pieces
 from safelight.machine import full_precision
@@ -29,7 +29,8 @@ from safelight.nets.reference_autoencoder import ReferenceAutoencoder
 from safelight.training.checkpoint import load_weights
 
 DEVIATION = 0.5  # of latents: about that of pictures, which noise levels and weights are made for
-TOGETHER = 16  # pictures that are decoded at once: a decoder needs more memory than a denoiser
+# Of the pictures that are coded at once, 16 of 128x128: that needs more memory than denoising.
+PIXELS = 2**18
 FOLDER, ABOUT, WEIGHTS = "autoencoder", "autoencoder.json", "model.safetensors"
 Shape = tuple[int, int, int]
 
@@ -50,6 +51,12 @@ class Coder(Protocol):
         ...
 
     def decode(self, z: Tensor) -> Tensor: ...
+
+
+def portions(count: int, shape: Shape) -> list[slice]:
+    """So many pictures of this shape in pieces of about PIXELS pixels."""
+    _, h, w = shape
+    return pieces(count, max(1, PIXELS // (h * w)))
 
 
 # How each kind of autoencoder is built, from the shape of the pictures and its options.
@@ -122,7 +129,8 @@ class Codec:
         """Pictures (b, c, h, w) in [-1, 1] -> the means of their latents, (b, *latent)."""
         with full_precision():
             parts = [
-                self.coder.encode(x[part].to(self.device))[0] for part in pieces(len(x), TOGETHER)
+                self.coder.encode(x[part].to(self.device))[0]
+                for part in portions(len(x), self.about.shape)
             ]
         return self.scaled(torch.cat(parts).float())
 
@@ -132,7 +140,10 @@ class Codec:
         raw = z * self._scale + self._mean
         with full_precision():
             return torch.cat(
-                [self.coder.decode(raw[part]).float() for part in pieces(len(raw), TOGETHER)]
+                [
+                    self.coder.decode(raw[part]).float()
+                    for part in portions(len(raw), self.about.shape)
+                ]
             )
 
     def save(self, folder: Path) -> None:
@@ -151,9 +162,12 @@ class Codec:
         values = read_json(place / ABOUT, remedy)
         try:
             about = About.model_validate(values)
-        except ValidationError as error:
+            net = about.build()
+        except MissingLibrary:
+            raise
+        except (ValidationError, TypeError, UserError) as error:  # of what it is, or of its options
             raise DamagedFile(f"{place / ABOUT} was edited; {remedy}") from error
-        file, net = place / WEIGHTS, about.build()
+        file = place / WEIGHTS
         if not file.is_file() or sha256(file) != about.weights:
             raise DamagedFile(f"{file} is missing, cut short or edited; {remedy}")
         try:

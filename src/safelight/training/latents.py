@@ -22,11 +22,12 @@ from safelight.machine import device as usual_device
 from safelight.machine import full_precision
 from safelight.seeding import ImageNoise
 from safelight.training.batches import labels_told
-from safelight.training.codec import TOGETHER, About, Codec, Coder
+from safelight.training.codec import About, Codec, Coder, portions
 from safelight.training.pretrained import open_reference
 from safelight.training.run import Run
 
 BLOCK = 512  # latents in memory while they are counted
+FORMAT = 1  # of what is kept, and of how it is come by
 Halves = NDArray[np.float16]  # (pictures x variants, 2, c, h, w): mean and deviation of each
 
 
@@ -142,7 +143,7 @@ def encoded(found: Found, cache: Cache, options: Data, device: torch.device) -> 
     Raises UserError where the autoencoder gives what is no finite number.
     """
     each = variants(options)
-    what = f"{found.digest()} {cache.fingerprint} {each}"
+    what = f"{FORMAT} {found.digest()} {cache.fingerprint} {each}"
     key = hashlib.sha256(what.encode()).hexdigest()
     path = user_cache() / "latents" / f"{cache.meta.name}-{key[:12]}.npy"
     shape = (cache.count * each, 2, *found.coder.latent)
@@ -179,15 +180,15 @@ def _encode(
         progress("encoding", cache.count) as advance,
     ):
         np.lib.format.write_array_header_1_0(file, header)
-        for part in pieces(cache.count, TOGETHER):
+        for part in portions(cache.count, cache.shape):
             x = dequantise(cache.images(range(part.start, part.stop))).to(device)
             both = torch.stack([x, x.flip(-1)][:each], dim=1).flatten(0, 1)
             with full_precision():
                 halves = torch.stack(cast(Coder, net).encode(both), dim=1).half()
             if not halves.isfinite().all():
                 raise UserError(
-                    f"the autoencoder {found.about.name} gives latents that are no finite numbers; "
-                    "take another, or train it longer or with a smaller --optimiser.lr"
+                    f"the autoencoder {found.about.name} gives latents that are no finite numbers, "
+                    f"or beyond {np.finfo(np.float16).max:,.0f}; take another"
                 )
             file.write(halves.cpu().numpy().tobytes())
             advance(part.stop - part.start)

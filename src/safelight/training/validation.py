@@ -36,6 +36,7 @@ class Validation:
     images: Tensor  # (b, c, h, w) in [-1, 1], or latents
     labels: Tensor | None
     eps: Tensor
+    latent: bool = False
 
     @classmethod
     def of(
@@ -57,12 +58,14 @@ class Validation:
             images.to(device),
             None if labels is None else labels.to(device),
             noise.normal(*images.shape[1:]),
+            latent=codec is not None,
         )
 
     def look(self, model: nn.Module, micro_batch: int) -> dict[str, Any]:
         """ "sigma": the noise levels; "loss", "psnr": at each; "mean": the loss over all of them.
 
-        "psnr" is that of the guess D of x_0: 10 log10(4 / mean |x_0 - D|²), in decibels.
+        "psnr" is that of the guess D of x_0: 10 log10(4 / mean |x_0 - D|²), in decibels; of
+        pictures, not of latents, which know no largest value.
         "missing": those of LEVELS that the path does not have. Nothing where it has none of them.
         """
         denoiser = cast(Denoiser, model)
@@ -72,21 +75,23 @@ class Validation:
         losses = [self._loss(denoiser, level, micro_batch) for level in levels]
         weights = edm_weight(torch.tensor(levels), denoiser.sigma_data).tolist()
         psnr = [10 * math.log10(4 * w / loss) for w, loss in zip(weights, losses, strict=True)]
-        return {
+        found = {
             "sigma": levels,
             "missing": [level for level in LEVELS if level not in levels],
             "loss": [round(loss, 6) for loss in losses],
-            "psnr": [round(decibels, 3) for decibels in psnr],
             "mean": round(sum(losses) / len(losses), 6),
         }
+        if not self.latent:
+            found["psnr"] = [round(decibels, 3) for decibels in psnr]
+        return found
 
     @staticmethod
     def curves(name: str, losses: dict[str, Any]) -> dict[str, float]:
         """What `look` found, as TensorBoard's curves: one for each noise level."""
         return {
             f"validation {name}{kind}/sigma {sigma:g}": value
-            for kind, values in (("", losses["loss"]), (" PSNR", losses["psnr"]))
-            for sigma, value in zip(losses["sigma"], values, strict=True)
+            for kind, values in (("", losses["loss"]), (" PSNR", losses.get("psnr", ())))
+            for sigma, value in zip(losses["sigma"], values, strict=False)
         }
 
     @torch.inference_mode()
