@@ -30,11 +30,10 @@ from pathlib import Path
 from kept import Row, Rows, pairs, peak_megabytes
 
 import safelight
-from safelight.config import Config
 from safelight.data.cache import Cache
 from safelight.evaluation.estimate import Estimate
 from safelight.evaluation.evaluate import evaluate
-from safelight.presets import fitting, preset
+from safelight.presets import fitting, in_latents, preset
 from safelight.sources import sibling
 from safelight.training.budget import Budget
 from safelight.training.run import Run
@@ -43,15 +42,9 @@ CODER, PIXEL = "coder", "pixel"
 MOST = "4GB"
 
 
-def in_latents(name: str, coder: Path) -> Config:
-    config = preset(name)
-    options = config.diffusion.model_copy(update={"autoencoder": str(coder)})
-    return config.model_copy(update={"diffusion": options})
-
-
 def trained(cache: Cache, budgets: Mapping[str, str], presets: list[str], out: Path) -> list[Run]:
     configs = {CODER: preset("autoencoder"), PIXEL: fitting(cache.shape)[1]}
-    configs |= {f"latent-{name}": in_latents(name, out / CODER) for name in presets}
+    configs |= {f"latent-{name}": in_latents(preset(name), str(out / CODER)) for name in presets}
     return [
         safelight.train(cache, config=config, budget=budgets[name], out=out / name)
         for name, config in configs.items()
@@ -98,6 +91,8 @@ def said(estimate: Estimate) -> str:
 
 def quality(cache: Cache, options: argparse.Namespace) -> list[Row]:
     whole = Budget.parse(options.budget)
+    if whole.unit != "seconds":
+        raise SystemExit("--budget is a time, such as 20m; give steps by --budgets RUN=STEPS")
     half = f"{whole.amount / 2:g}s"
     budgets = {PIXEL: options.budget, CODER: half}
     budgets |= {f"latent-{name}": half for name in options.presets}
