@@ -27,7 +27,7 @@ from kept import Row, Rows, evaluations, seconds
 from safelight import Sampling
 from safelight.evaluation.estimate import Estimate
 from safelight.evaluation.evaluate import evaluate
-from safelight.evaluation.features import FEATURES
+from safelight.evaluation.features import FEATURES, Material
 from safelight.evaluation.kernel import kernel_difference
 from safelight.evaluation.moments import Features
 from safelight.evaluation.plan import plan
@@ -76,7 +76,7 @@ def features(run: Run, source: DiffusionSource, n: int, store: Path) -> tuple[Fe
     """Of n images drawn so, and of as many real ones; kept since `measure`."""
     real = run.cache().subset("test")
     sides = plan(source, real, sibling(real, "train"), n, seed=0)
-    network = FEATURES["efficientnet-lite0"](None, store)
+    network = FEATURES["efficientnet-lite0"](Material(real.shape, None, store))
     of = [(side.source, side.seeds) for side in (sides.generated, sides.reference)]
     drawn, held_out = (features_of(*side, [network], store, 256)[0] for side in of)
     return drawn, held_out

@@ -224,7 +224,7 @@ def evaluate(
     Args:
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
-        features: inception, efficientnet-lite0 or classifier.
+        features: inception, efficientnet-lite0, classifier or pixels.
         metrics: any of fd, kid, accuracy, accuracy-per-class, psnr (of what an autoencoder gives
             back) and bpd (bits per dimension); the first three, where the images allow them,
             unless given.

@@ -27,7 +27,7 @@ OTHER = stored("other", 100, 3)
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A feature network of four pixels, and a classifier that is trained in a second."""
-    monkeypatch.setitem(FEATURES, "pixels", lambda train, store: pixels())
+    monkeypatch.setitem(FEATURES, "pixels", lambda material: pixels())
     monkeypatch.setattr(classifier_part, "FEWEST_VIEWS", 40 * classifier_part.BATCH)
 
 
@@ -135,7 +135,7 @@ def test_the_classifier_as_feature_network(tmp_path: Path) -> None:
 def test_fid_is_only_said_of_the_published_network(tmp_path: Path) -> None:
     """X1."""
     published = dataclasses.replace(pixels(), name="inception", published=True)
-    FEATURES["pixels"] = lambda train, store: published
+    FEATURES["pixels"] = lambda material: published
     found = evaluate(
         TRAIN, TEST, pool=None, features="pixels", metrics=("fd", "kid"), n=100, store=tmp_path
     )

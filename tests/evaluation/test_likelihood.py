@@ -19,9 +19,10 @@ from safelight.errors import UserError
 from safelight.evaluation.compare import compare
 from safelight.evaluation.compare import table as compared
 from safelight.evaluation.estimate import Evaluation
-from safelight.evaluation.evaluate import USUAL, evaluate
+from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.likelihood import mean_interval
+from safelight.evaluation.metrics import USUAL
 from safelight.evaluation.plan import held_out
 from safelight.evaluation.table import table
 from safelight.images import ImageSource
@@ -143,7 +144,7 @@ def test_the_interval_is_students() -> None:
 def test_it_is_asked_for_by_name_and_goes_with_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FEATURES, "pixels", lambda train, store: pixels())
+    monkeypatch.setitem(FEATURES, "pixels", lambda material: pixels())
     assert "bpd" not in USUAL
     found = evaluate(
         Knowing(), TEST, pool=None, features="pixels", metrics=("bpd", "kid"), n=60, store=tmp_path

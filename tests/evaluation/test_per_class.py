@@ -36,7 +36,7 @@ TARGETS, OTHERS = TEST.targets, TRAIN.targets
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A feature network of four pixels, and a classifier that is trained in a second."""
-    monkeypatch.setitem(FEATURES, "pixels", lambda train, store: pixels())
+    monkeypatch.setitem(FEATURES, "pixels", lambda material: pixels())
     monkeypatch.setattr(classifier_part, "FEWEST_VIEWS", 40 * classifier_part.BATCH)
 
 

@@ -24,7 +24,7 @@ from safelight.console import progress
 from safelight.data.augment import shift
 from safelight.errors import NonFiniteLoss, TooFewImages, UserError
 from safelight.evaluation.moments import Features, blocks
-from safelight.evaluation.network import Network
+from safelight.evaluation.network import Head, Network
 from safelight.files import save_tensors, sha256, writing
 from safelight.images import ImageSource, dequantise
 from safelight.machine import device, has_bf16
@@ -52,20 +52,17 @@ RECIPE = (
 class Classifier:
     """A trained classifier: the network up to its features, and the last layer.
 
-    weight: (classes, 128), bias: (classes,), both float64. trained_on: the data's name.
+    trained_on: the data's name.
     """
 
     network: Network
+    head: Head
     classes: tuple[str, ...]
-    weight: NDArray[np.float64]
-    bias: NDArray[np.float64]
     trained_on: str
 
     def predict(self, features: Features) -> NDArray[np.int64]:
         """The class of each image from its features: (n, 128) -> (n,)."""
-        predicted = [
-            np.argmax(block @ self.weight.T + self.bias, axis=1) for block in blocks(features)
-        ]
+        predicted = [np.argmax(self.head.scores(block), axis=1) for block in blocks(features)]
         return np.concatenate(predicted).astype(np.int64)
 
 
@@ -81,12 +78,12 @@ def classifier(train: ImageSource | None, store: Path, seed: int = 0) -> Classif
         fit(model, train, labels, seed)
         with writing(path) as temporary:
             save_tensors(model.state_dict(), temporary)
-    body, head = model.eval()[0], model[1]
+    body, last = model.eval()[0], model[1]
+    head = Head(_float64(last, "weight"), _float64(last, "bias"))
     return Classifier(
-        network=_network(body, sha256(path)),
+        network=_network(body, head, sha256(path)),
+        head=head,
         classes=train.classes,
-        weight=_float64(head, "weight"),
-        bias=_float64(head, "bias"),
         trained_on=f"{train.name} ({train.fingerprint[:8]})",
     )
 
@@ -182,7 +179,7 @@ def _require_finite(loss: Tensor, train: ImageSource) -> None:
         )
 
 
-def _network(body: nn.Module, weights: str) -> Network:
+def _network(body: nn.Module, head: Head, weights: str) -> Network:
     body = body.to(device())
 
     def extract(images: Tensor) -> Tensor:
@@ -196,6 +193,7 @@ def _network(body: nn.Module, weights: str) -> Network:
         weights=weights,
         published=False,
         extract=extract,
+        head=head,
     )
 
 

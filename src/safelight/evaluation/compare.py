@@ -14,7 +14,6 @@ from safelight.evaluation.estimate import COVERS, Estimate, Evaluation, Interval
 from safelight.images import pieces
 
 COLUMNS = 3  # of classes beside one another: as many as 80 characters hold
-HIGHER_IS_BETTER = ("accuracy", "accuracy-per-class", "psnr")
 Measured = Mapping[str, tuple[Estimate, str]]  # by metric, each with how the images were drawn
 
 
@@ -174,8 +173,7 @@ def _side_by_side(metric: str, newest: Mapping[str, Measured]) -> Comparison:
 
 def _rank(named: tuple[str, Estimate]) -> float:
     _, estimate = named
-    higher = estimate.protocol.metric in HIGHER_IS_BETTER
-    return -estimate.value if higher else estimate.value
+    return -estimate.value if estimate.higher_is_better else estimate.value
 
 
 def _verdict(best: str, first: Estimate, name: str, other: Estimate) -> str:

@@ -52,11 +52,20 @@ def _percent(value: float) -> str:
     return f"{value:.1%}".replace("%", " %")
 
 
-# How the values of a metric are shown to people; all others as numbers of three digits.
-SHOWN: Mapping[str, Callable[[float], str]] = {
-    "accuracy": _percent,
-    "accuracy-per-class": _percent,
-    "bpd": lambda value: f"{value:.3f}",
+@dataclass(frozen=True)
+class Reading:
+    """How people read the values of a metric: as what, and whether higher is better."""
+
+    show: Callable[[float], str] = _number
+    higher: bool = False
+
+
+# Of the metrics that are not read as most are: numbers of three digits, the lower the better.
+READINGS: Mapping[str, Reading] = {
+    "accuracy": Reading(_percent, higher=True),
+    "accuracy-per-class": Reading(_percent, higher=True),
+    "psnr": Reading(higher=True),
+    "bpd": Reading(lambda value: f"{value:.3f}"),
 }
 
 
@@ -96,7 +105,15 @@ class Estimate:
 
     def show(self, value: float) -> str:
         """A value of this metric as people read it."""
-        return SHOWN.get(self.protocol.metric, _number)(value)
+        return self._reading.show(value)
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self._reading.higher
+
+    @property
+    def _reading(self) -> Reading:
+        return READINGS.get(self.protocol.metric, Reading())
 
     def __str__(self) -> str:
         floor = (

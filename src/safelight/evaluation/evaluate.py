@@ -15,16 +15,16 @@ from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.accuracy import require_classes, require_judgeable, verdict
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.estimate import Estimate, Evaluation, now
-from safelight.evaluation.features import FEATURES, Loader
+from safelight.evaluation.features import FEATURES, Material
 from safelight.evaluation.fidelity import compared_with_itself
-from safelight.evaluation.metrics import METRICS, BitsPerDimension, Distance, Fidelity, Share
+from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
+from safelight.evaluation.metrics import METRICS, USUAL
 from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
 from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan
 from safelight.evaluation.store import Looked, looked_at
 from safelight.images import ImageSource, Restoring
 
-USUAL = ("fd", "kid", "accuracy")
 Key = tuple[str, str]  # of a network: its name and its weights' hash
 
 
@@ -86,7 +86,7 @@ def evaluate(
     """
     usual = (*USUAL, "psnr") if isinstance(source, Restoring) else USUAL
     rows = [lookup(METRICS, name, "metric") for name in _named(metrics or usual, per_class)]
-    load = lookup(FEATURES, features, "feature network")
+    lookup(FEATURES, features, "feature network")
     sides, judged = plan(source, against, pool, n, seed), held_out(against, n, seed)
     parts = class_plans(sides, pool) if per_class else []
     judged_parts = [judged.part(part.of_class) for part in parts]
@@ -96,7 +96,7 @@ def evaluate(
     ratios = [row for row in rows if isinstance(row, Fidelity)]
     for ratio in ratios:
         ratio.check(sides.generated)
-    looking = [row for row in rows if isinstance(row, Distance | Share)]
+    looking = [row for row in rows if isinstance(row, Distance | Score | Share)]
     if looking and (reason := compared_with_itself(source, against)):
         if metrics:
             raise UserError(reason)
@@ -104,7 +104,8 @@ def evaluate(
         looking = []
     if looking and features == "classifier":
         require_judgeable(source, against, train)
-    bench = _Bench(sides, parts, train, load, store or user_cache(), batch, strict=bool(metrics))
+    material = Material(source.shape, train, store or user_cache())
+    bench = _Bench(sides, parts, material, features, batch, strict=bool(metrics))
     estimates = bench.estimates(looking) if looking else []
     for row in densities:
         estimates += row.estimates(source, judged, judged_parts, likelihood, seed)
@@ -138,52 +139,55 @@ def _record(
 
 
 @dataclass(frozen=True)
+class _Measured:
+    """A metric of the images of one plan, which these allow, and the network that it asks."""
+
+    row: Distance | Score
+    network: Network
+    sides: Plan
+
+
+@dataclass(frozen=True)
 class _Bench:
     """What images are looked at with. strict: what is asked for must be had, or it is an error."""
 
     sides: Plan
     parts: Sequence[Plan]  # of a class each
-    train: ImageSource | None
-    load: Loader
-    store: Path
+    material: Material
+    features: str  # the row of FEATURES that was asked for
     batch: int
     strict: bool
 
-    def estimates(self, rows: Sequence[Distance | Share]) -> list[Estimate]:
+    def estimates(self, rows: Sequence[Distance | Score | Share]) -> list[Estimate]:
         """Those that these images allow; raises UserError where that is none."""
         shares = [r for r in rows if isinstance(r, Share) and self._allows(self._require_judgeable)]
-        distances, network = self._distances([row for row in rows if isinstance(row, Distance)])
-        if not shares and not distances:
+        measured = self._measured([row for row in rows if not isinstance(row, Share)])
+        if not shares and not measured:
             raise UserError(
                 f"no metric can be had of {self.sides.generated.source.name} with these images, "
                 "for the reasons above; give more images, or a larger -n"
             )
-        judge = classifier(self.train, self.store) if shares else None
-        looked = self._look([sides for _, sides in distances], network, judge)
-        found: list[Estimate] = []
-        if network:
-            found += [row.estimate(p, network, looked(p, network)) for row, p in distances]
+        judge = classifier(self.material.train, self.material.store) if shares else None
+        looked = self._look(measured, judge)
+        found = [m.row.estimate(m.sides, m.network, looked(m.sides, m.network)) for m in measured]
         if judge:
             said = verdict(judge, self.sides, looked(self.sides, judge.network))
             found += [held for row in shares for held in row.estimates(self.sides, said)]
         return found
 
-    def _distances(
-        self, rows: Sequence[Distance]
-    ) -> tuple[list[tuple[Distance, Plan]], Network | None]:
-        """Those that these images allow, of all and of each class; and the network they need."""
-        if not rows:
-            return [], None
-        network = self.load(self.train, self.store)
-        allowed = [
-            (row, sides)
-            for row in rows
+    def _measured(self, rows: Sequence[Distance | Score]) -> list[_Measured]:
+        """Those that these images allow, of all and of each class."""
+        names = dict.fromkeys(row.network or self.features for row in rows)
+        networks = {name: FEATURES[name](self.material) for name in names}
+        asked = [(row, networks[row.network or self.features]) for row in rows]
+        return [
+            _Measured(row, network, sides)
+            for row, network in asked
             if self._allows(partial(row.check, self.sides, network))
             for sides in (self.sides, *self._allowed_parts(row, network))
         ]
-        return allowed, network if allowed else None
 
-    def _allowed_parts(self, row: Distance, network: Network) -> list[Plan]:
+    def _allowed_parts(self, row: Distance | Score, network: Network) -> list[Plan]:
         """The classes that have images enough; what is left out is said once for all of them."""
         refused: dict[str, list[str]] = {}
         for part in self.parts:
@@ -200,9 +204,9 @@ class _Bench:
 
     def _require_judgeable(self) -> None:
         source = self.sides.generated.source
-        require_judgeable(source, self.sides.reference.source, self.train)
-        require_classes(source, self.train)
-        labelled(self.train)
+        require_judgeable(source, self.sides.reference.source, self.material.train)
+        require_classes(source, self.material.train)
+        labelled(self.material.train)
 
     def _allows(self, check: Callable[[], None]) -> bool:
         """Whether a metric can be had of these images."""
@@ -216,17 +220,19 @@ class _Bench:
         return True
 
     def _look(
-        self, measured: Sequence[Plan], network: Network | None, judge: Classifier | None
+        self, measured: Sequence[_Measured], judge: Classifier | None
     ) -> Callable[[Plan, Network], SideFeatures]:
         """Look at every image once with every network; the result gives a network's features."""
-        # Both networks may be the classifier: one entry then.
-        wanted = {held.key: held for held in (network, judge.network if judge else None) if held}
-        plans = [self.sides, *(part for part in self.parts if part in measured)]
+        # The judge may be one of the feature networks: one entry then.
+        asked = {each.network.key: each.network for each in measured}
+        wanted = asked | ({judge.network.key: judge.network} if judge else {})
+        within = [each.sides for each in measured]
+        plans = [self.sides, *(part for part in self.parts if part in within)]
         generated = self._looked_at([p.generated for p in plans], list(wanted.values()))
         reference = self._looked_at([p.reference for p in plans], list(wanted.values()))
-        # Only distances have their floor from the stand-in; the classifier's is on the reference.
-        pools = [plan.stand_in for plan in plans if plan.stand_in is not None] if network else []
-        stand_in = self._looked_at(pools, [network] if network else [])
+        # Only distances and scores look at the stand-in: the judge's floor is the reference.
+        pools = [p.stand_in for p in plans if p.stand_in is not None] if asked else []
+        stand_in = self._looked_at(pools, list(asked.values()))
 
         def features(sides: Plan, held: Network) -> SideFeatures:
             pool = sides.stand_in if held.key in stand_in else None
@@ -239,5 +245,5 @@ class _Bench:
         return features
 
     def _looked_at(self, sides: Sequence[Side], networks: Sequence[Network]) -> dict[Key, Looked]:
-        found = looked_at(sides, networks, self.store, self.batch)
+        found = looked_at(sides, networks, self.material.store, self.batch)
         return {held.key: looked for held, looked in zip(networks, found, strict=True)}

@@ -1,256 +1,43 @@
-"""The table of metrics: distances of two feature sets, shares of right answers, likelihoods."""
+"""The table of metrics. A new one that looks at features is a module and a row here."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import math
-import platform
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from safelight.evaluation import accuracy, frechet, kernel
+from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
 
-import numpy as np
-import torch
+Metric = Distance | Score | Share | Fidelity | BitsPerDimension
 
-from safelight.config import Likelihood
-from safelight.errors import TooFewImages
-from safelight.evaluation import accuracy, fidelity, frechet, kernel, likelihood
-from safelight.evaluation.accuracy import Verdict
-from safelight.evaluation.estimate import Estimate, Interval, by_class
-from safelight.evaluation.fidelity import require_restoring, restored
-from safelight.evaluation.likelihood import labels_for, mean_interval, require_likelihood
-from safelight.evaluation.moments import Features, Floats, SideFeatures
-from safelight.evaluation.network import Network
-from safelight.evaluation.plan import Plan, Side, spelled
-from safelight.evaluation.protocol import Protocol
-from safelight.images import ImageSource
-
-
-@dataclass(frozen=True)
-class Distance:
-    """A row for a distance. `require(generated, reference, dimension)` refuses too few images."""
-
-    metric: str
-    name: str  # on any network
-    published_name: str  # on the network and weights that the literature means by it
-    parameters: str
-    method: str
-    measure: Callable[[Features, Features], Interval]
-    require: Callable[[int, int, int], None]
-
-    def called(self, network: Network, of_class: str) -> str:
-        if network.published:
-            return by_class(self.published_name, of_class)
-        return f"{by_class(self.name, of_class)} ({network.name})"
-
-    def check(self, plan: Plan, network: Network) -> None:
-        """Raises TooFewImages, before any image is made."""
-        self.require(len(plan.generated), len(plan.reference), network.dimension)
-
-    def estimate(self, plan: Plan, network: Network, features: SideFeatures) -> Estimate:
-        generated, reference, stand_in = features.generated, features.reference, features.stand_in
-        found = self.measure(generated, reference)
-        return Estimate(
-            self.called(network, plan.of_class),
-            found.value,
-            found.low,
-            found.high,
-            n=len(generated),
-            interval=self.method,
-            floor=None if stand_in is None else self.measure(stand_in, reference),
-            protocol=protocol(plan, network, self.metric, self.parameters, plan.stand_in_note),
-        )
-
-
-@dataclass(frozen=True)
-class Share:
-    """A row for shares of images that the classifier takes for the class asked.
-
-    shares: a verdict -> (name, share of the generated images, how many, the same of real ones).
-    """
-
-    metric: str
-    shares: Callable[[Verdict], Iterable[tuple[str, Interval, int, Interval | None]]]
-
-    def estimates(self, plan: Plan, verdict: Verdict) -> list[Estimate]:
-        parameters = f"classifier trained on {verdict.judge.trained_on}"
-        note = f"the held-out real images of {plan.reference.source.name}"
-        if verdict.real is None:
-            note = f"none: {plan.reference.source.name} has no labels that the classifier knows"
-        how = protocol(plan, verdict.judge.network, self.metric, parameters, note)
-        return [
-            Estimate(
-                name, share.value, share.low, share.high, n, accuracy.METHOD, floor, protocol=how
-            )
-            for name, share, n, floor in self.shares(verdict)
-        ]
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """The row for how well pictures come back, picture by picture."""
-
-    metric: str = "psnr"
-
-    def check(self, side: Side) -> None:
-        """Raises UserError, before any image is made."""
-        require_restoring(side.source)
-        if len(side) < 2:
-            raise TooFewImages(f"psnr needs at least 2 images, got {len(side)}; give a larger -n")
-
-    def estimate(self, side: Side, seed: int) -> Estimate:
-        source = require_restoring(side.source)
-        mean = mean_interval(restored(source, side.seeds))
-        how = Protocol(
-            metric=self.metric,
-            parameters="10 log10(255² / mean square error) of 256 levels, mean over pictures",
-            network="none",
-            dimension=math.prod(source.shape),
-            weights="",
-            resize="none",
-            image=spelled(source.shape),
-            generated=len(side),
-            reference=len(side),
-            reference_fingerprint=source.pictures.fingerprint,
-            seed=seed,
-            reference_name=source.pictures.name,
-            floor_images="none: each picture is compared with itself",
-            software=_software(),
-        )
-        ends = mean.low, mean.high
-        return Estimate(
-            "PSNR (dB)",
-            mean.value,
-            *ends,
-            n=len(side),
-            interval=fidelity.METHOD,
-            floor=None,
-            protocol=how,
-        )
-
-
-@dataclass(frozen=True)
-class BitsPerDimension:
-    """The row for a model's likelihood of real images, by every method that it has."""
-
-    metric: str = "bpd"
-
-    def check(
-        self, source: ImageSource, side: Side, parts: Sequence[Side], options: Likelihood
-    ) -> None:
-        """Raises UserError, before anything is computed."""
-        require_likelihood(source).likelihoods(options)
-        labels_for(source, side)
-        for part in parts:
-            if len(part) < 2:
-                raise TooFewImages(
-                    f"the class {part.of_class}: bits per dimension need at least 2 images, got "
-                    f"{len(part)}; give a larger -n, or leave --per-class out"
-                )
-
-    def estimates(
-        self,
-        source: ImageSource,
-        side: Side,
-        parts: Sequence[Side],
-        options: Likelihood,
-        seed: int,
-    ) -> list[Estimate]:
-        """parts: of the side's images those of a class, which get a number of their own."""
-        measures = require_likelihood(source).likelihoods(options)
-        found = likelihood.bits(measures, side, labels_for(source, side), seed)
-        return [
-            self._estimate(name, measures[name].parameters, values, part, seed)
-            for name, every in found.items()
-            for part, values in [(p, every[np.isin(side.seeds, p.seeds)]) for p in (side, *parts)]
-        ]
-
-    def _estimate(
-        self, name: str, parameters: str, values: Floats, side: Side, seed: int
-    ) -> Estimate:
-        mean = mean_interval(values)
-        how = Protocol(
-            metric=self.metric,
-            parameters=parameters,
-            network="the model's own density",
-            dimension=math.prod(side.source.shape),
-            weights="",
-            resize="none",
-            image=spelled(side.source.shape),
-            generated=0,
-            reference=len(side),
-            reference_fingerprint=side.fingerprint,
-            seed=seed,
-            reference_name=side.name,
-            floor_images="none: real images are what is judged",
-            software=_software(),
-        )
-        ends = mean.low, mean.high
-        return Estimate(
-            f"{by_class('bits per dimension', side.of_class)} ({name})",
-            mean.value,
-            *ends,
-            n=len(side),
-            interval=likelihood.METHOD,
-            floor=None,
-            protocol=how,
-        )
-
-
-DISTANCES: dict[str, Distance] = {
-    "fd": Distance(
-        metric="fd",
-        name="FD",
-        published_name="FID",
-        parameters="means and covariances (n - 1) in float64",
-        method=frechet.METHOD,
-        measure=frechet.frechet,
-        require=frechet.require_full_rank,
-    ),
-    "kid": Distance(
-        metric="kid",
-        name="KID",
-        published_name="KID",
-        parameters=kernel.PARAMETERS,
-        method=kernel.METHOD,
-        measure=kernel.kernel_distance,
-        require=kernel.require_enough,
-    ),
-}
-SHARES: dict[str, Share] = {
-    "accuracy": Share("accuracy", accuracy.overall),
-    "accuracy-per-class": Share("accuracy-per-class", accuracy.per_class),
-}
-METRICS: dict[str, Distance | Share | Fidelity | BitsPerDimension] = {
-    **DISTANCES,
-    **SHARES,
-    "psnr": Fidelity(),
-    "bpd": BitsPerDimension(),
-}
-
-
-def protocol(
-    plan: Plan, network: Network, metric: str, parameters: str, floor_images: str
-) -> Protocol:
-    reference = plan.reference
-    return Protocol(
-        metric=metric,
-        parameters=parameters,
-        network=network.name,
-        dimension=network.dimension,
-        weights=network.weights,
-        resize=network.resize,
-        image=spelled(reference.source.shape),
-        generated=len(plan.generated),
-        reference=len(reference),
-        reference_fingerprint=reference.fingerprint,
-        seed=plan.seed,
-        reference_name=reference.name,
-        floor_images=floor_images,
-        software=_software(),
+METRICS: dict[str, Metric] = {
+    row.metric: row
+    for row in (
+        Distance(
+            "fd",
+            "FD",
+            "means and covariances (n - 1) in float64",
+            frechet.METHOD,
+            frechet.frechet,
+            frechet.require_full_rank,
+            published_name="FID",
+        ),
+        Distance(
+            "kid",
+            "KID",
+            kernel.PARAMETERS,
+            kernel.METHOD,
+            kernel.kernel_distance,
+            kernel.require_enough,
+            published_name="KID",
+        ),
+        Share("accuracy", accuracy.overall),
+        Share("accuracy-per-class", accuracy.per_class),
+        Fidelity("psnr"),
+        BitsPerDimension("bpd"),
     )
+}
+USUAL = ("fd", "kid", "accuracy")  # what is measured unless named, where the images allow it
 
 
-def _software() -> str:
-    ours = importlib.metadata.version("safelight")
-    python = platform.python_version()
-    return f"safelight {ours}, torch {torch.__version__}, numpy {np.__version__}, Python {python}"
+def of_the_network_asked(metric: str) -> bool:
+    """Whether --features decides its value."""
+    row = METRICS[metric]
+    return isinstance(row, Distance | Score) and not row.network

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 MICRO_BATCH = 16  # images at once: the activations of 64 miss a CPU's caches, 6 times slower
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer of a network that tells classes apart, float64.
+
+    weight: (classes, d), bias: (classes,).
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def scores(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        """(b, d) -> (b, classes); their softmax are probabilities."""
+        scores: NDArray[np.float64] = features @ self.weight.T + self.bias
+        return scores
 
 
 @dataclass(frozen=True)
@@ -17,6 +36,7 @@ class Network:
     extract: uint8 (b, c, h, w) -> float32 (b, dimension), b at most MICRO_BATCH.
     weights: the sha256 of the file that holds them. resize: what happens to the images first.
     published: whether these are the weights and the resize that "FID" and "KID" mean.
+    head: what makes classes of the features, where the network was trained to tell some.
     """
 
     name: str
@@ -25,6 +45,7 @@ class Network:
     weights: str
     published: bool
     extract: Callable[[Tensor], Tensor]
+    head: Head | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from safelight.config import Config, Likelihood, Sampling, Section
 from safelight.evaluation.estimate import Evaluation
-from safelight.evaluation.metrics import DISTANCES, SHARES
+from safelight.evaluation.metrics import of_the_network_asked
 from safelight.evaluation.protocol import Protocol
 from safelight.presets import PRESETS
 from safelight.reporting import words
@@ -103,7 +103,9 @@ def _option(name: str, value: Any) -> list[str]:
 def _evaluate(data: ReportData, evaluation: Evaluation) -> str:
     """The commands that find the numbers of this evaluation, one for each count of images."""
     counts: dict[int, list[Protocol]] = {}
-    parts = [e for e in evaluation.estimates if e.of_class and e.protocol.metric not in SHARES]
+    parts = [
+        e for e in evaluation.estimates if e.of_class and e.protocol.metric != "accuracy-per-class"
+    ]
     for estimate in evaluation.estimates:
         if estimate in parts:  # their images are some of those of the whole
             continue
@@ -117,7 +119,7 @@ def _evaluate_at(
     data: ReportData, evaluation: Evaluation, n: int, protocols: Sequence[Protocol]
 ) -> str:
     metrics = dict.fromkeys(protocol.metric for protocol in protocols)
-    networks = [protocol.network for protocol in protocols if protocol.metric in DISTANCES]
+    networks = [each.network for each in protocols if of_the_network_asked(each.metric)]
     drawn = any(protocol.generated for protocol in protocols)
     words = [
         *("safelight", "evaluate", place(data.path)),
