@@ -225,7 +225,8 @@ def evaluate(
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
         features: inception, efficientnet-lite0, classifier or pixels.
-        metrics: any of fd, kid, accuracy, accuracy-per-class, psnr (of what an autoencoder gives
+        metrics: any of fd, kid, accuracy, svc (support vectors as the judge), cas (a classifier
+            trained on them), these three with -per-class, psnr (of what an autoencoder gives
             back) and bpd (bits per dimension); the first three, where the images allow them,
             unless given.
         per_class: each metric of each class too, against real images of that class.

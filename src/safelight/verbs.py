@@ -229,8 +229,8 @@ def evaluate(
         source: run, cache, cache:split, folder, zip or named set.
         against: the same, real; for a run, the test split of its own data unless given.
         features: a row of `evaluation.features.FEATURES`.
-        metrics: fd, kid, accuracy, accuracy-per-class, psnr, bpd; none named, all of the first
-            three that the images allow.
+        metrics: rows of `evaluation.metrics.METRICS`; none named, fd, kid and accuracy as far
+            as the images allow.
         per_class: each of these of each class too, against real images of that class.
         n: images of the source; 2,000 of a model and all of a folder unless given. For bpd, real
             images; 200 unless given.

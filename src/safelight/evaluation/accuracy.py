@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safelight.errors import UserError
-from safelight.evaluation.classifier import Classifier
-from safelight.evaluation.estimate import Interval, Z, by_class
-from safelight.evaluation.moments import SideFeatures
+from safelight.evaluation.estimate import Interval, Z
+from safelight.evaluation.moments import Features, SideFeatures
+from safelight.evaluation.network import Network
 from safelight.evaluation.plan import Plan, spelled
 from safelight.images import ImageSource
 
 METHOD = "Wilson score interval; covers the sampling of images, not retraining"
 
-# Name, share of the generated images, how many they are, share of the real images.
+# Class (empty: of all), share of the generated images, how many they are, share of the real images.
 Named = tuple[str, Interval, int, Interval | None]
 
 
@@ -65,39 +66,83 @@ def tally(predicted: NDArray[np.int64], asked: NDArray[np.int64], classes: int) 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the classifier says of the generated images and, where labelled, of real ones."""
+    """What a judge says of the generated images, and of real ones where it can.
 
-    judge: Classifier
+    how: the judge, for the protocol; real_images: which the real ones are, or why there are none.
+    own: of the very images that it learnt from, where it says so.
+    """
+
+    how: str
+    classes: tuple[str, ...]
     generated: Tally
     real: Tally | None
+    real_images: str
+    own: Tally | None = None
 
 
-def verdict(judge: Classifier, plan: Plan, features: SideFeatures) -> Verdict:
-    """What the classifier, whose own features these are, says of both sides' images."""
+class Judge(Protocol):
+    """Tells the classes of images apart by the features of its network."""
+
+    @property
+    def network(self) -> Network:
+        """What it sees of an image."""
+        ...
+
+    @property
+    def needs_stand_in(self) -> bool:
+        """Whether it asks for the stand-in's images too."""
+        ...
+
+    def verdict(self, plan: Plan, features: SideFeatures) -> Verdict:
+        """What it says of these sides, whose features are those of its network."""
+        ...
+
+
+class Learnt(Protocol):
+    """A judge that learnt from other real images."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def how(self) -> str: ...
+
+    def predict(self, features: Features) -> NDArray[np.int64]:
+        """The class of each image, (n,)."""
+        ...
+
+
+def verdict(judge: Learnt, plan: Plan, features: SideFeatures, own: Tally | None = None) -> Verdict:
+    """What such a judge says of both sides' images."""
     asked, real = plan.generated.labels(judge.classes), plan.reference.labels(judge.classes)
     if asked is None:  # a fault of ours: require_judgeable comes first
         raise ValueError(f"{plan.generated.source.name} has no classes that the classifier knows")
-    count = len(judge.classes)
+    count, name = len(judge.classes), plan.reference.source.name
     return Verdict(
-        judge,
+        judge.how,
+        judge.classes,
         tally(judge.predict(features.generated), asked, count),
         None if real is None else tally(judge.predict(features.reference), real, count),
+        f"the held-out real images of {name}"
+        if real is not None
+        else f"none: {name} has no labels that the classifier knows",
+        own,
     )
 
 
 def overall(found: Verdict) -> Iterator[Named]:
     """One share, over all classes."""
     floor = found.real.share() if found.real else None
-    yield "accuracy", found.generated.share(), int(found.generated.seen.sum()), floor
+    yield "", found.generated.share(), int(found.generated.seen.sum()), floor
 
 
 def per_class(found: Verdict) -> Iterator[Named]:
-    """A share for each class of which images were generated."""
-    for label, name in enumerate(found.judge.classes):
+    """A share for each class of which images were judged."""
+    for label, name in enumerate(found.classes):
         share = found.generated.share_of(label)
         if share is not None:
             floor = found.real.share_of(label) if found.real else None
-            yield by_class("accuracy", name), share, int(found.generated.seen[label]), floor
+            yield name, share, int(found.generated.seen[label]), floor
 
 
 def require_judgeable(source: ImageSource, against: ImageSource, train: ImageSource | None) -> None:

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from safelight.console import progress
 from safelight.data.augment import shift
 from safelight.errors import NonFiniteLoss, TooFewImages, UserError
-from safelight.evaluation.moments import Features, blocks
+from safelight.evaluation.accuracy import Verdict, verdict
+from safelight.evaluation.moments import Features, SideFeatures, blocks
 from safelight.evaluation.network import Head, Network
+from safelight.evaluation.plan import Plan
 from safelight.files import save_tensors, sha256, writing
 from safelight.images import ImageSource, dequantise
 from safelight.machine import device, has_bf16
@@ -59,6 +61,14 @@ class Classifier:
     head: Head
     classes: tuple[str, ...]
     trained_on: str
+    needs_stand_in = False
+
+    @property
+    def how(self) -> str:
+        return f"classifier trained on {self.trained_on}"
+
+    def verdict(self, plan: Plan, features: SideFeatures) -> Verdict:
+        return verdict(self, plan, features)
 
     def predict(self, features: Features) -> NDArray[np.int64]:
         """The class of each image from its features: (n, 128) -> (n,)."""

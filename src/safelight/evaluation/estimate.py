@@ -62,8 +62,11 @@ class Reading:
 
 # Of the metrics that are not read as most are: numbers of three digits, the lower the better.
 READINGS: Mapping[str, Reading] = {
-    "accuracy": Reading(_percent, higher=True),
-    "accuracy-per-class": Reading(_percent, higher=True),
+    **{
+        name + per_class: Reading(_percent, higher=True)
+        for name in ("accuracy", "svc", "cas")
+        for per_class in ("", "-per-class")
+    },
     "psnr": Reading(higher=True),
     "bpd": Reading(lambda value: f"{value:.3f}"),
 }

@@ -12,8 +12,7 @@ from safelight.config import Likelihood, Sampling
 from safelight.console import inform
 from safelight.data.named import user_cache
 from safelight.errors import TooFewImages, UserError, lookup
-from safelight.evaluation.accuracy import require_classes, require_judgeable, verdict
-from safelight.evaluation.classifier import Classifier, classifier, labelled
+from safelight.evaluation.accuracy import Judge, require_judgeable
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.features import FEATURES, Material
 from safelight.evaluation.fidelity import compared_with_itself
@@ -115,9 +114,10 @@ def evaluate(
 
 
 def _named(metrics: Sequence[str], per_class: bool) -> list[str]:
-    """The metrics, each once; of accuracy, the share of each class is a metric of its own."""
-    further = {"accuracy": ["accuracy", "accuracy-per-class"]} if per_class else {}
-    return list(dict.fromkeys(row for name in metrics for row in further.get(name, [name])))
+    """The metrics, each once; of a judge, the share of each class is a metric of its own."""
+    named = [(name, f"{name}-per-class") for name in metrics]
+    rows = [name for pair in named for name in pair[: 1 + (per_class and pair[1] in METRICS)]]
+    return list(dict.fromkeys(rows))
 
 
 def _record(
@@ -160,19 +160,20 @@ class _Bench:
 
     def estimates(self, rows: Sequence[Distance | Score | Share]) -> list[Estimate]:
         """Those that these images allow; raises UserError where that is none."""
-        shares = [r for r in rows if isinstance(r, Share) and self._allows(self._require_judgeable)]
+        shares = [row for row in rows if isinstance(row, Share) and self._judgeable(row)]
         measured = self._measured([row for row in rows if not isinstance(row, Share)])
         if not shares and not measured:
             raise UserError(
                 f"no metric can be had of {self.sides.generated.source.name} with these images, "
                 "for the reasons above; give more images, or a larger -n"
             )
-        judge = classifier(self.material.train, self.material.store) if shares else None
-        looked = self._look(measured, judge)
+        judges = {row.judge: row.judge(self.material) for row in shares}
+        looked = self._look(measured, list(judges.values()))
         found = [m.row.estimate(m.sides, m.network, looked(m.sides, m.network)) for m in measured]
-        if judge:
-            said = verdict(judge, self.sides, looked(self.sides, judge.network))
-            found += [held for row in shares for held in row.estimates(self.sides, said)]
+        for kind, judge in judges.items():
+            said = judge.verdict(self.sides, looked(self.sides, judge.network))
+            rows_of = [row for row in shares if row.judge == kind]
+            found += [held for row in rows_of for held in row.estimates(self.sides, judge, said)]
         return found
 
     def _measured(self, rows: Sequence[Distance | Score]) -> list[_Measured]:
@@ -202,11 +203,9 @@ class _Bench:
         without = {name for names in refused.values() for name in names}
         return [part for part in self.parts if part.of_class not in without]
 
-    def _require_judgeable(self) -> None:
-        source = self.sides.generated.source
-        require_judgeable(source, self.sides.reference.source, self.material.train)
-        require_classes(source, self.material.train)
-        labelled(self.material.train)
+    def _judgeable(self, row: Share) -> bool:
+        source, against = self.sides.generated.source, self.sides.reference.source
+        return self._allows(partial(row.require, source, against, self.material.train))
 
     def _allows(self, check: Callable[[], None]) -> bool:
         """Whether a metric can be had of these images."""
@@ -220,17 +219,18 @@ class _Bench:
         return True
 
     def _look(
-        self, measured: Sequence[_Measured], judge: Classifier | None
+        self, measured: Sequence[_Measured], judges: Sequence[Judge]
     ) -> Callable[[Plan, Network], SideFeatures]:
         """Look at every image once with every network; the result gives a network's features."""
-        # The judge may be one of the feature networks: one entry then.
+        # Several may ask the same network: one entry then.
         asked = {each.network.key: each.network for each in measured}
-        wanted = asked | ({judge.network.key: judge.network} if judge else {})
+        asked |= {judge.network.key: judge.network for judge in judges if judge.needs_stand_in}
+        wanted = asked | {judge.network.key: judge.network for judge in judges}
         within = [each.sides for each in measured]
         plans = [self.sides, *(part for part in self.parts if part in within)]
         generated = self._looked_at([p.generated for p in plans], list(wanted.values()))
         reference = self._looked_at([p.reference for p in plans], list(wanted.values()))
-        # Only distances and scores look at the stand-in: the judge's floor is the reference.
+        # Of those who learnt from other real images the floor is the reference.
         pools = [p.stand_in for p in plans if p.stand_in is not None] if asked else []
         stand_in = self._looked_at(pools, list(asked.values()))
 

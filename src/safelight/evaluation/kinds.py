@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ import torch
 from safelight.config import Likelihood
 from safelight.errors import TooFewImages, UserError
 from safelight.evaluation import accuracy, fidelity, likelihood
-from safelight.evaluation.accuracy import Verdict
+from safelight.evaluation.accuracy import Judge, Verdict
 from safelight.evaluation.estimate import Estimate, Interval, by_class
+from safelight.evaluation.features import Material
 from safelight.evaluation.fidelity import require_restoring, restored
 from safelight.evaluation.likelihood import labels_for, mean_interval, require_likelihood
 from safelight.evaluation.moments import Features, Floats, SideFeatures
@@ -117,25 +118,38 @@ class Score(OnFeatures):
 
 @dataclass(frozen=True)
 class Share:
-    """A row for shares of images that the classifier takes for the class asked.
+    """A row for shares of images that a judge takes for the class asked.
 
-    shares: a verdict -> (name, share of the generated images, how many, the same of real ones).
+    judge: who says so. require(source, against, train) refuses images that it can't judge, or learn
+    from. per_class: a share of each class, in the place of one of all.
     """
 
     metric: str
-    shares: Callable[[Verdict], Iterable[tuple[str, Interval, int, Interval | None]]]
+    name: str
+    judge: Callable[[Material], Judge]
+    require: Callable[[ImageSource, ImageSource, ImageSource | None], None]
+    method: str = accuracy.METHOD
+    per_class: bool = False
 
-    def estimates(self, plan: Plan, verdict: Verdict) -> list[Estimate]:
-        parameters = f"classifier trained on {verdict.judge.trained_on}"
-        note = f"the held-out real images of {plan.reference.source.name}"
-        if verdict.real is None:
-            note = f"none: {plan.reference.source.name} has no labels that the classifier knows"
-        how = protocol(plan, verdict.judge.network, self.metric, parameters, note)
+    def of_each_class(self) -> Share:
+        return replace(self, metric=f"{self.metric}-per-class", per_class=True)
+
+    def estimates(self, plan: Plan, judge: Judge, verdict: Verdict) -> list[Estimate]:
+        network, real = judge.network, verdict.real_images
+        shares = accuracy.per_class if self.per_class else accuracy.overall
+        how = protocol(plan, network, self.metric, verdict.how, real)
+        found = [
+            (by_class(self.name, of_class), share, n, floor, how)
+            for of_class, share, n, floor in shares(verdict)
+        ]
+        if verdict.own and not self.per_class:
+            share, n = verdict.own.share(), int(verdict.own.seen.sum())
+            note = "none: these are the real images that it learnt from"
+            own = protocol(plan, network, self.metric, verdict.how, note)
+            found.append((f"{self.name}, what it learnt from", share, n, None, own))
         return [
-            Estimate(
-                name, share.value, share.low, share.high, n, accuracy.METHOD, floor, protocol=how
-            )
-            for name, share, n, floor in self.shares(verdict)
+            Estimate(name, share.value, share.low, share.high, n, self.method, floor, protocol=held)
+            for name, share, n, floor, held in found
         ]
 
 
