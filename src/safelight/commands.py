@@ -266,14 +266,30 @@ def report(run: Positional[str], /, *, out: Path | None = None) -> Command:
     return partial(verbs.report, run, out=out)
 
 
-def compare(runs: Positional[tuple[str, ...]], /, *, per_class: bool = False) -> Command:
+def compare(
+    runs: Positional[tuple[str, ...]],
+    /,
+    *,
+    per_class: bool = False,
+    published: str | None = None,
+    plot: Path | None = None,
+    json: Path | None = None,
+) -> Command:
     """Set the evaluations of several runs side by side.
 
     Args:
-        runs: folders of runs, evaluated by the same protocol.
+        runs: folders of runs, and files of evaluate --json, evaluated by the same protocol.
+            NAME=PLACE gives one a name. Those of one name, and runs that differ by the seed alone,
+            are trainings of one recipe, whose interval covers retraining.
         per_class: a column for each class, where all were evaluated with --per-class.
+        published: cifar10 or lsun-bedroom: published figures beside them, each marked as
+            comparable or not, and why.
+        plot: draw the intervals into this PNG.
+        json: write the comparison to this file too.
     """
-    return partial(verbs.compare, *runs, per_class=per_class)
+    return partial(
+        verbs.compare, *runs, per_class=per_class, published=published, plot=plot, json=json
+    )
 
 
 def presets(*, measure: bool = False, json: Path | None = None) -> Command:

@@ -280,26 +280,49 @@ def report(run: str | Path, *, out: Path | str | None = None) -> Path:
     return page
 
 
-def compare(*runs: str | Path, per_class: bool = False) -> list[Comparison]:
+def compare(
+    *runs: str | Path,
+    per_class: bool = False,
+    published: str | None = None,
+    plot: Path | str | None = None,
+    json: Path | str | None = None,
+) -> list[Comparison]:
     """Set the newest evaluations of several runs side by side, metric by metric.
 
-    Raises UserError where a run has not been evaluated, and where the protocols differ.
+    Raises UserError where one has not been evaluated, and where the protocols differ.
 
     Args:
+        runs: runs, and files of `evaluate(json=...)`; NAME=PLACE gives one a name. Those of one
+            name, and runs that differ by the seed alone, are trainings of one recipe: one source,
+            whose interval covers retraining.
         per_class: each class too, as `evaluate(per_class=True)` found it.
+        published: a row of `evaluation.published.PUBLISHED`: figures of papers, each marked as
+            comparable or not, and why. One run is enough then.
+        plot: draw the intervals into this file, a PNG.
+        json: write the comparisons there too.
     """
+    from safelight.evaluation import published as figures
     from safelight.evaluation.compare import compare as set_side_by_side
-    from safelight.evaluation.compare import tables
-    from safelight.evaluation.estimate import parsed
-    from safelight.training.run import Run
+    from safelight.evaluation.side_by_side import tables
+    from safelight.judged import judged
 
-    opened = {str(path): Run.open(Path(path)) for path in runs}
-    comparisons = set_side_by_side(
-        {name: parsed(run.evaluations(), run.metrics_file) for name, run in opened.items()},
-        per_class,
-    )
-    for table in tables(comparisons):
+    rows = () if published is None else figures.rows(published)
+    read = judged(runs)
+    fewest = 1 if rows else 2
+    comparisons = set_side_by_side(read.evaluations, per_class, read.recipes, fewest)
+    beside = figures.beside(comparisons, rows) if rows else []
+    for table in (*tables(comparisons), *map(figures.table, beside)):
         results.print(table)
+    if plot is not None:
+        from safelight.reporting.intervals import draw
+
+        say(f"intervals: {draw(comparisons, Path(plot))}")
+    if json is not None:
+        found = [each.to_json() for each in comparisons]
+        write_json(
+            Path(json),
+            {"comparisons": found, "published": [each.to_json() for each in beside]},
+        )
     return comparisons
 
 

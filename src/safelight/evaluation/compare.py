@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from safelight.errors import UserError
-from safelight.evaluation.estimate import COVERS, Estimate, Evaluation, Interval
-from safelight.images import pieces
+from safelight.evaluation import retraining
+from safelight.evaluation.estimate import (
+    COVERS,
+    COVERS_RETRAINING,
+    COVERS_SINGLE,
+    Estimate,
+    Evaluation,
+    Interval,
+)
 
-COLUMNS = 3  # of classes beside one another: as many as 80 characters hold
-Measured = Mapping[str, tuple[Estimate, str]]  # by metric, each with how the images were drawn
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number with what was judged: how its images were drawn, in words, and their hash."""
+
+    estimate: Estimate
+    drawn: str
+    fingerprint: str
+
+
+Measured = Mapping[str, Measurement]  # by metric
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One metric of several sources, measured by one protocol; best first.
 
-    drawn: how the images of each source were drawn, in words, where that differs between them.
+    estimates: of a recipe of several trainings the one that covers retraining. trainings: of such
+    sources what each training got. drawn: how the images of each source were drawn, in words, where
+    that differs between them.
     """
 
     name: str
     estimates: tuple[tuple[str, Estimate], ...]
     drawn: Mapping[str, str] = field(default_factory=dict)
+    trainings: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     @property
     def of_class(self) -> str:
@@ -34,49 +50,120 @@ class Comparison:
         return self.estimates[0][1].of_class
 
     @property
+    def differences(self) -> tuple[tuple[str, Interval], ...]:
+        """Each other source's value less the best one's."""
+        (best, _), *others = self.estimates
+        mine = self._each(best)
+        return tuple((name, retraining.difference(mine, self._each(name))) for name, _ in others)
+
+    @property
+    def foremost(self) -> tuple[str, ...]:
+        """The best one, and those that can't be told from it."""
+        near = (name for name, apart in self.differences if not _told_apart(apart))
+        return (self.estimates[0][0], *near)
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """What can be said of the best against each other one."""
-        (best, first), *others = self.estimates
-        return tuple(_verdict(best, first, name, other) for name, other in others)
+        return tuple(self._verdict(name, apart) for name, apart in self.differences)
 
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """What its intervals cover."""
+        if not self.trainings:
+            return (COVERS,)
+        all_retrained = len(self.trainings) == len(self.estimates)
+        return (COVERS_RETRAINING,) if all_retrained else (COVERS_RETRAINING, COVERS_SINGLE)
 
-def difference(first: Estimate, second: Estimate) -> Interval:
-    """second - first. Its interval takes the two as independent samples.
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "sources": [self._source_json(*named) for named in self.estimates],
+            "best": self.estimates[0][0],
+            "differences": [
+                {
+                    "of": name,
+                    "value": apart.value,
+                    "low": apart.low,
+                    "high": apart.high,
+                    "told_apart": _told_apart(apart),
+                    "sentence": self._verdict(name, apart),
+                }
+                for name, apart in self.differences
+            ],
+            "covers": list(self.covers),
+        }
 
-    They are judged by the same reference images, whose chance moves both alike: the interval is,
-    if anything, too wide.
-    """
-    value = second.value - first.value
-    low = math.hypot(second.value - second.low, first.high - first.value)
-    high = math.hypot(second.high - second.value, first.value - first.low)
-    return Interval(value, value - low, value + high)
+    def _source_json(self, source: str, estimate: Estimate) -> dict[str, Any]:
+        trainings = self.trainings.get(source, {})
+        return {
+            "source": source,
+            "drawn": self.drawn.get(source, ""),
+            "estimate": estimate.to_json(),
+            "trainings": {name: each.to_json() for name, each in trainings.items()},
+        }
+
+    def _each(self, source: str) -> list[Estimate]:
+        """The estimates of a source's trainings, or its only one."""
+        return [*self.trainings.get(source, {"": dict(self.estimates)[source]}).values()]
+
+    def _verdict(self, other: str, apart: Interval) -> str:
+        best, first = self.estimates[0]
+        sign = -1 if first.higher_is_better else 1  # the best one's advantage
+        low, high = sorted((sign * apart.low, sign * apart.high))
+        by = f"{first.show(sign * apart.value)} [{first.show(low)}, {first.show(high)}]"
+        how = f"in {self._what(best, other)}"
+        if _told_apart(apart):
+            return f"{best} is better than {other} by {by} {how}"
+        return f"cannot tell {best} from {other} {how}: they differ by {by}"
+
+    def _what(self, best: str, other: str) -> str:
+        """Such as "KID (efficientnet-lite0, 2,000 images, 3 trainings each)"."""
+        named = dict(self.estimates)
+        counts = list(dict.fromkeys(f"{named[name].n:,}" for name in (best, other)))
+        said = [f"{' and '.join(counts)} images"]
+        k = [len(self._each(name)) for name in (best, other)]
+        if k[0] == k[1] > 1:
+            said.append(f"{k[0]} trainings each")
+        elif max(k) > 1:
+            said.append(f"{k[0]} training{'s' * (k[0] > 1)} and {k[1]}")
+        if self.name.endswith(")"):
+            return f"{self.name[:-1]}, {', '.join(said)})"
+        return f"{self.name} ({', '.join(said)})"
 
 
 def compare(
-    judged: Mapping[str, Sequence[Evaluation]], per_class: bool = False
+    judged: Mapping[str, Sequence[Evaluation]],
+    per_class: bool = False,
+    recipes: Mapping[str, Sequence[str]] | None = None,
+    fewest: int = 2,
 ) -> list[Comparison]:
     """The metrics that all have, by each one's newest evaluation that has them.
 
-    With `per_class` those of each class too.
+    Args:
+        judged: the evaluations of each, oldest first.
+        per_class: those of each class too.
+        recipes: which of `judged` are trainings of one recipe, by its name. They are one source
+            then, whose interval covers retraining. What is named in none stands for itself.
+        fewest: sources.
 
-    Raises UserError where there are fewer than two sources, where one has no evaluation, where
-    they have no metric in common, and where a metric was taken by different protocols.
+    Raises UserError where there are fewer sources, where one has no evaluation, where they have no
+    metric in common, where a metric was taken by different protocols, and where trainings of one
+    recipe were drawn differently or are the same.
     """
-    if len(judged) < 2:
-        raise UserError("a comparison needs at least two runs; name them one after another")
-    newest = {name: _newest(name, evaluations) for name, evaluations in judged.items()}
-    common = [
-        metric
-        for metric, (estimate, _) in next(iter(newest.values())).items()
-        if (per_class or not estimate.of_class) and all(metric in held for held in newest.values())
-    ]
-    if not common:
-        have = "; ".join(f"{name}: {', '.join(found)}" for name, found in newest.items())
+    recipes = recipes or {}
+    members = {member for names in recipes.values() for member in names}
+    sources = {name: [name] for name in judged if name not in members}
+    sources |= {name: list(names) for name, names in recipes.items()}
+    if len(sources) < fewest:
         raise UserError(
-            f"these have no metric in common ({have}); evaluate them with the same --features "
-            "and --metrics"
+            "a comparison needs at least two runs, recipes or files of evaluate --json; name them "
+            "one after another"
         )
-    compared = [_side_by_side(metric, newest) for metric in common]
+    newest = {name: _newest(name, evaluations) for name, evaluations in judged.items()}
+    compared = [
+        _side_by_side(metric, newest, sources) for metric in _common(newest, per_class=per_class)
+    ]
     if per_class and not any(each.of_class for each in compared):
         raise UserError(
             "these have no numbers of each class in common; evaluate them all with --per-class"
@@ -84,91 +171,83 @@ def compare(
     return compared
 
 
-def tables(comparisons: Sequence[Comparison]) -> list[Table]:
-    """One for each metric; where it is of classes too, one with a column for each.
-
-    With more classes than COLUMNS leaves room for there are several.
-    """
-    metrics: dict[str, list[Comparison]] = {}
-    for comparison in comparisons:
-        metrics.setdefault(comparison.estimates[0][1].overall, []).append(comparison)
-    return [
-        by_class(name, found[part], found[0])
-        if any(each.of_class for each in found)
-        else table(found[0])
-        for name, found in metrics.items()
-        for part in pieces(len(found), COLUMNS)
+def _common(newest: Mapping[str, Measured], per_class: bool) -> list[str]:
+    """The metrics that all have."""
+    common = [
+        metric
+        for metric, found in next(iter(newest.values())).items()
+        if (per_class or not found.estimate.of_class)
+        and all(metric in held for held in newest.values())
     ]
-
-
-def by_class(name: str, compared: Sequence[Comparison], first: Comparison) -> Table:
-    """The sources below one another as in `first`, the classes side by side."""
-    said = [f"{each.of_class or 'all'}: {it}" for each in compared for it in each.sentences]
-    shown = _empty(name, said, ["", *(each.of_class or "all" for each in compared)])
-    columns = [dict(each.estimates) for each in compared]
-    for source, _ in first.estimates:
-        cells = [_cell(column[source], column[source]) for column in columns]
-        shown.add_row(*map(Text, (_called(source, first), *cells)))
-    floors = [(held, held.floor) for each in compared for _, held in each.estimates[:1]]
-    real = [_cell(held, floor) if floor else "none" for held, floor in floors]
-    shown.add_row(*map(Text, ("real images instead", *real)))
-    return shown
-
-
-def _cell(estimate: Estimate, of: Estimate | Interval) -> str:
-    return f"{estimate.show(of.value)}\n{estimate.show(of.low)} to {estimate.show(of.high)}"
-
-
-def _called(source: str, comparison: Comparison) -> str:
-    return "\n".join(filter(None, (source, comparison.drawn.get(source))))
-
-
-def _empty(title: str, said: Sequence[str], columns: Sequence[str]) -> Table:
-    shown = Table(
-        title=Text(title),
-        caption=Text("\n".join((*said, COVERS))),
-        caption_justify="left",
-        box=None,
-        padding=(0, 2),
-    )
-    for column in columns:
-        shown.add_column(Text(column), justify="right" if column else "left", no_wrap=bool(column))
-    return shown
-
-
-def table(comparison: Comparison) -> Table:
-    columns = ("", "value", "95 % interval", "real images instead")
-    shown = _empty(comparison.name, comparison.sentences, columns)
-    for name, found in comparison.estimates:
-        floor = found.show(found.floor.value) if found.floor else "none"
-        interval = f"{found.show(found.low)} to {found.show(found.high)}"
-        called = _called(name, comparison)
-        shown.add_row(*map(Text, (called, found.show(found.value), interval, floor)))
-    return shown
+    if not common:
+        have = "; ".join(f"{name}: {', '.join(found)}" for name, found in newest.items())
+        raise UserError(
+            f"these have no metric in common ({have}); evaluate them with the same --features "
+            "and --metrics"
+        )
+    return common
 
 
 def _newest(name: str, evaluations: Sequence[Evaluation]) -> Measured:
     if not evaluations:
         raise UserError(f"{name} has not been evaluated; run: safelight evaluate {name}")
     return {  # of a likelihood nothing was drawn, even where other metrics stand beside it
-        found.name: (found, evaluation.drawn if found.protocol.generated else "")
+        found.name: Measurement(
+            found, evaluation.drawn if found.protocol.generated else "", evaluation.fingerprint
+        )
         for evaluation in evaluations
         for found in evaluation.estimates
     }
 
 
-def _side_by_side(metric: str, newest: Mapping[str, Measured]) -> Comparison:
-    found = [(name, measured[metric][0]) for name, measured in newest.items()]
-    drawn = {name: measured[metric][1] for name, measured in newest.items()}
-    (name, first), *others = found
+def _side_by_side(
+    metric: str, newest: Mapping[str, Measured], sources: Mapping[str, Sequence[str]]
+) -> Comparison:
+    found = {name: measured[metric] for name, measured in newest.items()}
+    _require_one_protocol(metric, {name: each.estimate for name, each in found.items()})
+    trainings: dict[str, dict[str, Estimate]] = {}
+    estimates: list[tuple[str, Estimate]] = []
+    for name, members in sources.items():
+        if len(members) == 1:
+            estimates.append((name, found[members[0]].estimate))
+            continue
+        _require_trainings(metric, {member: found[member] for member in members})
+        trainings[name] = {member: found[member].estimate for member in members}
+        estimates.append((name, retraining.combined([*trainings[name].values()])))
+    drawn = {name: found[members[0]].drawn for name, members in sources.items()}
+    differ = len(set(drawn.values())) > 1
+    ranked = tuple(sorted(estimates, key=_rank))
+    return Comparison(metric, ranked, drawn if differ else {}, trainings)
+
+
+def _require_one_protocol(metric: str, found: Mapping[str, Estimate]) -> None:
+    (name, first), *others = found.items()
     for other, estimate in others:
         if differing := first.protocol.differences(estimate.protocol):
             raise UserError(
                 f"{metric} of {name} and of {other} can't be compared, since they were measured "
                 f"differently ({'; '.join(differing)}); evaluate both in the same way"
             )
-    differ = len(set(drawn.values())) > 1
-    return Comparison(metric, tuple(sorted(found, key=_rank)), drawn if differ else {})
+
+
+def _require_trainings(metric: str, found: Mapping[str, Measurement]) -> None:
+    """Raise UserError where these can't be several trainings of one recipe."""
+    (name, first), *others = found.items()
+    for other, each in others:
+        if each.drawn != first.drawn:
+            raise UserError(
+                f"{name} and {other} are trainings of one recipe, but the images of {metric} were "
+                f"drawn differently ({first.drawn or 'nothing said'} against "
+                f"{each.drawn or 'nothing said'}); evaluate both in the same way, or give each a "
+                "name of its own: A=RUN B=RUN"
+            )
+    known = {each.fingerprint: name for name, each in found.items() if each.fingerprint}
+    for name, each in found.items():
+        if known.get(each.fingerprint, name) != name:
+            raise UserError(
+                f"{name} and {known[each.fingerprint]} are the same images, and no two trainings; "
+                "leave one out"
+            )
 
 
 def _rank(named: tuple[str, Estimate]) -> float:
@@ -176,12 +255,5 @@ def _rank(named: tuple[str, Estimate]) -> float:
     return -estimate.value if estimate.higher_is_better else estimate.value
 
 
-def _verdict(best: str, first: Estimate, name: str, other: Estimate) -> str:
-    apart = difference(first, other)
-    if apart.low <= 0 <= apart.high:
-        return f"{best} and {name}: cannot tell from {first.n:,} and {other.n:,} images"
-    near, far = sorted((abs(apart.low), abs(apart.high)))
-    return (
-        f"{best} is better than {name} by {first.show(abs(apart.value))} "
-        f"[{first.show(near)}, {first.show(far)}]"
-    )
+def _told_apart(apart: Interval) -> bool:
+    return not apart.low <= 0 <= apart.high

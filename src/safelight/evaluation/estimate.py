@@ -21,6 +21,11 @@ COVERS = (
     "Intervals are 95 % and cover the sampling of images only: a second training of the "
     "same model would move the values further than they say."
 )
+COVERS_RETRAINING = (
+    "Intervals of several trainings are 95 % and cover retraining with another seed, and the "
+    "sampling of images."
+)
+COVERS_SINGLE = "Those of a single training, or of images alone, cover the sampling of images only."
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,11 @@ class Estimate:
     @property
     def higher_is_better(self) -> bool:
         return self._reading.higher
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Between which values it can lie: a share between 0 and 1."""
+        return (0.0, 1.0) if self._reading.show is _percent else (-math.inf, math.inf)
 
     @property
     def _reading(self) -> Reading:

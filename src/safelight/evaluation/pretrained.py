@@ -19,6 +19,9 @@ from safelight.machine import device
 
 INCEPTION_PLACE = "SAFELIGHT_INCEPTION_WEIGHTS"  # the environment variable: a weights file
 INCEPTION_HASH = "6726825d"  # how the published file's sha256 begins (its name says so)
+INCEPTION_RESIZE = (
+    "299x299, bilinear as in TensorFlow 1, no antialiasing; grey repeated to 3 channels"
+)
 
 
 # ---- inception: the network of published FID values (2015-12-05), by torch-fidelity
@@ -40,7 +43,7 @@ def inception() -> Network:
     return Network(
         name="inception",
         dimension=2048,
-        resize="299x299, bilinear as in TensorFlow 1, no antialiasing; grey repeated to 3 channels",
+        resize=INCEPTION_RESIZE,
         weights=weights,
         published=weights.startswith(INCEPTION_HASH),
         extract=extract,

@@ -1,0 +1,95 @@
+"""A comparison drawn: one panel a metric, one line a source, real images as a band."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from safelight.errors import UserError
+from safelight.evaluation.compare import Comparison
+from safelight.files import writing
+from safelight.reporting.plots import INKS, STYLE
+
+# The page's colours by day: a PNG has no page around it.
+COLOURS = {"ink": "#211c19", "quiet": "#6b615a", "line": "#e2dbd2", "first": "#a3230f"}
+PAPER, REAL = "#fcfaf7", "#0a6ebd"
+ABREAST = 3  # panels in a row
+WIDTH, TITLE, ROW = 3.2, 1.05, 0.38  # inches of a panel; the height beside its rows; of each
+LETTERS = 34  # of a source's name: its end says most
+LETTERS_AN_INCH = 16  # of the words below
+LEGEND = "Red: the best value, and what can't be told from it. Blue: real images in their place."
+
+
+def draw(comparisons: Sequence[Comparison], path: Path) -> Path:
+    """Write the intervals into `path`, a PNG. Raises UserError where it is called otherwise.
+
+    Sources stand in the order of the first panel, each with its value and its 95 % interval, and
+    the values of single trainings as small circles below. The band is the interval of real images
+    in their place.
+    """
+    if path.suffix.lower() != ".png":
+        raise UserError(
+            f"a plot is written as PNG, and {path.name} is called otherwise; end in .png"
+        )
+    sources = [source for source, _ in comparisons[0].estimates]
+    across = min(ABREAST, len(comparisons))
+    down = math.ceil(len(comparisons) / across)
+    style = {name: _coloured(value) for name, value in STYLE.items()}
+    with mpl.rc_context({**style, "font.size": 9}):
+        size = (1.9 + WIDTH * across, 0.5 + down * (TITLE + ROW * len(sources)))
+        figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
+        panels = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
+        for panel, comparison in zip(panels, comparisons, strict=False):
+            _panel(panel, comparison, sources)
+        for unused in panels[len(comparisons) :]:
+            unused.set_axis_off()
+        told = [LEGEND, *dict.fromkeys(said for each in comparisons for said in each.covers)]
+        words = textwrap.fill(" ".join(told), round(LETTERS_AN_INCH * size[0]))
+        figure.supxlabel(words, fontsize=7.5, color=COLOURS["quiet"])
+        with writing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=160, facecolor=PAPER)
+    return path
+
+
+def _panel(axes: Axes, comparison: Comparison, sources: Sequence[str]) -> None:
+    found = dict(comparison.estimates)
+    first = comparison.estimates[0][1]
+    axes.set_facecolor(PAPER)
+    if first.floor is not None:
+        axes.axvspan(first.floor.low, first.floor.high, color=REAL, alpha=0.13, linewidth=0)
+        axes.axvline(first.floor.value, color=REAL, linewidth=1.2)
+    for row, source in enumerate(sources):
+        each, colour = found[source], COLOURS["first" if source in comparison.foremost else "ink"]
+        axes.plot([each.low, each.high], [row, row], color=colour, linewidth=2.2)
+        axes.plot(each.value, row, "o", color=colour, markersize=6)
+        single = [one.value for one in comparison.trainings.get(source, {}).values()]
+        below = [row + 0.22] * len(single)
+        axes.plot(single, below, "o", color=PAPER, markeredgecolor=colour, markersize=3.5)
+    axes.set_title(comparison.name, fontsize=10, color=COLOURS["ink"], loc="left")
+    better = "higher is better" if first.higher_is_better else "lower is better"
+    axes.set_xlabel(better, fontsize=8)
+    axes.set_yticks(range(len(sources)), [_shown(source, comparison) for source in sources])
+    axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+    axes.set_ylim(len(sources) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: first.show(value)))
+
+
+def _shown(source: str, comparison: Comparison) -> str:
+    name = source if len(source) <= LETTERS else f"…{source[1 - LETTERS :]}"
+    trainings = comparison.trainings.get(source)
+    return f"{name}\n({len(trainings)} trainings)" if trainings else name
+
+
+def _coloured(value: object) -> object:
+    """A colour of the page's plots, which stands for one of the page's own, as that one."""
+    roles = {ink: COLOURS[role] for role, ink in INKS.items() if role in COLOURS}
+    return roles.get(value, value) if isinstance(value, str) else value
