@@ -121,6 +121,7 @@ def test_every_part_of_the_house_is_ruled() -> None:
         "verbs",
         "sources",
         "sampling",
+        "judged",
         "editing",
         "options",
         "listing",

@@ -182,7 +182,7 @@ def test_a_damaged_record_is_found_before_the_work(
     run = tmp_path / "run"
     shutil.copytree(desk / "plain", run)
     (run / "metrics.json").write_text('[{"source": "run"}]')
-    for words in (("evaluate", run), ("compare", run, run), ("report", run)):
+    for words in (("evaluate", run), ("compare", run, desk / "plain"), ("report", run)):
         line = refused(capsys, *words)
         assert re.search(r"metrics\.json: evaluation 1 of 1 is incomplete.*move the file", line)
 

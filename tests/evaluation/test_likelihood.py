@@ -17,13 +17,13 @@ from torch import Tensor
 from safelight.config import Likelihood
 from safelight.errors import UserError
 from safelight.evaluation.compare import compare
-from safelight.evaluation.compare import table as compared
 from safelight.evaluation.estimate import Evaluation
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.likelihood import mean_interval
 from safelight.evaluation.metrics import USUAL
 from safelight.evaluation.plan import held_out
+from safelight.evaluation.side_by_side import table as compared
 from safelight.evaluation.table import table
 from safelight.images import ImageSource
 from tests.evaluation.sources import Model, Stored, pixels, stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from rich.console import Console
 
 from safelight.errors import TooFewImages, UserError
 from safelight.evaluation import classifier as classifier_part
-from safelight.evaluation.compare import compare, tables
+from safelight.evaluation.compare import compare
 from safelight.evaluation.estimate import Estimate, Evaluation, by_class
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.kernel import kernel_distance
 from safelight.evaluation.moments import FeatureFile, Rows
 from safelight.evaluation.plan import Side, class_plans, plan
+from safelight.evaluation.side_by_side import tables
 from safelight.evaluation.store import looked_at
 from safelight.evaluation.table import table
 from safelight.images import ImageSource
@@ -248,9 +250,10 @@ def test_classes_stand_beside_one_another() -> None:
     assert ["all", "cat", "frog"] in lines
     assert ["run", "0", "0.1", "0.2", "0.3"] in lines
     assert ["run", "1", "0.15", "0.195", "0.4"] in lines
-    assert "all: run 0 is better than run 1 by 0.05" in text
-    assert "cat: run 1 and run 0: cannot tell" in text
-    assert "frog: run 0 is better than run 1 by 0.1" in text
+    said = " ".join(text.split())
+    assert re.search(r"run 0 is better than run 1 by 0.05 \[\S+, \S+\] in KID \(", said)
+    assert "cannot tell run 1 from run 0 in KID[cat] (" in said
+    assert re.search(r"run 0 is better than run 1 by 0.1 \[\S+, \S+\] in KID\[frog\] \(", said)
     whole = shown(diffusion, gan, per_class=False)
     assert "cat" not in whole
 
@@ -263,7 +266,7 @@ def test_many_classes_take_several_tables() -> None:
         evaluation(0.2, dict.fromkeys(names, 0.25)),
     )
     assert all(name in text for name in names)
-    starts = [line.split()[1] for line in text.splitlines() if line.strip().startswith("run ")]
+    starts = [line.split()[1] for line in text.splitlines() if line.startswith("  run ")]
     assert starts == ["0", "1"] * 4
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 

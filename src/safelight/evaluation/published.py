@@ -51,7 +51,6 @@ class Published:
         Which pictures the reference are is told by their name, their number and their size.
         """
         how = own.protocol
-        data, _, split = how.reference_name.partition(":")
         checks = (
             (how.metric != METRIC, f"{own.name} instead of FID"),
             (how.network != NETWORK, f"{how.network} instead of {NETWORK}"),
@@ -66,14 +65,17 @@ class Published:
             (how.image != self.image, f"images of {how.image} instead of {self.image}"),
             (how.generated != self.generated, _counts("generated", how.generated, self.generated)),
             (how.reference != self.reference, _counts("reference", how.reference, self.reference)),
-            (
-                not _plain(data).startswith(_plain(self.data)),
-                f"{how.reference_name or 'pictures without a name'} instead of {self.data}",
-            ),
-            (split not in ("", self.split), f"{split} split instead of {self.split}"),
+            (not self._is_reference(how.reference_name), self._instead(how.reference_name)),
             (bool(own.of_class), f"the class {own.of_class} alone"),
         )
         return [said for differs, said in checks if differs]
+
+    def _is_reference(self, name: str) -> bool:
+        data, _, split = name.partition(":")
+        return _plain(data).startswith(_plain(self.data)) and split in ("", self.split)
+
+    def _instead(self, name: str) -> str:
+        return f"{name or 'pictures without a name'} instead of {self.data}:{self.split}"
 
 
 def _counts(side: str, own: int, theirs: int | None) -> str:

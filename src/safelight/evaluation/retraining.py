@@ -9,7 +9,8 @@ values say nothing, and what an evaluation tells, z² = Var(g + r), does not say
 So the variance of the mean is bounded:
     (Var t + Var g) / k + Var r <= E[s²] / k + z².
 The bound holds too where the same seeds of images make g alike in all trainings. Where training
-moves values three times as far as sampling, it makes the interval of three trainings 4 % wider.
+moves values three times as far as sampling, it makes the interval of three trainings 4 % wider;
+where it hardly moves them, the interval is wider than it need be.
 """
 
 from __future__ import annotations

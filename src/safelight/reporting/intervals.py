@@ -28,34 +28,37 @@ LEGEND = "Red: the best value, and what can't be told from it. Blue: real images
 
 
 def draw(comparisons: Sequence[Comparison], path: Path) -> Path:
-    """Write the intervals into `path`, a PNG. Raises UserError where it is called otherwise.
+    """Write the intervals into `path`, a PNG. Raises UserError where it is called otherwise."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"a plot is written as PNG; end its name, {path.name}, in .png")
+    style = {name: _coloured(value) for name, value in STYLE.items()}
+    with mpl.rc_context({**style, "font.size": 9}), writing(path) as temporary:
+        drawn = figure(comparisons)
+        drawn.savefig(temporary, format="png", dpi=160, facecolor=PAPER)
+    return path
+
+
+def figure(comparisons: Sequence[Comparison]) -> Figure:
+    """A panel for each metric.
 
     Sources stand in the order of the first panel, each with its value and its 95 % interval, and
     the values of single trainings as small circles below. The band is the interval of real images
     in their place.
     """
-    if path.suffix.lower() != ".png":
-        raise UserError(
-            f"a plot is written as PNG, and {path.name} is called otherwise; end in .png"
-        )
     sources = [source for source, _ in comparisons[0].estimates]
     across = min(ABREAST, len(comparisons))
     down = math.ceil(len(comparisons) / across)
-    style = {name: _coloured(value) for name, value in STYLE.items()}
-    with mpl.rc_context({**style, "font.size": 9}):
-        size = (1.9 + WIDTH * across, 0.5 + down * (TITLE + ROW * len(sources)))
-        figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
-        panels = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
-        for panel, comparison in zip(panels, comparisons, strict=False):
-            _panel(panel, comparison, sources)
-        for unused in panels[len(comparisons) :]:
-            unused.set_axis_off()
-        told = [LEGEND, *dict.fromkeys(said for each in comparisons for said in each.covers)]
-        words = textwrap.fill(" ".join(told), round(LETTERS_AN_INCH * size[0]))
-        figure.supxlabel(words, fontsize=7.5, color=COLOURS["quiet"])
-        with writing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=160, facecolor=PAPER)
-    return path
+    size = (1.9 + WIDTH * across, 0.5 + down * (TITLE + ROW * len(sources)))
+    drawn = Figure(figsize=size, layout="constrained", facecolor=PAPER)
+    panels = drawn.subplots(down, across, squeeze=False, sharey=True).flatten()
+    for panel, comparison in zip(panels, comparisons, strict=False):
+        _panel(panel, comparison, sources)
+    for unused in panels[len(comparisons) :]:
+        unused.set_axis_off()
+    told = [LEGEND, *dict.fromkeys(said for each in comparisons for said in each.covers)]
+    words = textwrap.fill(" ".join(told), round(LETTERS_AN_INCH * size[0]))
+    drawn.supxlabel(words, fontsize=7.5, color=COLOURS["quiet"])
+    return drawn
 
 
 def _panel(axes: Axes, comparison: Comparison, sources: Sequence[str]) -> None:
