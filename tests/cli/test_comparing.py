@@ -34,9 +34,7 @@ def runs(desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(desk / "run", made)
     first = evaluate(made, sampling=Sampling(steps=2), features="pixels", metrics=METRICS, n=100)
     file = Run.open(made).file
-    for i, (name, change) in enumerate(
-        {**{f"flow-{i}": {"seed": i} for i in range(3)}, **V}.items()
-    ):
+    for i, (name, change) in enumerate(CHANGES.items()):
         config = file.config.model_copy(update=change)
         run = Run.create(folder / name, file.model_copy(update={"config": config}))
         moved = (
