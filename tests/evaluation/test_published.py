@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from safelight import commands
 from safelight.errors import UserError
 from safelight.evaluation.compare import compare
 from safelight.evaluation.estimate import Estimate, Evaluation
@@ -118,6 +119,10 @@ def test_the_documentation_has_the_table(name: str) -> None:
     for line in documented(name):
         assert line in text
     assert {row.image for row in PUBLISHED[name]} == {PUBLISHED[name][0].image}
+
+
+def test_the_help_names_the_sets() -> None:
+    assert set(PUBLISHED) <= set((commands.compare.__doc__ or "").replace(":", "").split())
 
 
 def test_figures_are_of_sources() -> None:

@@ -110,8 +110,9 @@ class Comparison:
     def _verdict(self, other: str, apart: Interval) -> str:
         best, first = self.estimates[0]
         sign = -1 if first.higher_is_better else 1  # the best one's advantage
-        low, high = sorted((sign * apart.low, sign * apart.high))
-        by = f"{first.show(sign * apart.value)} [{first.show(low)}, {first.show(high)}]"
+        value, *ends = (sign * x + 0.0 for x in (apart.value, apart.low, apart.high))  # no -0
+        low, high = sorted(ends)
+        by = f"{first.show(value)} [{first.show(low)}, {first.show(high)}]"
         how = f"in {self._what(best, other)}"
         if _told_apart(apart):
             return f"{best} is better than {other} by {by} {how}"

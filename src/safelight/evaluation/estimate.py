@@ -25,7 +25,10 @@ COVERS_RETRAINING = (
     "Intervals of several trainings are 95 % and cover retraining with another seed, and the "
     "sampling of images."
 )
-COVERS_SINGLE = "Those of a single training, or of images alone, cover the sampling of images only."
+COVERS_SINGLE = (
+    "Those of a single training, or of images alone, cover the sampling of images only; in a "
+    "difference they are taken to vary as the trainings beside them do."
+)
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,12 @@ def _welch(first: Sequence[Estimate], second: Sequence[Estimate]) -> float:
         pooled = _spread(sides[0]) * math.sqrt(1 / len(first) + 1 / len(second))
         return _student(len(sides[0]) - 1) * pooled
     parts = [_spread(side) ** 2 / len(side) for side in sides]
-    if not any(parts):
+    total = sum(parts)
+    if not total:
         return 0.0
-    freedom = [part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True)]
-    return _student(sum(parts) ** 2 / sum(freedom)) * math.sqrt(sum(parts))
+    shares = [part / total for part in parts]  # squares of the parts may be too small for a float
+    freedom = 1 / sum(x**2 / (len(side) - 1) for x, side in zip(shares, sides, strict=True))
+    return _student(freedom) * math.sqrt(total)
 
 
 def _mean(trainings: Sequence[Estimate]) -> float:
