@@ -26,8 +26,8 @@ COVERS_RETRAINING = (
     "sampling of images."
 )
 COVERS_SINGLE = (
-    "Those of a single training, or of images alone, cover the sampling of images only; in a "
-    "difference they are taken to vary as the trainings beside them do."
+    "Those of a single training, or of images alone, cover the sampling of images only; set "
+    "against several trainings it is taken to vary as those do."
 )
 
 
