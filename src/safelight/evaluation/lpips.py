@@ -103,11 +103,12 @@ def linear_weights() -> Path:
 def _load_backbone(path: Path) -> nn.Sequential:
     from torchvision.models import alexnet  # slow to import
 
-    layers: nn.Sequential = alexnet().features[: LAYERS[-1] + 1]
+    with torch.device("meta"):  # 61 million random numbers need not be drawn to be replaced
+        layers: nn.Sequential = alexnet().features[: LAYERS[-1] + 1]
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
         wanted = {name: held[f"features.{name}"] for name in layers.state_dict()}
-        layers.load_state_dict(wanted)
+        layers.load_state_dict(wanted, assign=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise DamagedFile(f"{path} does not hold AlexNet's weights; get it again: {URL}") from error
     for layer in layers:
