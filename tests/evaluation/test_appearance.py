@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from safelight.errors import UserError
 from safelight.evaluation.appearance import MOST_RINGS, ROUNDING, colour, ring_of, spectrum
 from safelight.evaluation.kernel import kernel_distance
 from safelight.evaluation.kernels import ENERGY
@@ -84,6 +85,11 @@ def test_a_picture_of_one_level_has_features() -> None:
     flat = torch.full((1, 3, 16, 16), 7, dtype=torch.uint8)
     assert spectrum((3, 16, 16)).extract(flat).numpy() == pytest.approx(10 * math.log10(1 / 12))
     assert colour((3, 16, 16)).extract(flat)[0].tolist() == [7.0] * 3 + [0.0] * 6
+
+
+def test_one_pixel_has_no_spectrum() -> None:
+    with pytest.raises(UserError, match="one pixel a side"):
+        spectrum((3, 1, 8))
 
 
 def test_they_see_what_they_are_for() -> None:

@@ -30,11 +30,12 @@ def test_equals_the_definition(n: int, d: int, seed: int) -> None:
 
 
 def test_tiles_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = rows(150, 200, 1)
-    whole = vendi(x)
-    monkeypatch.setattr(module, "TILE", 32)
-    tiled = vendi(x)
-    assert (tiled.value, tiled.high) == pytest.approx((whole.value, whole.high), rel=1e-9)
+    for x in (rows(150, 200, 1), rows(150, 20, 1)):
+        monkeypatch.setattr(module, "BLOCK", 10**6)
+        whole = vendi(x)
+        monkeypatch.setattr(module, "BLOCK", 32 * x.shape[1])
+        tiled = vendi(x)
+        assert (tiled.value, tiled.high) == pytest.approx((whole.value, whole.high), rel=1e-9)
 
 
 def test_its_ends_are_one_and_the_number_of_images() -> None:

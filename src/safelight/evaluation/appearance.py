@@ -7,6 +7,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from safelight.errors import UserError
 from safelight.evaluation.network import Network
 
 MOST_RINGS = 32
@@ -38,7 +39,10 @@ def spectrum(shape: tuple[int, int, int]) -> Network:
     of equal width from frequency 0, which is left out, to the corner's. One number a ring,
         10 log10(power + 1/12),
     where 1/12 is the power of rounding to levels, so that a picture of one level has one too.
+    Raises UserError for pictures of one pixel a side.
     """
+    if min(shape[1:]) < 2:
+        raise UserError("a picture of one pixel a side has no spectrum; leave spectrum out")
     rings, count = ring_of(shape[1:])
     sizes = torch.bincount(rings.flatten(), minlength=count + 1)[1:]
 

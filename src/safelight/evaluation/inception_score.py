@@ -33,8 +33,9 @@ METHOD = (
 def inception_score(features: Features, head: Head | None) -> Interval:
     """IS of (n, d) features with its interval; two passes. Raises TooFewImages."""
     head, n = _present(head), len(features)
-    require_as_many_as_classes(n, len(head.bias))
-    marginal = np.sum([p.sum(axis=0) for p in _probabilities(features, head)], axis=0) / n
+    classes = len(head.bias)
+    require_as_many_as_classes(n, classes)
+    marginal = sum((p.sum(axis=0) for p in _probabilities(features, head)), np.zeros(classes)) / n
     divergences = np.concatenate(
         [rel_entr(p, marginal).sum(axis=1) for p in _probabilities(features, head)]
     )

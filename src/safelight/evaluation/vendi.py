@@ -10,7 +10,7 @@ delete-group jackknife's, (G - 1) / G sum_g (H_(g) - mean H_(g))², H_(g) being 
 group g. The influence function -u_iᵀ (log M) u_i - H would cost one decomposition instead of
 G + 1, but makes intervals a quarter too narrow where there are fewer images than features.
 
-Memory: three matrices of min(n, d)², at most 400 MB, and two blocks of rows.
+Memory: three matrices of min(n, d)², at most 400 MB, and four blocks of BLOCK numbers, 128 MB.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from safelight.seeding import generator
 
 GROUPS = 10
 LARGEST = 4096  # of min(n, d): the eigenvalues, eleven times, take two minutes on two cores
-TILE = 1024
+BLOCK = 4_000_000  # numbers of a block of rows
 FEWEST = 2 * GROUPS  # images
 
 PARAMETERS = "entropy of the eigenvalues of the cosine kernel, in float64"
@@ -94,19 +94,26 @@ def _matrices(features: Features) -> Iterator[Floats]:
 
 def _cosines(features: Features) -> Floats:
     """K, (n, n)."""
-    K = np.empty((len(features), len(features)))
-    for i, a in enumerate(blocks(features, TILE)):
-        for j, b in enumerate(blocks(features, TILE)):
-            tile = directions(a) @ directions(b).T
-            K[i * TILE : i * TILE + len(a), j * TILE : j * TILE + len(b)] = tile
+    n, rows = len(features), _rows(features)
+    K = np.empty((n, n))
+    for i, a in enumerate(blocks(features, rows)):
+        u = directions(a)
+        for j, b in enumerate(blocks(features, rows)):
+            tile = u @ directions(b).T
+            K[i * rows : i * rows + len(a), j * rows : j * rows + len(b)] = tile
     return K
 
 
 def _products(features: Features, chosen: NDArray[np.bool_]) -> Floats:
     """The sum of u_i u_iᵀ over the chosen images, (d, d), in one pass."""
     M, start = np.zeros((features.shape[1], features.shape[1])), 0
-    for block in blocks(features):
+    for block in blocks(features, _rows(features)):
         rows = directions(block[chosen[start : start + len(block)]])
         M += rows.T @ rows
         start += len(block)
     return M
+
+
+def _rows(features: Features) -> int:
+    """How many rows a block has."""
+    return max(BLOCK // int(features.shape[1]), 1)
