@@ -76,7 +76,7 @@ def test_the_sliced_distance_is_that_of_pixels(tmp_path: Path) -> None:
 def test_the_inception_score_needs_classes(tmp_path: Path) -> None:
     """Refused in one line, before an image is made."""
     model = Model()
-    with pytest.raises(UserError, match="is needs a network that tells classes apart") as caught:
+    with pytest.raises(UserError, match="IS needs a network that tells classes apart") as caught:
         evaluate(model, TEST, pool=None, features="pixels", metrics=("is",), n=50, store=tmp_path)
     assert "\n" not in str(caught.value)
     assert not model.seen

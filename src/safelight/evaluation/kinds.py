@@ -101,7 +101,7 @@ class Score(OnFeatures):
         if self.needs_head:
             if network.head is None:
                 raise UserError(
-                    f"{self.metric} needs a network that tells classes apart, and {network.name} "
+                    f"{self.name} needs a network that tells classes apart, and {network.name} "
                     "tells none; use --features efficientnet-lite0"
                 )
             width = len(network.head.bias)
