@@ -3,9 +3,10 @@
     python benchmarks/coverage_scores.py --draws 400 --images 500
 
 Features are rectified mixtures of normal numbers, as networks give them, 64 of them, and 1,280 for
-those that may have fewer images than features. What should be held is zero for the unbiased distances
-of sides that are alike, and the mean of all draws at this count for the others. Printed are the share
-of draws whose interval holds it, and the mean width over that of 1.96 deviations of the draws.
+those that may have fewer images than features. What should be held is zero for the unbiased
+distances of sides that are alike, and the mean of all draws at this count for the others. Printed
+are the share of draws whose interval holds it, and the mean width over that of 1.96 deviations of
+the draws.
 """
 
 from __future__ import annotations
