@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safelight.errors import TooFewImages
-from safelight.evaluation import kernel
+from safelight.evaluation import kernel, kernels
 from safelight.evaluation.estimate import Z
 from safelight.evaluation.kernel import kernel_difference, kernel_distance
 from tests.evaluation.sources import rows
@@ -63,7 +63,7 @@ def test_only_so_many_images_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "AT_MOST", 50)
     monkeypatch.setattr(kernel, "TILE", 32)
     assert kernel_distance(x, y) == kernel_distance(x[:50], y[:50])
-    assert "at most 10,000 images a side" in kernel.PARAMETERS
+    assert "at most 50 images a side" in kernel.parameters(kernels.CUBIC)
 
 
 def test_too_few_images_are_refused() -> None:

@@ -45,6 +45,10 @@ class Interval:
         if not self.low <= self.value <= self.high:
             raise ValueError(f"an interval that does not hold its value: {self}")
 
+    def through(self, increasing: Callable[[float], float]) -> Interval:
+        """The interval of an increasing function of the value; it covers as often."""
+        return Interval(increasing(self.value), increasing(self.low), increasing(self.high))
+
 
 def normal_interval(value: float, variance: float, at_least: float = -math.inf) -> Interval:
     """value ± 1.96 standard errors, cut off at `at_least` (a distance is never negative)."""
@@ -76,6 +80,9 @@ READINGS: Mapping[str, Reading] = {
         for per_class in ("", "-per-class")
     },
     "psnr": Reading(higher=True),
+    "is": Reading(higher=True),
+    "vendi": Reading(higher=True),
+    "lpips": Reading(higher=True),
     "bpd": Reading(lambda value: f"{value:.3f}"),
 }
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from safelight.errors import UserError
+from safelight.evaluation.appearance import colour, spectrum
 from safelight.evaluation.classifier import classifier
+from safelight.evaluation.lpips import lpips
 from safelight.evaluation.network import Network
 from safelight.evaluation.pretrained import efficientnet, inception
 from safelight.images import ImageSource, dequantise
@@ -54,4 +56,7 @@ FEATURES: dict[str, Loader] = {
     "efficientnet-lite0": lambda material: efficientnet(),
     "classifier": lambda material: classifier(material.train, material.store).network,
     "pixels": pixels,
+    "colour": lambda material: colour(material.shape),
+    "spectrum": lambda material: spectrum(material.shape),
+    "lpips": lambda material: lpips(material.shape),
 }

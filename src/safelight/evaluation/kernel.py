@@ -1,6 +1,6 @@
-"""The kernel distance (KID, Binkowski et al. 2018): the unbiased squared maximum mean discrepancy.
+"""Kernel distances (KID, CMMD, energy distance): the unbiased squared maximum mean discrepancy.
 
-With the polynomial kernel k(x, y) = (x·y / d + 1)³, m generated and n reference features,
+With a kernel k of `kernels`, m generated and n reference features,
     MMD²_u = sum_{i≠j} k(x_i, x_j) / (m (m-1)) + sum_{i≠j} k(y_i, y_j) / (n (n-1))
              - 2 sum_{i,j} k(x_i, y_j) / (m n)                     (Gretton et al. 2012, eq. 3)
 over all pairs, not over subsets. It is unbiased at any count, so it may be slightly below zero.
@@ -14,16 +14,13 @@ import numpy as np
 
 from safelight.errors import TooFewImages
 from safelight.evaluation.estimate import Interval, normal_interval
+from safelight.evaluation.kernels import CUBIC, Kernel
 from safelight.evaluation.moments import Features, Floats, blocks
 
 AT_MOST = 10_000  # images a side; the work grows with the square
 TILE = 1024  # memory: two blocks of TILE x d and two tiles of TILE², 50 MB for d = 2,048
 FEWEST = 4  # images a side: below, the variance has no unbiased estimate
 
-PARAMETERS = (
-    "polynomial kernel (x·y/d + 1)^3 in float64, unbiased over all pairs "
-    f"of at most {AT_MOST:,} images a side"
-)
 METHOD = (
     "unbiased variance of the U-statistic from its Hoeffding decomposition, normal; covers the "
     "sampling of images, not retraining"
@@ -46,15 +43,20 @@ class KernelSums:
         return float(self.rows.sum())
 
 
-def kernel_distance(generated: Features, reference: Features) -> Interval:
+def parameters(kernel: Kernel) -> str:
+    """What decides the value, for the protocol."""
+    return f"{kernel.text} in float64, unbiased over all pairs of at most {AT_MOST:,} images a side"
+
+
+def kernel_distance(generated: Features, reference: Features, kernel: Kernel = CUBIC) -> Interval:
     """MMD²_u of two feature sets (m, d), (n, d), with its interval. Raises TooFewImages below 4.
 
     Only the first AT_MOST rows of each side are used, in tiles of TILE x TILE.
     """
     require_enough(len(generated), len(reference))
-    xx = kernel_sums(generated, generated, same=True)
-    yy = kernel_sums(reference, reference, same=True)
-    xy = kernel_sums(generated, reference)
+    xx = kernel_sums(generated, generated, same=True, kernel=kernel)
+    yy = kernel_sums(reference, reference, same=True, kernel=kernel)
+    xy = kernel_sums(generated, reference, kernel=kernel)
     m, n = len(xy.rows), len(xy.columns)
     within = xx.total / (m * (m - 1)) + yy.total / (n * (n - 1))
     return normal_interval(within - 2.0 * xy.total / (m * n), variance(xx, yy, xy))
@@ -63,7 +65,7 @@ def kernel_distance(generated: Features, reference: Features) -> Interval:
 def kernel_difference(
     first: Features, second: Features, reference: Features, *, paired: bool = False
 ) -> Interval:
-    """MMD²_u(second) - MMD²_u(first) against one reference, which moves both alike.
+    """MMD²_u(second) - MMD²_u(first) against one reference, which moves both alike; cubic kernel.
 
     The variance is the jackknife's over each of the three sides (Efron and Stein 1981: never too
     small on average): much smaller than that of two distances taken as independent.
@@ -99,13 +101,13 @@ def require_enough(generated: int, reference: int, dimension: int = 0) -> None:
         )
 
 
-def kernel_sums(x: Features, y: Features, same: bool = False) -> KernelSums:
+def kernel_sums(x: Features, y: Features, same: bool = False, kernel: Kernel = CUBIC) -> KernelSums:
     """The sums over k(x_i, y_j); with same=True, x and y are one set and i = j is left out."""
     rows, columns = np.zeros(min(len(x), AT_MOST)), np.zeros(min(len(y), AT_MOST))
     squares = 0.0
     for i, a in enumerate(blocks(x, TILE, AT_MOST)):
         for j, b in enumerate(blocks(y, TILE, AT_MOST)):
-            tile = (a @ b.T / x.shape[1] + 1.0) ** 3
+            tile = kernel.tile(a, b)
             if same and i == j:
                 np.fill_diagonal(tile, 0.0)
             rows[i * TILE : i * TILE + len(a)] += tile.sum(axis=1)

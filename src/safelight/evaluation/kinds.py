@@ -86,8 +86,9 @@ class Distance(OnFeatures):
 class Score(OnFeatures):
     """A row for a number of one side's images alone; its floor is that of as many real ones.
 
-    measure: features and, where the network has one, its head. require(images, dimension) refuses
-    too few images. needs_head: the metric is of the classes that a network tells apart.
+    measure: features and, where the network has one, its head. require(images, width) refuses too
+    few images, width being the features' dimension. needs_head: the metric is of the classes that a
+    network tells apart, and width their number.
     """
 
     measure: Callable[[Features, Head | None], Interval]
@@ -96,12 +97,15 @@ class Score(OnFeatures):
 
     def check(self, plan: Plan, network: Network) -> None:
         """Raises UserError, before any image is made."""
-        if self.needs_head and network.head is None:
-            raise UserError(
-                f"{self.metric} needs a network that tells classes apart, and {network.name} "
-                "tells none; use --features efficientnet-lite0"
-            )
-        self.require(len(plan.generated), network.dimension)
+        width = network.dimension
+        if self.needs_head:
+            if network.head is None:
+                raise UserError(
+                    f"{self.name} needs a network that tells classes apart, and {network.name} "
+                    "tells none; use --features efficientnet-lite0"
+                )
+            width = len(network.head.bias)
+        self.require(len(plan.generated), width)
 
     def estimate(self, plan: Plan, network: Network, features: SideFeatures) -> Estimate:
         found, n = self.measure(features.generated, network.head), len(plan.generated)

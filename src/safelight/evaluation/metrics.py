@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from safelight.evaluation import accuracy, frechet, kernel, training_score
+from functools import partial
+
+from safelight.evaluation import (
+    accuracy,
+    diversity,
+    frechet,
+    inception_score,
+    kernel,
+    sliced,
+    training_score,
+    vendi,
+)
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.features import Material
+from safelight.evaluation.kernels import CUBIC, ENERGY, GAUSSIAN
 from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
 from safelight.evaluation.support import support_vectors
 from safelight.evaluation.training_score import learner, require_taught
@@ -42,11 +54,67 @@ ROWS: tuple[Metric, ...] = (
     Distance(
         "kid",
         "KID",
-        kernel.PARAMETERS,
+        kernel.parameters(CUBIC),
         kernel.METHOD,
         kernel.kernel_distance,
         kernel.require_enough,
         published_name="KID",
+    ),
+    Distance(
+        "mmd",
+        "MMD",
+        kernel.parameters(GAUSSIAN),
+        kernel.METHOD,
+        partial(kernel.kernel_distance, kernel=GAUSSIAN),
+        kernel.require_enough,
+    ),
+    Distance(
+        "swd",
+        "SWD",
+        sliced.PARAMETERS,
+        sliced.METHOD,
+        sliced.sliced_wasserstein,
+        sliced.require_quantiles,
+        network="pixels",
+    ),
+    *(
+        Distance(
+            network,
+            "energy distance",
+            kernel.parameters(ENERGY),
+            kernel.METHOD,
+            partial(kernel.kernel_distance, kernel=ENERGY),
+            kernel.require_enough,
+            network=network,
+        )
+        for network in ("colour", "spectrum")
+    ),
+    Score(
+        "is",
+        "IS",
+        inception_score.PARAMETERS,
+        inception_score.METHOD,
+        inception_score.inception_score,
+        inception_score.require_as_many_as_classes,
+        needs_head=True,
+        published_name="IS",
+    ),
+    Score(
+        "vendi",
+        "Vendi score",
+        vendi.PARAMETERS,
+        vendi.METHOD,
+        vendi.vendi,
+        vendi.require_few_eigenvalues,
+    ),
+    Score(
+        "lpips",
+        "mean distance of pairs",
+        diversity.PARAMETERS,
+        diversity.METHOD,
+        diversity.pairwise,
+        diversity.require_pairs,
+        network="lpips",
     ),
     *JUDGED,
     *(row.of_each_class() for row in JUDGED),

@@ -109,6 +109,18 @@ def blocks(
         yield block
 
 
+def directions(rows: Floats) -> Floats:
+    """Rows scaled to length 1, (b, d). Raises UserError on a row of zeros, which has none."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not lengths.all():
+        raise UserError(
+            "the features of an image are all zero and have no direction, so no cosine can be "
+            "computed from them; use another network with --features"
+        )
+    scaled: Floats = rows / lengths
+    return scaled
+
+
 class Moments:
     """Count n, mean (d,) and centred sum of squares M2 (d, d) of rows seen so far, in float64.
 
