@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safelight.evaluation import accuracy, frechet, kernel, training_score
+from safelight.evaluation import accuracy, frechet, kernel, manifold, training_score
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.features import Material
 from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
@@ -47,6 +47,10 @@ ROWS: tuple[Metric, ...] = (
         kernel.kernel_distance,
         kernel.require_enough,
         published_name="KID",
+    ),
+    *(
+        Distance(name, name, parameters, method, measure, manifold.require_enough)
+        for name, parameters, method, measure in manifold.ROWS
     ),
     *JUDGED,
     *(row.of_each_class() for row in JUDGED),
