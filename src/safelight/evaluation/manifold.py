@@ -20,6 +20,9 @@ effect. A density's is normal.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
 from safelight.errors import TooFewImages
@@ -59,7 +62,7 @@ def density(generated: Features, reference: Features) -> Interval:
     require_enough(len(generated), len(reference))
     found = inside(generated, reference, K_COUNTS, closed=False)
     value, variance, _ = by_halves(found.of_points / K_COUNTS, found.halves_points)
-    # Where no image lies in a ball there is no variance to see: as much room above as Wilson leaves.
+    # Where no image lies in a ball no variance is seen: as much room above as Wilson leaves.
     least = (Z / (K_COUNTS * found.of_points.shape[1])) ** 2
     return normal_interval(value, max(variance, least), at_least=0.0)
 
@@ -82,7 +85,7 @@ def share(hits: Flags, halves: Flags, least_effect: float = 0.0) -> Interval:
     value, variance, mean = by_halves(hits.astype(np.float64), halves)
     binomial = mean * (1.0 - mean) / n
     effect = max(variance / binomial, least_effect) if binomial and variance else 1.0
-    return wilson(value * n / effect, n / effect)
+    return replace(wilson(value * n / effect, n / effect), value=value)  # but for rounding it is
 
 
 def by_halves(values: Floats, halves: Flags) -> tuple[float, float, float]:
@@ -102,7 +105,8 @@ def require_enough(generated: int, reference: int, dimension: int = 0) -> None:
         )
 
 
-ROWS = (  # of METRICS: name, parameters, the interval's method, the measure
+ROWS: tuple[tuple[str, str, str, Callable[[Features, Features], Interval]], ...] = (
+    # of METRICS: name, parameters, the interval's method, the measure
     ("precision", PARAMETERS_SHARES, METHOD_SHARE, precision),
     ("recall", PARAMETERS_SHARES, METHOD_SHARE, recall),
     ("density", PARAMETERS_COUNTS, METHOD_MEAN, density),

@@ -78,8 +78,7 @@ def halves(n: int, side: str) -> Flags:
 
 
 def radii(centres: Features, k: int, divided: Flags, *, closed: bool) -> Floats:
-    """The squared reach of each ball, (1 + HALVINGS, n), so that a point is inside where its squared
-    distance is not above it."""
+    """The squared reach of each ball, (1 + HALVINGS, n): what is not further away is inside."""
     distances, names, norms = nearest(centres)
     every = np.arange(len(names))
     found = np.empty(divided.shape)
