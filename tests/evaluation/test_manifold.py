@@ -19,9 +19,9 @@ from safelight.evaluation.manifold import (
     K_SHARES,
     METHOD_SHARE,
     PARAMETERS_COUNTS,
-    by_halves,
     coverage,
     density,
+    effect,
     precision,
     recall,
     share,
@@ -203,11 +203,16 @@ def test_of_independent_images_the_interval_is_wilsons() -> None:
     assert found.high - found.low == pytest.approx(wanted.high - wanted.low, rel=0.15)
 
 
-def test_the_variance_of_a_mean_has_no_bias() -> None:
-    """X2: of a plain mean the halves give the sample variance over n."""
+def test_the_design_effect_of_a_mean() -> None:
+    """X2: of a plain mean the halves see the design effect 1, of pairs that are alike 2."""
     values = np.random.default_rng(1).standard_normal((400, 64))
-    found = [by_halves(np.tile(row, (1 + HALVINGS, 1)), halves(64, "points"))[1] for row in values]
-    assert np.mean(found) == pytest.approx(1 / 64, rel=0.05)
+    pairs = np.repeat(values[:, :32], 2, axis=1)
+    for drawn, wanted in ((values, 1.0), (pairs, 2.0)):
+        apart = halves(64, "points")
+        if wanted == 2:  # both images of a pair in the same half, as if one moved the other
+            apart[1:] = np.repeat(halves(32, "points")[1:], 2, axis=1)
+        found = [effect(np.tile(row, (1 + HALVINGS, 1)), apart) for row in drawn]
+        assert np.mean(found) == pytest.approx(wanted, rel=0.08)
 
 
 def covered(draws: int, n: int, d: int, shift: float) -> dict[str, float]:

@@ -12,10 +12,10 @@ The interval. The images of one side are judged by balls that are themselves ran
 share's variance is above the binomial one. Halves of the images tell by how much: two halves of
 both sides are two independent samples, so of a statistic T with variance V / n,
     E (T_A - T_B)² / 4 = (V / (n/2) + V / (n/2)) / 4 = V / n,
-however far it is from a sum over images (deleting one image at a time gives too much of balls: an
-image moves those of its neighbours). It is averaged over HALVINGS random divisions. A share's
-interval is Wilson's, with as many images as have that variance in independent ones: n / design
-effect. A density's is normal.
+however far it is from a sum over images (deleting one image at a time gives too much: an image
+moves the balls of its neighbours). It is averaged over HALVINGS random divisions and set against
+the variance of as many independent images, within the same halves: the design effect (Kish 1965).
+A share's interval is Wilson's of n / effect images; a density's is normal.
 """
 
 from __future__ import annotations
@@ -61,10 +61,13 @@ def density(generated: Features, reference: Features) -> Interval:
     of one distribution, and more where the generated ones crowd. Raises TooFewImages."""
     require_enough(len(generated), len(reference))
     found = inside(generated, reference, K_COUNTS, closed=False)
-    value, variance, _ = by_halves(found.of_points / K_COUNTS, found.halves_points)
+    counts = found.of_points / K_COUNTS
+    m = counts.shape[1]
+    variance = counts[0].var(ddof=1) / m * effect(counts, found.halves_points)
     # Where no image lies in a ball no variance is seen: as much room above as Wilson leaves.
-    least = (Z / (K_COUNTS * found.of_points.shape[1])) ** 2
-    return normal_interval(value, max(variance, least), at_least=0.0)
+    return normal_interval(
+        float(counts[0].mean()), max(variance, (Z / (K_COUNTS * m)) ** 2), at_least=0.0
+    )
 
 
 def coverage(generated: Features, reference: Features) -> Interval:
@@ -81,19 +84,24 @@ def share(hits: Flags, halves: Flags, least_effect: float = 0.0) -> Interval:
     given the balls, images are hit independently with a probability p, so that the variance is
     E p (1 - p) / n + Var p, which is no less than E p (1 - E p) / n.
     """
-    n = hits.shape[1]
-    value, variance, mean = by_halves(hits.astype(np.float64), halves)
-    binomial = mean * (1.0 - mean) / n
-    effect = max(variance / binomial, least_effect) if binomial and variance else 1.0
-    return replace(wilson(value * n / effect, n / effect), value=value)  # but for rounding it is
+    value, n = float(hits[0].mean()), hits.shape[1]
+    effective = n / max(effect(hits.astype(np.float64), halves), least_effect)
+    return replace(wilson(value * effective, effective), value=value)  # but for rounding it is
 
 
-def by_halves(values: Floats, halves: Flags) -> tuple[float, float, float]:
-    """The mean of values[0], (n,), its variance, and the mean of the halves' means."""
-    first, second = halves[1:], ~halves[1:]
-    a = (values[1:] * first).sum(axis=1) / first.sum(axis=1)
-    b = (values[1:] * second).sum(axis=1) / second.sum(axis=1)
-    return float(values[0].mean()), float(((a - b) ** 2).mean() / 4), float((a + b).mean() / 2)
+def effect(values: Floats, halves: Flags) -> float:
+    """The design effect of the mean of values[0], (n,): its variance over that of as many
+    independent values, by the halves, values[1:]. 1 where a half's values never differ."""
+    n, moments = values.shape[1], []
+    for side in (halves[1:], ~halves[1:]):
+        count = side.sum(axis=1)
+        mean = (values[1:] * side).sum(axis=1) / count
+        squares = (values[1:] ** 2 * side).sum(axis=1) / count
+        moments.append((mean, (squares - mean**2) * count / (count - 1)))
+    (a, spread_a), (b, spread_b) = moments
+    independent = float((spread_a + spread_b).mean()) / 2 / n
+    variance = float(((a - b) ** 2).mean()) / 4
+    return variance / independent if variance and independent else 1.0
 
 
 def require_enough(generated: int, reference: int, dimension: int = 0) -> None:
