@@ -51,10 +51,10 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
 
 def frechet(generated: Features, reference: Features) -> Interval:
-    """FD of two feature sets (n, d), (m, d), with its interval; four passes over the features.
+    """FD of two feature sets (n, d), (m, d), with its interval; ten passes over the features.
 
     The interval is value ± 1.96 sqrt(var psi_1 / n + var psi_2 / m - noise), psi as in `Influence`.
-    Raises TooFewImages where a side has no covariance of full rank.
+    Memory: about 9 d² float64. Raises TooFewImages where a side has no covariance of full rank.
     """
     m, n, d = len(generated), len(reference), generated.shape[1]
     require_full_rank(m, n, d)
@@ -76,17 +76,19 @@ def noise(generated: Features, reference: Features) -> float:
     another. So the variance of psi_A - psi_B at the images that both have is 2 f / (1 - f)² times
     that of the noise in psi of the whole, of which half is in excess.
     """
-    sides = generated, reference
-    parts = [parted(len(side), name) for side, name in zip(sides, ("x", "y"), strict=True)]
-    pairs = []
-    for lacking in (1, 2):
-        p, q = (moments(side, of != lacking) for side, of in zip(sides, parts, strict=True))
-        pairs.append((Influence(p, q), Influence(q, p)))
-    found = 0.0
-    for side, of, psi_A, psi_B in zip(sides, parts, *pairs, strict=True):
-        apart = np.concatenate([psi_A(block) - psi_B(block) for block in blocks(side)])
-        found += float(apart[of == 0].var()) * (1.0 - PART) ** 2 / (2.0 * PART) / 2.0 / len(side)
-    return found
+    return _noise(generated, reference, "x", "y") + _noise(reference, generated, "y", "x")
+
+
+def _noise(side: Features, other: Features, name: str, others: str) -> float:
+    """Of psi at one side. The other one's is done after it: both at once would take more memory."""
+    of, across = parted(len(side), name), parted(len(other), others)
+    psi_A, psi_B = (
+        Influence(moments(side, of != lacking), moments(other, across != lacking))
+        for lacking in (1, 2)
+    )
+    apart = np.concatenate([psi_A(block) - psi_B(block) for block in blocks(side)])
+    whole = float(apart[of == 0].var()) * (1.0 - PART) ** 2 / (2.0 * PART)
+    return whole / 2.0 / len(side)
 
 
 def parted(n: int, side: str) -> NDArray[np.int8]:
@@ -123,8 +125,10 @@ class Influence:
     def __init__(self, side: Moments, other: Moments) -> None:
         self.mean = side.mean
         self.slope = 2.0 * (side.mean - other.mean)
-        self.curve = np.eye(len(side.mean)) - transport(side.covariance, other.covariance)
-        self.offset = float(np.sum(self.curve * side.covariance))
+        S = side.covariance
+        self.curve = -transport(S, other.covariance)
+        self.curve[np.diag_indices_from(S)] += 1.0
+        self.offset = float(np.einsum("ij,ij->", self.curve, S))
 
     def __call__(self, rows: NDArray[Any]) -> Floats:
         """psi of each row: (b, d) -> (b,)."""
@@ -150,7 +154,8 @@ def transport(S_1: Floats, S_2: Floats) -> Floats:
     L = factor(S_2)
     eigenvalues, vectors = np.linalg.eigh(_symmetric(L.T @ S_1 @ L))
     kept = eigenvalues > eigenvalues[-1] * len(eigenvalues) * np.finfo(np.float64).eps
-    spread = L @ vectors[:, kept] * eigenvalues[kept] ** -0.25
+    vectors *= np.where(kept, eigenvalues, np.inf) ** -0.25  # in place: d² numbers are many
+    spread = L @ vectors
     A: Floats = spread @ spread.T
     return A
 
@@ -166,4 +171,6 @@ def factor(S: Floats) -> Floats:
 
 
 def _symmetric(matrix: Floats) -> Floats:
-    return (matrix + matrix.T) / 2.0
+    found = matrix + matrix.T
+    found /= 2.0
+    return found
