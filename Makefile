@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-samplers bench-recipes bench-gans bench-latent docs
+.PHONY: demo test test-slow check bench bench-samplers bench-recipes bench-gans bench-latent bench-coverage docs
 
 demo: $(VENV)/.installed-offline
 	$(BIN)/safelight demo
@@ -52,6 +52,10 @@ bench-gans: $(VENV)/.installed-dev
 bench-latent: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/latent.py quality $(DATA)/flowers5.zip --out $(OUT)/latent
 	$(BIN)/python benchmarks/latent.py memory $(DATA)/flowers5.zip --size 128 --out $(OUT)/latent-128
+
+# Hours, and it goes on where it was: how often each interval holds the truth.
+bench-coverage: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage.py --out $(OUT)/coverage
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

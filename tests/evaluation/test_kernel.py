@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safelight.errors import TooFewImages
 from safelight.evaluation import kernel, kernels
 from safelight.evaluation.estimate import Z
-from safelight.evaluation.kernel import kernel_difference, kernel_distance
+from safelight.evaluation.kernel import kernel_difference, kernel_distance, score_interval
 from tests.evaluation.sources import rows
 
 
@@ -144,3 +144,21 @@ def test_the_interval_of_a_paired_difference_knows_of_the_pairs() -> None:
         narrower.append(error(found) / error(kernel_difference(first, second, real)))
     assert 0.92 * draws <= held
     assert np.mean(narrower) < 0.7
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-0.1, 1))
+def test_the_score_interval_solves_its_equation(value: float, first: float, second: float) -> None:
+    """X2: at both ends the value is 1.96 deviations away, with the variance that is had there."""
+    found = score_interval(value, first, second)
+    second = max(second, 0.0)
+    slope = max(first, 0.0) / max(value, Z * second**0.5) if value > 0 else 0.0
+    for end in (found.low, found.high):
+        wanted = Z**2 * (second + slope * max(end, 0.0))
+        assert (value - end) ** 2 == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+
+
+def test_intervals_of_one_distribution_are_neither_too_wide_nor_too_narrow() -> None:
+    """X2: with the variance at the value itself all of them hold zero."""
+    found = [kernel_distance(rows(60, 8, 2 * i), rows(60, 8, 2 * i + 1)) for i in range(300)]
+    held = np.mean([interval.low <= 0 <= interval.high for interval in found])
+    assert 0.92 <= held <= 0.98

@@ -79,6 +79,8 @@ READINGS: Mapping[str, Reading] = {
         for name in ("accuracy", "svc", "cas")
         for per_class in ("", "-per-class")
     },
+    **{name: Reading(_percent, higher=True) for name in ("precision", "recall", "coverage")},
+    "density": Reading(higher=True),
     "psnr": Reading(higher=True),
     "is": Reading(higher=True),
     "vendi": Reading(higher=True),

@@ -10,6 +10,7 @@ from safelight.evaluation import (
     frechet,
     inception_score,
     kernel,
+    manifold,
     sliced,
     training_score,
     vendi,
@@ -115,6 +116,10 @@ ROWS: tuple[Metric, ...] = (
         diversity.pairwise,
         diversity.require_pairs,
         network="lpips",
+    ),
+    *(
+        Distance(name, name, parameters, method, measure, manifold.require_enough)
+        for name, parameters, method, measure in manifold.ROWS
     ),
     *JUDGED,
     *(row.of_each_class() for row in JUDGED),

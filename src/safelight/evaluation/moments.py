@@ -171,9 +171,11 @@ class Moments:
         self.count = total
 
 
-def moments(features: Features) -> Moments:
-    """One pass over (n, d) features."""
-    held = Moments(features.shape[1])
+def moments(features: Features, kept: NDArray[np.bool_] | None = None) -> Moments:
+    """One pass over (n, d) features, or those of them that are `kept` (n,)."""
+    held, start = Moments(features.shape[1]), 0
     for block in blocks(features):
-        held.update(block)
+        end = start + len(block)
+        held.update(block if kept is None else block[kept[start:end]])
+        start = end
     return held
