@@ -73,7 +73,8 @@ def random_inception(path: Path, pictures: torch.Tensor, seed: int = 0) -> Path:
 # ---- theirs, from files
 
 
-def torch_fidelity(folders: Folders, weights: Path) -> Numbers:
+def torch_fidelity(folders: Folders, weights: Path, *, fid: bool = True) -> Numbers:
+    """fid: its eigenvalues take ten seconds, however few the pictures."""
     from torch_fidelity import calculate_metrics
 
     found = calculate_metrics(
@@ -81,7 +82,7 @@ def torch_fidelity(folders: Folders, weights: Path) -> Numbers:
         input2=str(folders[1]),
         feature_extractor="inception-v3-compat",  # its precision takes another unless told
         feature_extractor_weights_path=str(weights),
-        fid=True,
+        fid=fid,
         kid=True,
         isc=True,
         prc=True,
@@ -91,16 +92,18 @@ def torch_fidelity(folders: Folders, weights: Path) -> Numbers:
         rng_seed=SEED,
         cuda=torch.cuda.is_available(),
         batch_size=16,
+        save_cpu_ram=True,  # no further processes
         cache=False,
         verbose=False,
     )
-    return {
-        "fd": found["frechet_inception_distance"],
-        "kid": found["kernel_inception_distance_mean"],
-        "is": found["inception_score_mean"],
-        "precision": found["precision"],
-        "recall": found["recall"],
+    names = {
+        "frechet_inception_distance": "fd",
+        "kernel_inception_distance_mean": "kid",
+        "inception_score_mean": "is",
+        "precision": "precision",
+        "recall": "recall",
     }
+    return {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
 
 
 def clean_fid(folders: Folders, weights: Path) -> Numbers:

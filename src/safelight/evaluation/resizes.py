@@ -62,3 +62,8 @@ RESIZES: dict[str, Resize] = {
         pytorch,
     ),
 }
+
+
+def unusual(text: str) -> str:
+    """The row that a protocol's `resize` is of; empty where that is the usual one, or none."""
+    return next((name for name, row in RESIZES.items() if row.text == text and name != USUAL), "")
