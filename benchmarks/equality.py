@@ -1,6 +1,6 @@
 """Our numbers beside those of the packages that the literature uses: same pictures, same weights.
 
-    python benchmarks/equality.py ../shared/data/cifar10.zip --classes cat frog --n 1500 --out OUT
+    python benchmarks/equality.py cifar10 --classes cat frog --n 1500 --out OUT
 
 Writes n pictures of each of two classes to two folders, draws random weights for the FID Inception,
 and lets each package go its whole way from the files to its numbers. Prints JSON: both values and

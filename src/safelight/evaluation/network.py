@@ -43,9 +43,9 @@ class Network:
 
     extract: uint8 (b, c, h, w) -> float32 (b, dimension), b at most MICRO_BATCH.
     weights: the sha256 of the file that holds them. resize: what happens to the images first.
-    published: whether these are the weights and the resize that "FID" and "KID" mean.
+    published: whether these are the weights that "FID" and "KID" mean.
     head: what makes classes of the features, where the network was trained to tell some.
-    variant: the resize, where there are several and it is not the usual one.
+    variant: the resize, where there are several and it is not the one that these mean.
     """
 
     name: str

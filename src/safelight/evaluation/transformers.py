@@ -2,6 +2,7 @@
 
 dinov2: FD-DINOv2 of Stein et al. 2023 (arXiv:2306.04675, their package dgm-eval).
 clip: CMMD of Jayasumana et al. 2024 (arXiv:2401.09603, google-research/cmmd).
+Memory: their weights, 1.2 GB each in float32, once.
 """
 
 from __future__ import annotations
