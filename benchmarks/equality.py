@@ -5,8 +5,8 @@
 Writes n pictures of each of two classes to two folders, draws random weights for the FID Inception,
 and lets each package go its whole way from the files to its numbers. Prints JSON: both values and
 their relative difference. The bars: 1e-5 of torch-fidelity and prdc; 1e-4 of clean-fid (`--resize
-clean`) and pytorch-fid (`--resize pytorch`). A pass over 3,000 pictures takes 5 minutes on two
-cores, and there are two for each package. What was measured is kept in OUT.
+clean`) and pytorch-fid (`--resize pytorch`). A pass over 3,000 pictures takes about ten minutes of
+one core, and there are two for each package. What was measured is kept in OUT.
 
 Distances of n pictures with 2,048 features are refused by `safelight evaluate` where n is smaller;
 here the same functions are asked without that guard.
