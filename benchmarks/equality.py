@@ -214,8 +214,8 @@ def our_number(metric: str, first: Array, second: Array, network: Network, size:
 def exact_distance(first: Array, second: Array) -> float:
     """FD by another way, for few pictures: tr (S_1 S_2)^½ is a sum of singular values.
 
-    With n pictures a side and centred features A, B it is that of A Bᵀ, (n, n), over n - 1. Packages
-    that take roots of the eigenvalues of S_1 S_2, singular here, are off by some 1e-5.
+    With n pictures a side and centred features A, B it is that of A Bᵀ, (n, n), over n - 1. Roots
+    of the eigenvalues of S_1 S_2, which is singular here, are off by some 1e-5 (torch-fidelity).
     """
     means = [x.astype(np.float64).mean(axis=0) for x in (first, second)]
     A, B = first - means[0], second - means[1]
