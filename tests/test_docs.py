@@ -27,6 +27,7 @@ from safelight.diffusion.weights import WEIGHTS
 from safelight.editing.tasks import EDITS
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.metrics import METRICS
+from safelight.evaluation.resizes import RESIZES
 from safelight.nets.augmentation import AUGMENTATIONS
 from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS
 from safelight.nets.embedding import EMBEDDINGS
@@ -120,7 +121,7 @@ def test_rows_of_tables_are_documented() -> None:
     """The guide names all samplers, grids and edits, the numbers all metrics and networks."""
     assert all(f"| `{name}` |" in GUIDE for name in (*SAMPLERS, *GRIDS))
     assert all(f"**`{name}" in GUIDE for name in EDITS)
-    assert all(f"`{name}`" in NUMBERS for name in FEATURES)
+    assert all(f"`{name}`" in NUMBERS for name in (*FEATURES, *RESIZES))
     assert all(name in NUMBERS.lower() for name in METRICS)
 
 

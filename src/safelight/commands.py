@@ -209,6 +209,7 @@ def evaluate(
     *,
     against: str | None = None,
     features: str = "efficientnet-lite0",
+    resize: str | None = None,
     metrics: Annotated[Names, arg(aliases=("--metric",))] = (),
     per_class: bool = False,
     number: Count = None,
@@ -224,12 +225,16 @@ def evaluate(
     Args:
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
-        features: inception, efficientnet-lite0, classifier, pixels, colour, spectrum or lpips.
+        features: inception, efficientnet-lite0, dinov2, clip, classifier, pixels, colour, spectrum
+            or lpips.
+        resize: how pictures are made to fit inception: tensorflow (what FID means; the usual one),
+            clean (as clean-fid) or pytorch (as pytorch-fid).
         metrics: any of fd, kid, accuracy, svc (support vectors as the judge), cas (a classifier
-            trained on them), these three with -per-class, psnr (of what an autoencoder gives
-            back), bpd (bits per dimension), mmd, swd (sliced Wasserstein distance of pixels),
-            colour, spectrum, is (Inception Score), vendi and lpips (both of diversity); the first
-            three, where the images allow them, unless given.
+            trained on them), these three with -per-class, precision, recall, density, coverage,
+            mmd, swd (sliced Wasserstein distance of pixels), colour, spectrum, is (Inception
+            Score), vendi and lpips (both of diversity), psnr (of what an autoencoder gives back)
+            and bpd (bits per dimension); the first three, where the images allow them, unless
+            given.
         per_class: each metric of each class too, against real images of that class.
         number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
             images; 200 unless given.
@@ -245,6 +250,7 @@ def evaluate(
         source,
         against=against,
         features=features,
+        resize=resize,
         metrics=metrics,
         per_class=per_class,
         n=number,

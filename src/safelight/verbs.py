@@ -213,6 +213,7 @@ def evaluate(
     *,
     against: str | Path | None = None,
     features: str = "efficientnet-lite0",
+    resize: str | None = None,
     metrics: Sequence[str] = (),
     per_class: bool = False,
     n: int | None = None,
@@ -229,6 +230,7 @@ def evaluate(
         source: run, cache, cache:split, folder, zip or named set.
         against: the same, real; for a run, the test split of its own data unless given.
         features: a row of `evaluation.features.FEATURES`.
+        resize: a row of `evaluation.resizes.RESIZES`, for what is measured on inception.
         metrics: rows of `evaluation.metrics.METRICS`; none named, fd, kid and accuracy as far
             as the images allow.
         per_class: each of these of each class too, against real images of that class.
@@ -256,6 +258,7 @@ def evaluate(
         pool=sibling(real, "train"),
         train=sibling(real, "train"),
         features=features,
+        resize=resize,
         metrics=metrics,
         per_class=per_class,
         n=n,

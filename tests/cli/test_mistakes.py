@@ -73,6 +73,8 @@ def test_mistakes_are_answered_in_one_line(
         ("evaluate", run, "--guidance", "1,2"): "a sweep, which only .safelight sample. draws",
         ("evaluate", run, "--metrics", "fud"): "choose one of: fd, kid, accuracy",
         ("evaluate", run, "--features", "incepton"): "did you mean 'inception'",
+        ("evaluate", run, "--resize", "clean"): "--resize clean says .*add --features inception",
+        ("evaluate", run, "--features", "inception", "--resize", "cleen"): "did you mean 'clean'",
         ("evaluate", run, "--metrics", "fd", "-n", 100): r"1,281.*--metrics kid",
         ("evaluate", run, "-n", 1): "at least 2 images",
         ("evaluate", f"{cache}:test", "--metric", "bpd", "--against", f"{cache}:train"): (

@@ -4,43 +4,27 @@ import builtins
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from safelight.errors import DamagedFile, MissingWeights, UserError
 from safelight.evaluation import pretrained
 from safelight.evaluation.network import three_channels
-from safelight.evaluation.pretrained import INCEPTION_PLACE, efficientnet, inception
+from safelight.evaluation.pretrained import INCEPTION, efficientnet, inception
 from safelight.files import sha256
 from safelight.machine import device, full_precision
 
 
-@pytest.fixture(scope="module")
-def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library's network with random weights, saved as its weights file is."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    path = tmp_path_factory.mktemp("inception") / "weights.pth"
-    empty = FeatureExtractorInceptionV3.__new__(FeatureExtractorInceptionV3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "load", lambda *a, **k: None)
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            empty.__init__("random", ["2048"], feature_extractor_weights_path="unread")
-    torch.save(empty.state_dict(), path)
-    return path
-
-
 def test_inception_equals_torch_fidelity(
-    random_weights: Path, monkeypatch: pytest.MonkeyPatch
+    inception_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F10: the same weights in our code and in the library, from uint8, its resize included."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    monkeypatch.setenv(INCEPTION_PLACE, str(random_weights))
+    monkeypatch.setenv(INCEPTION.place, str(inception_file))
     library = FeatureExtractorInceptionV3(
-        "inception", ["2048"], feature_extractor_weights_path=str(random_weights)
+        "inception", ["2048"], feature_extractor_weights_path=str(inception_file)
     ).to(device())
     images = torch.randint(0, 256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(1))
     images = images.to(torch.uint8)
@@ -55,14 +39,14 @@ def test_inception_equals_torch_fidelity(
     torch.testing.assert_close(features, theirs, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(grey, theirs_grey)
     assert features.shape == (3, network.dimension)
-    assert network.weights == sha256(random_weights)
+    assert network.weights == sha256(inception_file)
 
 
 def test_other_weights_are_not_called_fid(
-    random_weights: Path, monkeypatch: pytest.MonkeyPatch
+    inception_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """X1: the network alone does not make a distance FID; the published weights do."""
-    monkeypatch.setenv(INCEPTION_PLACE, str(random_weights))
+    monkeypatch.setenv(INCEPTION.place, str(inception_file))
     assert not inception().published
 
 
@@ -72,7 +56,7 @@ def test_missing_inception_weights_say_where_to_get_them(
     def offline(url: str, path: str, prefix: str, progress: bool) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.delenv(INCEPTION_PLACE, raising=False)
+    monkeypatch.delenv(INCEPTION.place, raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(MissingWeights) as caught:
@@ -84,7 +68,7 @@ def test_missing_inception_weights_say_where_to_get_them(
     assert "--features efficientnet-lite0" in message
     assert "\n" not in message
     assert not list((tmp_path / "checkpoints").iterdir())
-    monkeypatch.setenv(INCEPTION_PLACE, str(tmp_path / "nowhere.pth"))
+    monkeypatch.setenv(INCEPTION.place, str(tmp_path / "nowhere.pth"))
     with pytest.raises(MissingWeights, match=r"nowhere\.pth, which is no file"):
         inception()
 
@@ -100,13 +84,16 @@ def test_a_weights_file_that_is_something_else_is_refused(
 ) -> None:
     """And nothing in it runs."""
     torch.save(content, tmp_path / "w.pth")
-    monkeypatch.setenv(INCEPTION_PLACE, str(tmp_path / "w.pth"))
+    monkeypatch.setenv(INCEPTION.place, str(tmp_path / "w.pth"))
     with pytest.raises(DamagedFile, match="does not hold the Inception weights"):
         inception()
 
 
 def test_efficientnet_equals_its_package() -> None:
-    """The package's own forward pass, up to the pooled features; 224x224 needs no resize."""
+    """F10: the package's own forward pass, to the pooled features and to the scores of classes.
+
+    224x224 needs no resize.
+    """
     network = efficientnet()
     model_class, path = pretrained._efficientnet_packages()
     library = model_class.from_name("efficientnet-lite0").eval().to(device())
@@ -116,8 +103,11 @@ def test_efficientnet_equals_its_package() -> None:
     images = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode(), full_precision():
         features = network.extract(images.to(torch.uint8))
-        library((images.to(device()).float() - 127) / 128)
+        logits = library((images.to(device()).float() - 127) / 128).cpu().numpy()
     torch.testing.assert_close(features, pooled[0].cpu(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        network.head.scores(features.numpy()), logits, rtol=1e-4, atol=1e-4 * np.abs(logits).max()
+    )
     assert features.shape[1] == network.dimension
     assert not network.published
 

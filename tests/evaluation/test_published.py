@@ -11,9 +11,10 @@ from safelight import commands
 from safelight.errors import UserError
 from safelight.evaluation.compare import compare
 from safelight.evaluation.estimate import Estimate, Evaluation
-from safelight.evaluation.pretrained import INCEPTION_HASH, INCEPTION_RESIZE
+from safelight.evaluation.pretrained import INCEPTION
 from safelight.evaluation.protocol import Protocol
 from safelight.evaluation.published import PUBLISHED, beside, documented, rows, table
+from safelight.evaluation.resizes import RESIZES, USUAL
 from tests.evaluation.test_likelihood import shown
 
 NUMBERS = Path(__file__).parents[2] / "docs/metrics.md"
@@ -23,8 +24,8 @@ ALIKE = Protocol(
     parameters="p",
     network="inception",
     dimension=2048,
-    weights=f"{INCEPTION_HASH}00",
-    resize=INCEPTION_RESIZE,
+    weights=f"{INCEPTION.begins}00",
+    resize=RESIZES[USUAL].text,
     image="3x32x32",
     generated=50_000,
     reference=50_000,

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from safelight.errors import UserError
+from safelight.evaluation.resizes import RESIZES
 from safelight.reporting import page as page_module
 from safelight.reporting.collect import GRID, collect
 from safelight.reporting.page import SECTIONS, page, report
@@ -100,6 +101,19 @@ def test_numbers_say_how_their_images_were_drawn(stand_in: StandInRun) -> None:
     how = "ddim, 20 steps (leading grid), guidance 1.5"
     data = replace(collect(stand_in), evaluations=(replace(EVALUATION, drawn=how),))  # type: ignore[arg-type]
     assert f"digits-run ({how}) against digits:test, " in Page(page(data)).text
+
+
+def test_numbers_can_be_found_again_with_their_resize(stand_in: StandInRun) -> None:
+    """X1."""
+    first, *others = EVALUATION.estimates
+    clean = replace(first.protocol, network="inception", resize=RESIZES["clean"].text)
+    judged = replace(EVALUATION, estimates=(replace(first, protocol=clean), *others))
+    data = replace(collect(stand_in), evaluations=(judged,))  # type: ignore[arg-type]
+    assert "--features inception --resize clean --metrics" in Page(page(data)).text
+    usual = replace(clean, resize=RESIZES["tensorflow"].text)
+    judged = replace(EVALUATION, estimates=(replace(first, protocol=usual), *others))
+    data = replace(collect(stand_in), evaluations=(judged,))  # type: ignore[arg-type]
+    assert "--features inception --metrics" in Page(page(data)).text
 
 
 def test_the_psnr_of_the_guess_is_told(html: str) -> None:

@@ -25,7 +25,7 @@ from safelight.data.augment import shift
 from safelight.errors import NonFiniteLoss, TooFewImages, UserError
 from safelight.evaluation.accuracy import Verdict, verdict
 from safelight.evaluation.moments import Features, SideFeatures, blocks
-from safelight.evaluation.network import Head, Network
+from safelight.evaluation.network import Head, Network, head_of
 from safelight.evaluation.plan import Plan
 from safelight.files import save_tensors, sha256, writing
 from safelight.images import ImageSource, dequantise
@@ -89,17 +89,13 @@ def classifier(train: ImageSource | None, store: Path, seed: int = 0) -> Classif
         with writing(path) as temporary:
             save_tensors(model.state_dict(), temporary)
     body, last = model.eval()[0], model[1]
-    head = Head(_float64(last, "weight"), _float64(last, "bias"))
+    head = head_of(last)
     return Classifier(
         network=_network(body, head, sha256(path)),
         head=head,
         classes=train.classes,
         trained_on=f"{train.name} ({train.fingerprint[:8]})",
     )
-
-
-def _float64(layer: nn.Module, name: str) -> NDArray[np.float64]:
-    return layer.get_parameter(name).detach().cpu().double().numpy()
 
 
 def build(shape: tuple[int, int, int], classes: int, seed: int) -> nn.Sequential:

@@ -183,8 +183,8 @@ def _common(newest: Mapping[str, Measured], per_class: bool) -> list[str]:
     if not common:
         have = "; ".join(f"{name}: {', '.join(found)}" for name, found in newest.items())
         raise UserError(
-            f"these have no metric in common ({have}); evaluate them with the same --features "
-            "and --metrics"
+            f"these have no metric in common ({have}); evaluate them with the same --features, "
+            "--resize and --metrics"
         )
     return common
 

@@ -14,7 +14,7 @@ from safelight.data.named import user_cache
 from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.accuracy import Judge, require_judgeable
 from safelight.evaluation.estimate import Estimate, Evaluation, now
-from safelight.evaluation.features import FEATURES, Material
+from safelight.evaluation.features import FEATURES, Material, require_resized
 from safelight.evaluation.fidelity import compared_with_itself
 from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
 from safelight.evaluation.metrics import METRICS, USUAL
@@ -58,6 +58,7 @@ def evaluate(
     pool: ImageSource | None,
     train: ImageSource | None = None,
     features: str = "efficientnet-lite0",
+    resize: str | None = None,
     metrics: Sequence[str] = (),
     per_class: bool = False,
     n: int | None = None,
@@ -73,6 +74,7 @@ def evaluate(
             floor; without it, `against` is divided at random where it is large enough.
         train: labelled real images for the classifier.
         features: a row of FEATURES.
+        resize: a row of RESIZES, for what is measured on the network inception.
         metrics: rows of METRICS; none named, all of USUAL that these images allow, and what is
             left out is said; of an autoencoder psnr too.
         per_class: give each number of each class by itself too, against real images of that class.
@@ -86,6 +88,9 @@ def evaluate(
     usual = (*USUAL, "psnr") if isinstance(source, Restoring) else USUAL
     rows = [lookup(METRICS, name, "metric") for name in _named(metrics or usual, per_class)]
     lookup(FEATURES, features, "feature network")
+    if resize is not None:
+        on_features = [row for row in rows if isinstance(row, Distance | Score)]
+        require_resized([row.network or features for row in on_features], resize)
     sides, judged = plan(source, against, pool, n, seed), held_out(against, n, seed)
     parts = class_plans(sides, pool) if per_class else []
     judged_parts = [judged.part(part.of_class) for part in parts]
@@ -103,7 +108,7 @@ def evaluate(
         looking = []
     if looking and features == "classifier":
         require_judgeable(source, against, train)
-    material = Material(source.shape, train, store or user_cache())
+    material = Material(source.shape, train, store or user_cache(), resize)
     bench = _Bench(sides, parts, material, features, batch, strict=bool(metrics))
     estimates = bench.estimates(looking) if looking else []
     for row in densities:

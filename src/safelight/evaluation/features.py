@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from safelight.errors import UserError
+from safelight.errors import UserError, lookup
 from safelight.evaluation.appearance import colour, spectrum
 from safelight.evaluation.classifier import classifier
 from safelight.evaluation.lpips import lpips
 from safelight.evaluation.network import Network
 from safelight.evaluation.pretrained import efficientnet, inception
+from safelight.evaluation.resizes import RESIZES, USUAL
+from safelight.evaluation.transformers import CLIP, DINOV2
 from safelight.images import ImageSource, dequantise
 
 MOST_VALUES = 3 * 64 * 64  # of a picture whose pixels are its features
@@ -25,12 +27,13 @@ class Material:
     """What a feature network may be made of.
 
     shape: (c, h, w) of the images to come. train: labelled images, for a network that is trained on
-    the spot. store: where such a one is kept.
+    the spot. store: where such a one is kept. resize: a row of RESIZES, for a network of RESIZED.
     """
 
     shape: tuple[int, int, int]
     train: ImageSource | None
     store: Path
+    resize: str | None = None
 
 
 Loader = Callable[[Material], Network]
@@ -52,11 +55,24 @@ def pixels(material: Material) -> Network:
 
 
 FEATURES: dict[str, Loader] = {
-    "inception": lambda material: inception(),
+    "inception": lambda material: inception(material.resize or USUAL),
     "efficientnet-lite0": lambda material: efficientnet(),
+    "dinov2": lambda material: DINOV2.network(),
+    "clip": lambda material: CLIP.network(),
     "classifier": lambda material: classifier(material.train, material.store).network,
     "pixels": pixels,
     "colour": lambda material: colour(material.shape),
     "spectrum": lambda material: spectrum(material.shape),
     "lpips": lambda material: lpips(material.shape),
 }
+RESIZED = "inception"  # the one network whose pictures are resized in several published ways
+
+
+def require_resized(networks: Iterable[str], resize: str) -> None:
+    """Raise UserError for a resize that there is not, or that no network of these heeds."""
+    lookup(RESIZES, resize, "resize")
+    if RESIZED not in networks:
+        raise UserError(
+            f"--resize {resize} says how pictures are made to fit {RESIZED}, and nothing is "
+            f"measured on it; leave it out, or add --features {RESIZED}"
+        )

