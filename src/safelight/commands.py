@@ -208,6 +208,7 @@ def evaluate(
     /,
     *,
     against: str | None = None,
+    learnt: Annotated[str | None, arg(name="train")] = None,
     features: str = "efficientnet-lite0",
     metrics: Annotated[Names, arg(aliases=("--metric",))] = (),
     per_class: bool = False,
@@ -224,17 +225,20 @@ def evaluate(
     Args:
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
+        learnt: for memorisation, the pictures that the images' generator learnt from; a run knows
+            its own.
         features: inception, efficientnet-lite0, classifier or pixels.
         metrics: any of fd, kid, accuracy, svc (support vectors as the judge), cas (a classifier
-            trained on them), these three with -per-class, psnr (of what an autoencoder gives
-            back) and bpd (bits per dimension); the first three, where the images allow them,
-            unless given.
+            trained on them), these three with -per-class, memorisation (near-copies with it),
+            psnr (of what an autoencoder gives back) and bpd (bits per dimension); the first three,
+            where the images allow them, unless given.
         per_class: each metric of each class too, against real images of that class.
         number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
             images; 200 unless given.
         seed: the first seed.
         sampling: how a run draws its images.
-        checkpoint: of a run: a step, such as 1000; the newest unless given.
+        checkpoint: of a run: a step, such as 1000, several, such as 500,1000, or all; the newest
+            unless given.
         weights: of a run: ema is the average over training, raw the last weights.
         likelihood: how bpd is measured.
         json: write the result to this file too.
@@ -243,6 +247,7 @@ def evaluate(
         verbs.evaluate,
         source,
         against=against,
+        learnt=learnt,
         features=features,
         metrics=metrics,
         per_class=per_class,

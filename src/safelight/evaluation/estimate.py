@@ -76,6 +76,8 @@ READINGS: Mapping[str, Reading] = {
         for per_class in ("", "-per-class")
     },
     "psnr": Reading(higher=True),
+    "memorisation": Reading(_percent),
+    "near-copies": Reading(_percent),
     "bpd": Reading(lambda value: f"{value:.3f}"),
 }
 

@@ -47,6 +47,10 @@ class OnFeatures:
             return by_class(self.published_name, of_class)
         return f"{by_class(self.name, of_class)} ({network.name})"
 
+    def networks(self, asked: str, shape: tuple[int, int, int]) -> tuple[str, ...]:
+        """The rows of FEATURES that it is taken on: each gives an estimate."""
+        return (self.network or asked,)
+
     def _estimate(
         self, plan: Plan, network: Network, found: Interval, floor: Interval | None, real: str
     ) -> Estimate:
