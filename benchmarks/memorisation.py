@@ -1,7 +1,7 @@
 """Does the test for copies tell copying from learning, and hold its level?
 
     python benchmarks/memorisation.py level
-    python benchmarks/memorisation.py learn --budget 6000steps --out OUT
+    python benchmarks/memorisation.py learn --budget 2400steps --out OUT
 
 `level`: normal features, of which a share of the generated ones are training ones with a little
 noise; 400 draws each of images, training and held-out pictures. What the interval covers and how
@@ -43,6 +43,7 @@ CASES = (
     (2000, 2000, 64, 0.1, 1.0),
     (2000, 2000, 64, 0.2, 1.0),
 )
+CHECKPOINTS = 6
 NOISE = 0.05  # of a copy's values, whose spread is 1
 SPLITS = {"60 pictures": "3.4/0/96.6", "1,257 pictures": "70/5/25"}
 
@@ -80,13 +81,13 @@ def level(case: tuple[int, int, int, float, float], draws: int) -> dict[str, Any
 
 
 def trained(name: str, split: str, budget: str, out: Path) -> Run:
-    """Of each split the training pictures; a checkpoint at every twelfth of the way."""
+    """On the training pictures of this split, with CHECKPOINTS on the way."""
     cache = safelight.prepare("digits", split=split, out=out / f"digits-{split.replace('/', '-')}")
     config = preset("tiny")
-    net = config.net.model_copy(update={"widths": (32, 64), "blocks": 1})
-    every = int(budget.removesuffix("steps")) // 12
+    net = config.net.model_copy(update={"widths": (24, 48), "blocks": 1})
+    every = int(budget.removesuffix("steps")) // CHECKPOINTS
     watch = config.watch.model_copy(
-        update={"checkpoint_every": every, "keep": 12, "tensorboard": False}
+        update={"checkpoint_every": every, "keep": CHECKPOINTS, "tensorboard": False}
     )
     config = config.model_copy(update={"budget": budget, "watch": watch, "net": net})
     return safelight.train(cache, config=config, out=out / name.split()[0].replace(",", ""))
@@ -116,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("level", "learn"))
     parser.add_argument("--draws", type=int, default=DRAWS)
-    parser.add_argument("--budget", default="6000steps")
+    parser.add_argument("--budget", default="2400steps")
     parser.add_argument("--n", type=int, default=500)
     parser.add_argument("--out", type=Path, default=Path("runs/bench/memorisation"))
     asked = parser.parse_args()

@@ -228,7 +228,8 @@ class _Bench:
     ) -> Callable[[Plan, Network], SideFeatures]:
         """Look at every image once with every network; the result gives a network's features."""
         # Several may ask the same network: one entry then.
-        wanted = {each.network.key: each.network for each in [*measured, *judges]}
+        wanted = {each.network.key: each.network for each in measured}
+        wanted |= {judge.network.key: judge.network for judge in judges}
         within = [each.sides for each in measured]
         plans = [self.sides, *(part for part in self.parts if part in within)]
         generated = self._looked_at([p.generated for p in plans], wanted)
