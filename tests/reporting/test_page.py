@@ -195,7 +195,7 @@ def test_what_was_measured_of_copying_is_said(
     monkeypatch.setattr(StandInRun, "evaluations", lambda run: [record, EVALUATION.to_json()])
     text = Page(page(collect(stand_in))).text  # type: ignore[arg-type]
     assert "Of 450 images 72.0 % [66.0 %, 77.0 %] are nearer to a training picture" in text
-    assert "(pixels): more than the half of a model that copies nothing" in text
+    assert "(pixels): more than the half that a model which copies nothing comes to" in text
     assert "--against cache:test --metrics memorisation" not in text
 
 

@@ -93,10 +93,11 @@ def tested(data: ReportData) -> list[str]:
 
 
 def _tested(found: Estimate) -> str:
+    verdict = "as of a model that copies nothing, which comes to one half"
     if found.low > 0.5:
-        verdict = "more than the half of a model that copies nothing"
-    else:
-        verdict = "the half of a model that copies nothing is among these, or above"
+        verdict = "more than the half that a model which copies nothing comes to"
+    elif found.high < 0.5:
+        verdict = "less than one half, as where the two kinds of pictures differ"
     return (
         f"Of {words.count(found.n)} images {found.show(found.value)} "
         f"[{found.show(found.low)}, {found.show(found.high)}] are nearer to a training picture "
