@@ -208,7 +208,7 @@ def evaluate(
     /,
     *,
     against: str | None = None,
-    learnt: Annotated[str | None, arg(name="train")] = None,
+    train: str | None = None,
     features: str = "efficientnet-lite0",
     metrics: Annotated[Names, arg(aliases=("--metric",))] = (),
     per_class: bool = False,
@@ -225,7 +225,7 @@ def evaluate(
     Args:
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
-        learnt: for memorisation, the pictures that the images' generator learnt from; a run knows
+        train: for memorisation, the pictures that the images' generator learnt from; a run knows
             its own.
         features: inception, efficientnet-lite0, classifier or pixels.
         metrics: any of fd, kid, accuracy, svc (support vectors as the judge), cas (a classifier
@@ -247,7 +247,7 @@ def evaluate(
         verbs.evaluate,
         source,
         against=against,
-        learnt=learnt,
+        train=train,
         features=features,
         metrics=metrics,
         per_class=per_class,

@@ -212,7 +212,7 @@ def evaluate(
     source: str | Path,
     *,
     against: str | Path | None = None,
-    learnt: str | Path | None = None,
+    train: str | Path | None = None,
     features: str = "efficientnet-lite0",
     metrics: Sequence[str] = (),
     per_class: bool = False,
@@ -231,7 +231,7 @@ def evaluate(
     Args:
         source: run, cache, cache:split, folder, zip or named set.
         against: the same, real; for a run, the test split of its own data unless given.
-        learnt: of memorisation, the pictures that the source learnt from; a run knows its own.
+        train: of memorisation, the pictures that the source learnt from; a run knows its own.
         features: a row of `evaluation.features.FEATURES`.
         metrics: rows of `evaluation.metrics.METRICS`; none named, fd, kid and accuracy as far
             as the images allow.
@@ -254,7 +254,7 @@ def evaluate(
     if isinstance(opened, Run):
         parsed(opened.evaluations(), opened.metrics_file)  # to be refused before the work
     real = real_images(against, opened)
-    known = learnt_from(opened, real, metrics, learnt)
+    known = learnt_from(opened, real, metrics, train)
     found: list[Evaluation] = []
     for step in opened.steps(checkpoint) if isinstance(opened, Run) else [None]:
         judged = judge(

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,6 +198,24 @@ def test_what_was_measured_of_copying_is_said(
     assert "Of 450 images 72.0 % [66.0 %, 77.0 %] are nearer to a training picture" in text
     assert "(pixels): more than the half that a model which copies nothing comes to" in text
     assert "--against cache:test --metrics memorisation" not in text
+
+
+def test_what_was_measured_alike_of_several_checkpoints_is_drawn(
+    stand_in: StandInRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C3, X4: value against step, the newest of each; another protocol is another curve."""
+    kid = EVALUATION.estimates[0]
+
+    def record(step: int, value: float, seed: int = 0) -> dict[str, Any]:
+        held = replace(kid, value=value, low=0, high=1, protocol=replace(kid.protocol, seed=seed))
+        trained = {"checkpoint": str(step), "weights": "ema"}
+        return replace(EVALUATION, estimates=(held,), trained=trained).to_json()
+
+    records = [record(900, 0.04), record(100, 0.5), record(900, 0.03), record(500, 0.7, seed=1)]
+    monkeypatch.setattr(StandInRun, "evaluations", lambda run: records)
+    titles = [text for _, text in Page(page(collect(stand_in))).all("title")]  # type: ignore[arg-type]
+    told = "KID (efficientnet-lite0) from 0.5 at step 100 to 0.03 at step 900"
+    assert [title for title in titles if title.startswith("KID")] == [told]
 
 
 def test_what_is_missing_says_which_command_makes_it(stand_in: StandInRun) -> None:
