@@ -26,7 +26,7 @@ Named = tuple[str, Interval, int, Interval | None]
 def wilson(successes: float, n: float) -> Interval:
     """The share successes / n with Wilson's score interval (1927); n at least 1.
 
-    Not whole numbers where n is an effective one.
+    Neither need be whole where n is an effective number.
 
     (p + z²/2n ± z sqrt(p (1-p) / n + z²/4n²)) / (1 + z²/n), within [0, 1] by itself; it stays
     open at 0 and at n of n, where the usual ± interval has no width.

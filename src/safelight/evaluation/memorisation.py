@@ -28,6 +28,7 @@ from safelight.evaluation.neighbours import Vectors, nearest
 
 COPY = 1 / 3  # of the way to the nearest held-out picture: an image that near is a near copy
 FEWEST = 10  # training and held-out pictures: with fewer the interval leaves nothing to be told
+EQUAL = 1e-9  # of a distance: the same picture on both sides, but for rounding
 OVERLAP = 0.05  # held-out pictures that are training pictures: more are no accident of the data
 
 PARAMETERS = "root mean squared difference, in float64; as many training as held-out pictures"
@@ -54,7 +55,8 @@ class Beside:
     @property
     def nearer(self) -> Floats:
         """1 for an image nearer to a training picture, 0 to a held-out one, ties 1/2; (n,)."""
-        return (np.sign(self.to_held_out - self.to_training) + 1) / 2
+        t, h = self.to_training, self.to_held_out
+        return np.where(np.isclose(t, h, rtol=EQUAL, atol=0), 0.5, t < h)
 
     @property
     def copied(self) -> NDArray[np.bool_]:
@@ -87,7 +89,7 @@ def held_out_beside(training: Features, held_out: Features) -> Beside:
     """
     t, h = nearest(held_out, training, 1), nearest(held_out, held_out, 2)
     m = len(held_out)
-    if (both := int((t.distances[:, 0] == 0).sum())) > OVERLAP * m:
+    if (both := int((t.distances[:, 0] == 0).sum())) > max(1, OVERLAP * m):
         raise UserError(
             f"{both:,} of {m:,} held-out pictures are training pictures too, so nothing could be "
             "told; name others with --against, such as CACHE:test"
