@@ -29,6 +29,8 @@ DATA ?= ../shared/data
 OUT ?= runs/bench
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/moments.py
+	$(BIN)/python benchmarks/memorisation.py level
+	$(BIN)/python benchmarks/memorisation.py learn --out $(OUT)/memorisation
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/prepare.py speed $(DATA)/cifar10.zip
 	$(BIN)/python benchmarks/prepare.py memory $(DATA)/flowers5.zip

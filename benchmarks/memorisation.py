@@ -14,6 +14,7 @@ documentation on standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -131,7 +132,8 @@ def main() -> None:
         return
     found: dict[str, list[dict[str, Any]]] = {}
     for name, split in SPLITS.items():
-        every = judged(trained(name, split, asked.budget, asked.out), asked.n)
+        with contextlib.redirect_stdout(sys.stderr):
+            every = judged(trained(name, split, asked.budget, asked.out), asked.n)
         found[name] = [each.to_json() for each in every]
         for each in every:
             numbers = [
