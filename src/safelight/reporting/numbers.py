@@ -34,8 +34,15 @@ def evaluations(data: ReportData) -> list[EvaluationShown]:
     return [_evaluation(each) for each in reversed(data.evaluations)]
 
 
-def trends(data: ReportData) -> list[tuple[str, Markup]]:
-    """Name and plot of each number that was measured alike of several checkpoints."""
+@dataclass(frozen=True)
+class Trend:
+    name: str
+    svg: Markup
+    real: bool  # whether real images' values are drawn too
+
+
+def trends(data: ReportData) -> list[Trend]:
+    """Each number that was measured alike of several checkpoints."""
     found: dict[tuple[str, ...], dict[int, Estimate]] = {}
     for each in data.evaluations:
         if "checkpoint" not in each.trained:  # of an older version
@@ -46,7 +53,11 @@ def trends(data: ReportData) -> list[tuple[str, Markup]]:
                 points = found.setdefault((estimate.name, estimate.protocol.hash, *how), {})
                 points[int(each.trained["checkpoint"])] = estimate
     return [
-        (name, plots.measured(f"measured-{i}", sorted(points.items())))
+        Trend(
+            name,
+            plots.measured(f"measured-{i}", sorted(points.items())),
+            any(point.floor for point in points.values()),
+        )
         for i, ((name, *_), points) in enumerate(found.items())
         if len(points) > 1
     ]
