@@ -30,6 +30,8 @@ OUT ?= runs/bench
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/moments.py
 	$(BIN)/python benchmarks/equality.py $(DATA)/cifar10.zip --out $(OUT)/equality
+	$(BIN)/python benchmarks/memorisation.py level
+	$(BIN)/python benchmarks/memorisation.py learn --out $(OUT)/memorisation
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/prepare.py speed $(DATA)/cifar10.zip
 	$(BIN)/python benchmarks/prepare.py memory $(DATA)/flowers5.zip

@@ -208,6 +208,7 @@ def evaluate(
     /,
     *,
     against: str | None = None,
+    train: str | None = None,
     features: str = "efficientnet-lite0",
     resize: str | None = None,
     metrics: Annotated[Names, arg(aliases=("--metric",))] = (),
@@ -225,22 +226,25 @@ def evaluate(
     Args:
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
+        train: for memorisation, the pictures that the images' generator learnt from; a run knows
+            its own.
         features: inception, efficientnet-lite0, dinov2, clip, classifier, pixels, colour, spectrum
             or lpips.
         resize: how pictures are made to fit inception: tensorflow (what FID means; the usual one),
             clean (as clean-fid) or pytorch (as pytorch-fid).
         metrics: any of fd, kid, accuracy, svc (support vectors as the judge), cas (a classifier
             trained on them), these three with -per-class, precision, recall, density, coverage,
-            mmd, swd (sliced Wasserstein distance of pixels), colour, spectrum, is (Inception
-            Score), vendi and lpips (both of diversity), psnr (of what an autoencoder gives back)
-            and bpd (bits per dimension); the first three, where the images allow them, unless
-            given.
+            memorisation (near-copies with it), mmd, swd (sliced Wasserstein distance of pixels),
+            colour, spectrum, is (Inception Score), vendi and lpips (both of diversity), psnr (of
+            what an autoencoder gives back) and bpd (bits per dimension); the first three, where
+            the images allow them, unless given.
         per_class: each metric of each class too, against real images of that class.
         number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
             images; 200 unless given.
         seed: the first seed.
         sampling: how a run draws its images.
-        checkpoint: of a run: a step, such as 1000; the newest unless given.
+        checkpoint: of a run: a step, such as 1000, several, such as 500,1000, or all; the newest
+            unless given.
         weights: of a run: ema is the average over training, raw the last weights.
         likelihood: how bpd is measured.
         json: write the result to this file too.
@@ -249,6 +253,7 @@ def evaluate(
         verbs.evaluate,
         source,
         against=against,
+        train=train,
         features=features,
         resize=resize,
         metrics=metrics,

@@ -10,6 +10,8 @@ from safelight.data.cache import Cache, open_data
 from safelight.errors import UserError
 from safelight.training.run import Run
 
+LEARNT = ("memorisation", "near-copies")  # metrics that ask for the training pictures
+
 
 def is_run(source: str | Path) -> bool:
     return (Path(source).expanduser() / "config.yaml").is_file()
@@ -39,6 +41,47 @@ def real_images(against: str | Path | None, source: Run | Cache) -> Cache:
     if isinstance(source, Run):
         return source.cache().subset("test")
     raise UserError("name the real images to judge by with --against CACHE:test (or a folder)")
+
+
+def learnt_from(
+    source: Run | Cache, real: Cache, metrics: Sequence[str], named: str | Path | None
+) -> Cache | None:
+    """The pictures that `source` learnt from: a run's own, else those that are named.
+
+    None where no metric asks for them. Raises UserError where they would not be heeded, and where
+    `real` holds them too.
+    """
+    asked = [name for name in metrics if name in LEARNT]
+    if named is not None and not asked:
+        raise UserError(
+            "--train names the pictures that a generator learnt from, which only memorisation "
+            "asks for; leave it out, or add memorisation to --metrics"
+        )
+    if not asked:
+        return None
+    if isinstance(source, Run):
+        if named is not None:
+            raise UserError(f"--train is of images from elsewhere; {source.path} knows its own")
+        found = source.cache().subset("train")
+    elif named is None:
+        return None  # the metric says what it lacks
+    else:
+        found = _pictures(named, source)
+    if real.split is None and real.path == found.path:
+        raise UserError(
+            f"{real.name} holds the training pictures {found.name} too; name a split that the "
+            f"generator has not seen with --against, such as {real.name}:test"
+        )
+    return found
+
+
+def _pictures(named: str | Path, source: Cache) -> Cache:
+    found = open_source(named, source.shape[1])
+    if isinstance(found, Run):
+        raise UserError(
+            f"{named} is a run; --train takes pictures, such as its data: {found.file.cache}:train"
+        )
+    return found
 
 
 def sibling(cache: Cache, split: str) -> Cache | None:

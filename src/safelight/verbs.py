@@ -212,6 +212,7 @@ def evaluate(
     source: str | Path,
     *,
     against: str | Path | None = None,
+    train: str | Path | None = None,
     features: str = "efficientnet-lite0",
     resize: str | None = None,
     metrics: Sequence[str] = (),
@@ -226,9 +227,12 @@ def evaluate(
 ) -> Evaluation:
     """Compare a source of images with real ones; a run's results are kept in its metrics.json.
 
+    Of several checkpoints each is judged and kept; returned is what was found of the last.
+
     Args:
         source: run, cache, cache:split, folder, zip or named set.
         against: the same, real; for a run, the test split of its own data unless given.
+        train: of memorisation, the pictures that the source learnt from; a run knows its own.
         features: a row of `evaluation.features.FEATURES`.
         resize: a row of `evaluation.resizes.RESIZES`, for what is measured on inception.
         metrics: rows of `evaluation.metrics.METRICS`; none named, fd, kid and accuracy as far
@@ -237,14 +241,14 @@ def evaluate(
         n: images of the source; 2,000 of a model and all of a folder unless given. For bpd, real
             images; 200 unless given.
         sampling: how a run draws them.
-        checkpoint, weights: of a run, as for `sample`.
+        checkpoint, weights: of a run, as for `sample`; here several too, such as 500,1000 or all.
         likelihood: how bpd is measured.
-        json: write the evaluation there too.
+        json: write the evaluation there too, or a list of those of several checkpoints.
     """
     from safelight.evaluation.estimate import parsed
     from safelight.evaluation.evaluate import evaluate as judge
     from safelight.evaluation.table import table
-    from safelight.sources import open_source, real_images, require_heeded, sibling
+    from safelight.sources import learnt_from, open_source, real_images, require_heeded, sibling
     from safelight.training.run import Run
 
     opened = open_source(source)
@@ -252,25 +256,31 @@ def evaluate(
     if isinstance(opened, Run):
         parsed(opened.evaluations(), opened.metrics_file)  # to be refused before the work
     real = real_images(against, opened)
-    judged = judge(
-        opened.source(sampling, checkpoint, weights) if isinstance(opened, Run) else opened,
-        real,
-        pool=sibling(real, "train"),
-        train=sibling(real, "train"),
-        features=features,
-        resize=resize,
-        metrics=metrics,
-        per_class=per_class,
-        n=n,
-        seed=seed,
-        likelihood=likelihood,
-    )
-    if isinstance(opened, Run):
-        opened.add_evaluation(judged.to_json())
+    known = learnt_from(opened, real, metrics, train)
+    found: list[Evaluation] = []
+    for step in opened.steps(checkpoint) if isinstance(opened, Run) else [None]:
+        judged = judge(
+            opened.source(sampling, step, weights) if isinstance(opened, Run) else opened,
+            real,
+            pool=sibling(real, "train"),
+            train=sibling(real, "train"),
+            learnt=known,
+            features=features,
+            resize=resize,
+            metrics=metrics,
+            per_class=per_class,
+            n=n,
+            seed=seed,
+            likelihood=likelihood,
+        )
+        if isinstance(opened, Run):
+            opened.add_evaluation(judged.to_json())
+        results.print(table(judged))
+        found.append(judged)
     if json is not None:
-        write_json(Path(json), judged.to_json())
-    results.print(table(judged))
-    return judged
+        kept = [judged.to_json() for judged in found]
+        write_json(Path(json), kept if len(kept) > 1 else kept[0])
+    return found[-1]
 
 
 def report(run: str | Path, *, out: Path | str | None = None) -> Path:

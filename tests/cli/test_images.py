@@ -175,6 +175,33 @@ def test_any_state_of_a_run_is_evaluated(desk: Path, tmp_path: Path) -> None:
     assert kept["trained"] == {"checkpoint": "4", "weights": "raw"}
 
 
+def test_a_metric_of_every_checkpoint_is_kept_and_drawn(
+    desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """X4, C3: one command, oldest first, images and training pictures known of themselves."""
+    run = tmp_path / "run"
+    shutil.copytree(desk / "run", run)
+    options = ("--features", "pixels", "-n", 40, "--steps", 2, "--json", tmp_path / "all.json")
+    words = ("evaluate", run, "--metrics", "memorisation,kid", "--checkpoint", "all", *options)
+    main([str(word) for word in words])
+    kept = json.loads((run / "metrics.json").read_text())
+    assert [each["trained"]["checkpoint"] for each in kept] == ["2", "4", "6"]
+    assert json.loads((tmp_path / "all.json").read_text()) == kept
+    names = ["nearer to training (pixels)", "near copies (pixels)", "KID (pixels)"]
+    for each in kept:
+        assert [estimate["name"] for estimate in each["estimates"]] == names
+        assert "40 of the 1,257 training" in each["estimates"][0]["protocol"]["parameters"]
+    main(["evaluate", str(run), "--metrics", "kid", "--checkpoint", "6,2", *map(str, options[:6])])
+    again = json.loads((run / "metrics.json").read_text())[3:]
+    assert [each["trained"]["checkpoint"] for each in again] == ["2", "6"]
+    values = [each["estimates"][0]["value"] for each in again]
+    assert values == [kept[0]["estimates"][2]["value"], kept[2]["estimates"][2]["value"]]
+    main(["report", str(run)])
+    page = (run / "report.html").read_text("utf-8")
+    for name in names:
+        assert re.search(rf"<title>{re.escape(name)} from .* at step 2 to .* at step 6<", page)
+
+
 def test_a_damaged_record_is_found_before_the_work(
     desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ def test_mistakes_are_answered_in_one_line(
 ) -> None:
     run, cache = desk / "run", desk / "digits"
     singular = ("--diffusion.path", "flow", "--diffusion.prediction", "noise")
+    test = f"{cache}:test"
+    copies, held_out = ("evaluate", "--metrics", "memorisation"), f"{cache}:validation"
     cases = {
         ("prepare", tmp_path / "nowhere"): "there is no folder or zip",
         ("prepare", tmp_path): "holds no pictures|no picture|is empty",
@@ -88,6 +90,24 @@ def test_mistakes_are_answered_in_one_line(
         ),
         ("evaluate", cache): "--against",
         ("evaluate", run, "--checkpoint", 5): "no checkpoint '5'; choose one of: 2, 4, 6",
+        ("evaluate", run, "--checkpoint", "2,"): "no checkpoint ''; choose one of: 2, 4, 6",
+        ("evaluate", run, "--train", cache): "only memorisation asks for; leave it out, or add",
+        (*copies, run, "--train", f"{cache}:train"): "knows its own",
+        (*copies, held_out, "--against", test): "name them with --train CACHE:train",
+        (*copies, held_out, "--against", test, "--train", test): (
+            "can't be both the training pictures and the held-out ones"
+        ),
+        (*copies, held_out, "--against", cache, "--train", f"{cache}:train"): (
+            "holds the training pictures digits:train too; name a split"
+        ),
+        (
+            *copies,
+            held_out,
+            "--against",
+            f"{cache}:test",
+            "--train",
+            run,
+        ): "is a run; --train takes",
         ("evaluate", f"{cache}:test", "--steps", 5, "--weights", "raw", "--checkpoint", 5): (
             "--steps, --checkpoint, --weights is of a run, and digits:test is none"
         ),

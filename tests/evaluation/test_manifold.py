@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safelight.errors import TooFewImages, UserError
-from safelight.evaluation import neighbours
+from safelight.evaluation import balls
 from safelight.evaluation.accuracy import wilson
+from safelight.evaluation.balls import HALVINGS, halves, inside, nearest
 from safelight.evaluation.estimate import Interval
 from safelight.evaluation.manifold import (
     FEWEST,
@@ -27,7 +28,6 @@ from safelight.evaluation.manifold import (
     share,
 )
 from safelight.evaluation.metrics import METRICS
-from safelight.evaluation.neighbours import HALVINGS, halves, inside, nearest
 from tests.evaluation.sources import pixels, rows, stored
 
 ALL = {"precision": precision, "recall": recall, "density": density, "coverage": coverage}
@@ -157,7 +157,7 @@ def test_duplicates(seed: int, copies: int) -> None:
 def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = rows(150, 6, 1, shift=0.1), rows(130, 6, 2)
     whole = {name: measure(x, y) for name, measure in ALL.items()}
-    monkeypatch.setattr(neighbours, "TILE", 32)
+    monkeypatch.setattr(balls, "TILE", 32)
     for name, measure in ALL.items():
         assert measure(x, y) == whole[name]
 
@@ -165,8 +165,8 @@ def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_so_many_images_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """The work is bounded, and the protocol says so."""
     x, y = rows(90, 6, 1), rows(80, 6, 2)
-    monkeypatch.setattr(neighbours, "AT_MOST", 60)
-    monkeypatch.setattr(neighbours, "TILE", 32)
+    monkeypatch.setattr(balls, "AT_MOST", 60)
+    monkeypatch.setattr(balls, "TILE", 32)
     assert density(x, y) == density(x[:60], y[:60])
     assert "at most 10,000 images a side" in PARAMETERS_COUNTS
 

@@ -5,11 +5,14 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from safelight.errors import UserError
+from safelight.evaluation.estimate import Estimate
 from safelight.evaluation.resizes import RESIZES
 from safelight.reporting import page as page_module
 from safelight.reporting.collect import GRID, collect
@@ -164,18 +167,69 @@ def test_the_animation_has_every_moment_and_ends_with_the_last(
 def test_neighbours_are_the_nearest_and_held_out_pictures_the_measure(
     read: Page, stand_in: StandInRun
 ) -> None:
-    """X4: sixteen samples with three neighbours each, nearest first, and the reference."""
+    """X4: sixteen samples between a training and a held-out picture, the likest copies first."""
     cards = [a for a in read.all("figure") if a[0].get("class") == "trio"]
     assert len(cards) == 16
     distances = [[float(d) for d in re.findall(r"0\.\d{3}", text)] for _, text in cards]
-    assert all(len(d) == 3 and d == sorted(d) for d in distances)
-    firsts = [d[0] for d in distances]
-    assert firsts == sorted(firsts)
+    assert all(len(d) == 2 for d in distances)
+    ratios = [d[0] / d[1] for d in distances]
+    assert ratios == pytest.approx(sorted(ratios), abs=0.02)  # of rounded distances
     data = collect(stand_in)  # type: ignore[arg-type]
     held_out = data.copying.held_out
     assert held_out is not None
-    median = f"{float(held_out.median()):.3f}"
+    median = f"{float(np.median(held_out.distances)):.3f}"
     assert f"359 real test pictures, which the model never saw, is {median}." in read.text
+    near = (data.copying.nearest.distances < held_out.nearest.distances / 3).sum()
+    assert f"{near} of the 60 samples are less than a third as far" in read.text
+    assert "safelight evaluate 'a run' --against cache:test --metrics memorisation" in read.text
+
+
+def test_the_nearest_are_those_of_each_split(stand_in: StandInRun) -> None:
+    """X4: each sample's nearest pictures, by brute force over the whole of both splits."""
+    data = collect(stand_in)  # type: ignore[arg-type]
+    held_out = data.copying.held_out
+    assert held_out is not None
+    samples = data.samples.images.double()
+    for split, found in (("train", data.copying.nearest), ("test", held_out.nearest)):
+        stored = stand_in.cache().subset(split)
+        every = stored.images(range(stored.count)).double()
+        apart = (samples[:, None] - every[None]).square().mean((2, 3, 4)).sqrt() / 127.5
+        assert found.distances == pytest.approx(apart.min(1).values.numpy(), rel=1e-5)
+        assert torch.equal(found.pictures, stored.images(found.positions.tolist()))
+
+
+def test_what_was_measured_of_copying_is_said(
+    stand_in: StandInRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X4: the newest test of it, in words, in the place of the command that makes one."""
+    found = Estimate(
+        "nearer to training (pixels)", 0.72, 0.66, 0.77, 450, "Wilson", None,
+        replace(EVALUATION.estimates[0].protocol, metric="memorisation", network="pixels"),
+    )  # fmt: skip
+    record = replace(EVALUATION, estimates=(found,)).to_json()
+    monkeypatch.setattr(StandInRun, "evaluations", lambda run: [record, EVALUATION.to_json()])
+    text = Page(page(collect(stand_in))).text  # type: ignore[arg-type]
+    assert "Of 450 images 72.0 % [66.0 %, 77.0 %] are nearer to a training picture" in text
+    assert "(pixels): more than the half that a model which copies nothing comes to" in text
+    assert "--against cache:test --metrics memorisation" not in text
+
+
+def test_what_was_measured_alike_of_several_checkpoints_is_drawn(
+    stand_in: StandInRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C3, X4: value against step, the newest of each; another protocol is another curve."""
+    kid = EVALUATION.estimates[0]
+
+    def record(step: int, value: float, seed: int = 0) -> dict[str, Any]:
+        held = replace(kid, value=value, low=0, high=1, protocol=replace(kid.protocol, seed=seed))
+        trained = {"checkpoint": str(step), "weights": "ema"}
+        return replace(EVALUATION, estimates=(held,), trained=trained).to_json()
+
+    records = [record(900, 0.04), record(100, 0.5), record(900, 0.03), record(500, 0.7, seed=1)]
+    monkeypatch.setattr(StandInRun, "evaluations", lambda run: records)
+    titles = [text for _, text in Page(page(collect(stand_in))).all("title")]  # type: ignore[arg-type]
+    told = "KID (efficientnet-lite0) from 0.5 at step 100 to 0.03 at step 900"
+    assert [title for title in titles if title.startswith("KID")] == [told]
 
 
 def test_what_is_missing_says_which_command_makes_it(stand_in: StandInRun) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from safelight.images import contact_sheet, save_png
 from safelight.reporting.pictures import picture, sheet, spread
+from tests.evaluation.test_neighbours import random_images
 from tests.reporting.reading import pixels
-from tests.reporting.test_neighbours import random_images
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 8, 12)])

@@ -85,6 +85,8 @@ READINGS: Mapping[str, Reading] = {
     "is": Reading(higher=True),
     "vendi": Reading(higher=True),
     "lpips": Reading(higher=True),
+    "memorisation": Reading(_percent),
+    "near-copies": Reading(_percent),
     "bpd": Reading(lambda value: f"{value:.3f}"),
 }
 

@@ -13,14 +13,22 @@ from safelight.console import inform
 from safelight.data.named import user_cache
 from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.accuracy import Judge, require_judgeable
+from safelight.evaluation.copying import Copying
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.features import FEATURES, Material, require_resized
 from safelight.evaluation.fidelity import compared_with_itself
-from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
-from safelight.evaluation.metrics import METRICS, USUAL
+from safelight.evaluation.kinds import (
+    BitsPerDimension,
+    Distance,
+    Fidelity,
+    OnFeatures,
+    Score,
+    Share,
+)
+from safelight.evaluation.metrics import METRICS, TOGETHER, USUAL
 from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
-from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan
+from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan, with_learnt
 from safelight.evaluation.store import Looked, looked_at
 from safelight.images import ImageSource, Restoring
 
@@ -57,6 +65,7 @@ def evaluate(
     *,
     pool: ImageSource | None,
     train: ImageSource | None = None,
+    learnt: ImageSource | None = None,
     features: str = "efficientnet-lite0",
     resize: str | None = None,
     metrics: Sequence[str] = (),
@@ -73,6 +82,7 @@ def evaluate(
         pool: further real images, none of them in `against`, that play the generated set for the
             floor; without it, `against` is divided at random where it is large enough.
         train: labelled real images for the classifier.
+        learnt: the pictures that `source` learnt from, for memorisation.
         features: a row of FEATURES.
         resize: a row of RESIZES, for what is measured on the network inception.
         metrics: rows of METRICS; none named, all of USUAL that these images allow, and what is
@@ -89,10 +99,13 @@ def evaluate(
     rows = [lookup(METRICS, name, "metric") for name in _named(metrics or usual, per_class)]
     lookup(FEATURES, features, "feature network")
     if resize is not None:
-        on_features = [row for row in rows if isinstance(row, Distance | Score)]
-        require_resized([row.network or features for row in on_features], resize)
+        on_features = [row for row in rows if isinstance(row, OnFeatures)]
+        asked = [name for row in on_features for name in row.networks(features, source.shape)]
+        require_resized(asked, resize)
     sides, judged = plan(source, against, pool, n, seed), held_out(against, n, seed)
     parts = class_plans(sides, pool) if per_class else []
+    if learnt is not None:
+        sides, *parts = (with_learnt(each, learnt) for each in (sides, *parts))
     judged_parts = [judged.part(part.of_class) for part in parts]
     densities = [row for row in rows if isinstance(row, BitsPerDimension)]
     for row in densities:
@@ -100,7 +113,7 @@ def evaluate(
     ratios = [row for row in rows if isinstance(row, Fidelity)]
     for ratio in ratios:
         ratio.check(sides.generated)
-    looking = [row for row in rows if isinstance(row, Distance | Score | Share)]
+    looking = [row for row in rows if isinstance(row, Distance | Score | Copying | Share)]
     if looking and (reason := compared_with_itself(source, against)):
         if metrics:
             raise UserError(reason)
@@ -120,9 +133,9 @@ def evaluate(
 
 def _named(metrics: Sequence[str], per_class: bool) -> list[str]:
     """The metrics, each once; of a judge, the share of each class is a metric of its own."""
-    named = [(name, f"{name}-per-class") for name in metrics]
-    rows = [name for pair in named for name in pair[: 1 + (per_class and pair[1] in METRICS)]]
-    return list(dict.fromkeys(rows))
+    parts = {name: (f"{name}-per-class",) for name in METRICS if f"{name}-per-class" in METRICS}
+    further = TOGETHER | (parts if per_class else {})
+    return list(dict.fromkeys(row for name in metrics for row in (name, *further.get(name, ()))))
 
 
 def _record(
@@ -147,7 +160,7 @@ def _record(
 class _Measured:
     """A metric of the images of one plan, which these allow, and the network that it asks."""
 
-    row: Distance | Score
+    row: Distance | Score | Copying
     network: Network
     sides: Plan
 
@@ -163,7 +176,7 @@ class _Bench:
     batch: int
     strict: bool
 
-    def estimates(self, rows: Sequence[Distance | Score | Share]) -> list[Estimate]:
+    def estimates(self, rows: Sequence[Distance | Score | Copying | Share]) -> list[Estimate]:
         """Those that these images allow; raises UserError where that is none."""
         shares = [row for row in rows if isinstance(row, Share) and self._judgeable(row)]
         measured = self._measured([row for row in rows if not isinstance(row, Share)])
@@ -181,11 +194,11 @@ class _Bench:
             found += [held for row in rows_of for held in row.estimates(self.sides, judge, said)]
         return found
 
-    def _measured(self, rows: Sequence[Distance | Score]) -> list[_Measured]:
+    def _measured(self, rows: Sequence[Distance | Score | Copying]) -> list[_Measured]:
         """Those that these images allow, of all and of each class."""
-        names = dict.fromkeys(row.network or self.features for row in rows)
-        networks = {name: FEATURES[name](self.material) for name in names}
-        asked = [(row, networks[row.network or self.features]) for row in rows]
+        named = [(r, name) for r in rows for name in r.networks(self.features, self.material.shape)]
+        networks = {name: FEATURES[name](self.material) for _, name in named}
+        asked = [(row, networks[name]) for row, name in named]
         return [
             _Measured(row, network, sides)
             for row, network in asked
@@ -193,7 +206,7 @@ class _Bench:
             for sides in (self.sides, *self._allowed_parts(row, network))
         ]
 
-    def _allowed_parts(self, row: Distance | Score, network: Network) -> list[Plan]:
+    def _allowed_parts(self, row: Distance | Score | Copying, network: Network) -> list[Plan]:
         """The classes that have images enough; what is left out is said once for all of them."""
         refused: dict[str, list[str]] = {}
         for part in self.parts:
@@ -228,27 +241,38 @@ class _Bench:
     ) -> Callable[[Plan, Network], SideFeatures]:
         """Look at every image once with every network; the result gives a network's features."""
         # Several may ask the same network: one entry then.
-        asked = {each.network.key: each.network for each in measured}
-        asked |= {judge.network.key: judge.network for judge in judges if judge.needs_stand_in}
-        wanted = asked | {judge.network.key: judge.network for judge in judges}
+        wanted = {each.network.key: each.network for each in measured}
+        wanted |= {judge.network.key: judge.network for judge in judges}
         within = [each.sides for each in measured]
         plans = [self.sides, *(part for part in self.parts if part in within)]
-        generated = self._looked_at([p.generated for p in plans], list(wanted.values()))
-        reference = self._looked_at([p.reference for p in plans], list(wanted.values()))
-        # Of those who learnt from other real images the floor is the reference.
-        pools = [p.stand_in for p in plans if p.stand_in is not None] if asked else []
-        stand_in = self._looked_at(pools, list(asked.values()))
+        generated = self._looked_at([p.generated for p in plans], wanted)
+        reference = self._looked_at([p.reference for p in plans], wanted)
+        # Of those who learnt from other real images the floor is the reference, of copying the
+        # held-out pictures.
+        copying = {m.network.key: m.network for m in measured if isinstance(m.row, Copying)}
+        others = {m.network.key: m.network for m in measured if not isinstance(m.row, Copying)}
+        others |= {judge.network.key: judge.network for judge in judges if judge.needs_stand_in}
+        stand_in = self._looked_at([p.stand_in for p in plans if p.stand_in], others)
+        training = self._looked_at([p.learnt.training for p in plans if p.learnt], copying)
 
         def features(sides: Plan, held: Network) -> SideFeatures:
             pool = sides.stand_in if held.key in stand_in else None
+            learnt = sides.learnt if held.key in training else None
             return SideFeatures(
                 generated[held.key].of(sides.generated),
                 reference[held.key].of(sides.reference),
                 None if pool is None else stand_in[held.key].of(pool),
+                None if learnt is None else training[held.key].of(learnt.training),
+                None if learnt is None else reference[held.key].of(learnt.held_out),
             )
 
         return features
 
-    def _looked_at(self, sides: Sequence[Side], networks: Sequence[Network]) -> dict[Key, Looked]:
-        found = looked_at(sides, networks, self.material.store, self.batch)
-        return {held.key: looked for held, looked in zip(networks, found, strict=True)}
+    def _looked_at(
+        self, sides: Sequence[Side], networks: Mapping[Key, Network]
+    ) -> dict[Key, Looked]:
+        """By network; nothing where there is none."""
+        if not networks:
+            return {}
+        found = looked_at(sides, list(networks.values()), self.material.store, self.batch)
+        return dict(zip(networks, found, strict=True))

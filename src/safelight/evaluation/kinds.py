@@ -48,6 +48,10 @@ class OnFeatures:
             return f"{name} ({network.variant})" if network.variant else name
         return f"{by_class(self.name, of_class)} ({network.called})"
 
+    def networks(self, asked: str, shape: tuple[int, int, int]) -> tuple[str, ...]:
+        """The rows of FEATURES that it is taken on: each gives an estimate."""
+        return (self.network or asked,)
+
     def _estimate(
         self, plan: Plan, network: Network, found: Interval, floor: Interval | None, real: str
     ) -> Estimate:

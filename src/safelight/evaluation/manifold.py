@@ -27,9 +27,9 @@ import numpy as np
 
 from safelight.errors import TooFewImages
 from safelight.evaluation.accuracy import wilson
+from safelight.evaluation.balls import AT_MOST, HALVINGS, Flags, inside
 from safelight.evaluation.estimate import Interval, Z, normal_interval
 from safelight.evaluation.moments import Features, Floats
-from safelight.evaluation.neighbours import AT_MOST, HALVINGS, Flags, inside
 
 K_SHARES = 3  # of precision and recall
 K_COUNTS = 5  # of density and coverage

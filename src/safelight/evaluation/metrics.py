@@ -11,11 +11,13 @@ from safelight.evaluation import (
     inception_score,
     kernel,
     manifold,
+    memorisation,
     sliced,
     training_score,
     vendi,
 )
 from safelight.evaluation.classifier import Classifier, classifier, labelled
+from safelight.evaluation.copying import Copying
 from safelight.evaluation.features import Material
 from safelight.evaluation.kernels import CUBIC, ENERGY, GAUSSIAN
 from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
@@ -23,7 +25,7 @@ from safelight.evaluation.support import support_vectors
 from safelight.evaluation.training_score import learner, require_taught
 from safelight.images import ImageSource
 
-Metric = Distance | Score | Share | Fidelity | BitsPerDimension
+Metric = Distance | Score | Copying | Share | Fidelity | BitsPerDimension
 
 
 def learnt_classifier(material: Material) -> Classifier:
@@ -123,14 +125,29 @@ ROWS: tuple[Metric, ...] = (
     ),
     *JUDGED,
     *(row.of_each_class() for row in JUDGED),
+    Copying(
+        "memorisation",
+        "nearer to training",
+        f"{memorisation.PARAMETERS}; ties as a half",
+        memorisation.METHOD,
+        memorisation.share_nearer,
+    ),
+    Copying(
+        "near-copies",
+        "near copies",
+        f"{memorisation.PARAMETERS}; under {memorisation.COPY:.4f} of the other distance",
+        memorisation.METHOD,
+        memorisation.share_copied,
+    ),
     Fidelity("psnr"),
     BitsPerDimension("bpd"),
 )
 METRICS = {row.metric: row for row in ROWS}
+TOGETHER = {"memorisation": ("near-copies",)}  # what the first is given with
 USUAL = ("fd", "kid", "accuracy")  # what is measured unless named, where the images allow it
 
 
 def of_the_network_asked(metric: str) -> bool:
     """Whether --features decides its value."""
     row = METRICS[metric]
-    return isinstance(row, Distance | Score) and not row.network
+    return isinstance(row, Distance | Score | Copying) and not row.network

@@ -82,11 +82,16 @@ Features = FeatureFile | Rows | NDArray[np.float32]  # (n, d)
 
 @dataclass(frozen=True)
 class SideFeatures:
-    """The features of each side of an evaluation from one network; stand_in may not exist."""
+    """The features of each side of an evaluation from one network.
+
+    stand_in may not exist; training and held_out exist where the plan has them.
+    """
 
     generated: Features
     reference: Features
     stand_in: Features | None
+    training: Features | None = None
+    held_out: Features | None = None
 
 
 def blocks(

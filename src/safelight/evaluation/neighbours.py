@@ -1,129 +1,105 @@
-"""Balls around images: which images of one side lie within reach of those of the other.
+"""The nearest of many vectors to given ones, in bounded memory: features, or pictures' pixels.
 
-The ball of a centre reaches to its k-th nearest neighbour among the images of its own side, itself
-left out. Distances are Euclidean, in float64, from |a|² + |b|² - 2 a·b. Two squares of distances
-that are within TIE of one another, relative to what they were computed from, are the same: rounding
-decides nothing. A closed ball holds what lies on its edge, an open one does not; so of k + 1 copies
-of a picture each has a closed ball that holds further copies, and an open one that holds nothing.
-
-The same is found for HALVINGS random divisions of both sides into halves A and B: which images of A
-lie in the balls that A alone has, and likewise for B.
-
-Memory for n images a side and d features, whatever n: two blocks of TILE x d and 50 MB for a tile;
-beside them 1.5 kB an image, 30 MB for two sides of AT_MOST.
+Distance is the root of the mean squared difference over the d numbers of a vector. Of pixels, in
+[-1, 1], 0 is a copy and 2 black against white; it does not see a copy that was moved by a pixel or
+mirrored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.evaluation.moments import Features, Floats, blocks
-from safelight.seeding import derive
+from safelight.evaluation.moments import Features, Floats
+from safelight.images import ImageSource, dequantise
 
-AT_MOST = 10_000  # images a side; the work grows with the square
-TILE = 1024
-TIE = 1e-12  # of float64's 1e-16, times a few thousand features
-HALVINGS = 64
-# Neighbours of each image that are remembered: of 48 about 24 are in its own half, and fewer than
-# 5 in one case of 10^9. Then its ball there is taken as too small, which only the interval notices.
-KEPT = 48
-
-Flags = NDArray[np.bool_]  # (1 + HALVINGS, n): the half of each image; row 0 is the whole, all true
-Counts = NDArray[np.int64]
+MEMORY = 64 * 2**20  # bytes for one block of each side and their distances; see `nearest`
+NOTHING = 1e-12  # of |q|² + |t|²: what rounding leaves of the squared distance of equal vectors
 
 
 @dataclass(frozen=True)
-class Inside:
-    """How many balls hold each point, and how many points each ball holds.
+class Nearest:
+    """The k nearest of n vectors: positions int64 (n, k), distances (n, k), ascending."""
 
-    of_points: (1 + HALVINGS, m), of_centres: (1 + HALVINGS, n): in the whole, then in each image's
-    own half; halves_points and halves_centres say which half that is.
+    positions: NDArray[np.int64]
+    distances: Floats
+
+
+class Pixels:
+    """Stored pictures as vectors: their values in [-1, 1], (count, c h w) float32."""
+
+    def __init__(self, source: ImageSource) -> None:
+        if source.count is None:  # a fault of ours: a model's pictures would be drawn again
+            raise ValueError(f"{source.name} holds no pictures, it makes them")
+        self._source = source
+        c, h, w = source.shape
+        self.shape: tuple[int, int] = (source.count, c * h * w)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Pictures start:stop, (b, c h w)."""
+        images = self._source.images(range(*rows.indices(len(self))))
+        found: NDArray[np.float32] = dequantise(images).flatten(1).numpy()
+        return found
+
+
+Vectors = Features | Pixels  # (n, d)
+
+
+def nearest(queries: Vectors, pool: Vectors, k: int, memory: int = MEMORY) -> Nearest:
+    """The k vectors of `pool` (m, d) nearest to each of `queries` (n, d); k is at most m.
+
+    Takes about 3 * memory bytes, whatever n and m are, but for the result; queries are the outer
+    loop, so a pool of pictures is read once for each block of queries.
+    By |q|² + |t|² - 2 q·t in float64, where what is left of equal vectors is taken for nothing.
     """
-
-    of_points: Counts
-    of_centres: Counts
-    halves_points: Flags
-    halves_centres: Flags
-
-
-def inside(points: Features, centres: Features, k: int, *, closed: bool) -> Inside:
-    """Of the first AT_MOST points (m, d) and centres (n, d); n must exceed k."""
-    m, n = min(len(points), AT_MOST), min(len(centres), AT_MOST)
-    of, to = halves(m, "points"), halves(n, "centres")
-    reach = radii(centres, k, to, closed=closed)
-    widest = reach.max(axis=0)
-    found = Inside(np.zeros(of.shape, np.int64), np.zeros(to.shape, np.int64), of, to)
-    for r, a in enumerate(blocks(points, TILE, AT_MOST)):
-        rows = slice(r * TILE, r * TILE + len(a))
-        for c, b in enumerate(blocks(centres, TILE, AT_MOST)):
-            columns = slice(c * TILE, c * TILE + len(b))
-            tile = squares(a, b)
-            i, j = np.nonzero(tile <= widest[columns])  # few: what follows is done HALVINGS times
-            near = tile[i, j]
-            for h in range(len(reach)):
-                held = (near <= reach[h, columns][j]) & (of[h, rows][i] == to[h, columns][j])
-                found.of_points[h, rows] += np.bincount(i[held], minlength=len(a))
-                found.of_centres[h, columns] += np.bincount(j[held], minlength=len(b))
-    return found
+    d = queries.shape[1]
+    rows = max(1, memory // (16 * d))
+    parts = [_of_block(q, pool, k, memory) for q in _blocks(queries, rows)]
+    return Nearest(
+        np.concatenate([positions for positions, _ in parts]),
+        np.sqrt(np.concatenate([squared for _, squared in parts]) / d),
+    )
 
 
-def halves(n: int, side: str) -> Flags:
-    """Divisions of n images at random; the two sides of a comparison are divided independently."""
-    rng = np.random.default_rng(derive(0, "halves", side))
-    orders = rng.permuted(np.tile(np.arange(n), (HALVINGS, 1)), axis=1)
-    return np.concatenate([np.ones((1, n), np.bool_), orders < n // 2])
+def _of_block(q: Floats, pool: Vectors, k: int, memory: int) -> tuple[NDArray[np.int64], Floats]:
+    """Positions and squared distances (b, k) of the nearest, found block by block."""
+    best, positions = np.empty((len(q), 0)), np.empty((len(q), 0), np.int64)
+    # a vector of the pool costs 8 bytes a number, and 24 a query while distances are taken
+    rows, start = max(1, memory // (8 * q.shape[1] + 24 * len(q))), 0
+    for t in _blocks(pool, rows):
+        columns, squared = _smallest(_squared(q, t), k)
+        best = np.concatenate([best, squared], 1)
+        positions = np.concatenate([positions, start + columns], 1)
+        order, best = _smallest(best, k)
+        positions = np.take_along_axis(positions, order, 1)
+        start += len(t)
+    return positions, best
 
 
-def radii(centres: Features, k: int, divided: Flags, *, closed: bool) -> Floats:
-    """The squared reach of each ball, (1 + HALVINGS, n): what is not further away is inside."""
-    distances, names, norms = nearest(centres)
-    every = np.arange(len(names))
-    found = np.empty(divided.shape)
-    for h, half in enumerate(divided):
-        of_own_half = np.cumsum(half[names] == half[:, None], axis=1, dtype=np.int8)
-        last = np.where(of_own_half[:, -1] >= k, np.argmax(of_own_half >= k, axis=1), -1)
-        found[h] = distances[every, last]
-    slack = TIE * (found + norms)
-    # An open ball of no radius around the origin must not hold the origin.
-    return found + slack if closed else np.nextafter(found - slack, -np.inf)
+def _smallest(values: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
+    """Columns and values (b, k) of the k smallest in each row, ascending; of equals the first."""
+    left, columns = values.copy(), []
+    for _ in range(min(k, values.shape[1])):
+        columns.append(left.argmin(1)[:, None])
+        np.put_along_axis(left, columns[-1], np.inf, 1)
+    found = np.concatenate(columns, 1)
+    return found, np.take_along_axis(values, found, 1)
 
 
-def nearest(side: Features) -> tuple[Floats, Counts, Floats]:
-    """The KEPT nearest other images of each: squared distances (n, kept), rising; their indices;
-    and |image|², (n,)."""
-    distances, names, norms = [], [], []
-    n = min(len(side), AT_MOST)
-    kept = min(KEPT, n - 1)
-    for r, a in enumerate(blocks(side, TILE, AT_MOST)):
-        best, who = np.empty((len(a), 0)), np.empty((len(a), 0), np.int64)
-        for c, b in enumerate(blocks(side, TILE, AT_MOST)):
-            tile = squares(a, b)
-            if r == c:
-                np.fill_diagonal(tile, np.inf)
-            those = np.broadcast_to(np.arange(c * TILE, c * TILE + len(b)), tile.shape)
-            best, who = _least(np.hstack([best, tile]), np.hstack([who, those]), kept)
-        order = np.argsort(best, axis=1)
-        distances.append(np.take_along_axis(best, order, axis=1))
-        names.append(np.take_along_axis(who, order, axis=1))
-        norms.append(np.einsum("nd,nd->n", a, a))
-    return np.concatenate(distances), np.concatenate(names), np.concatenate(norms)
+def _squared(q: Floats, t: Floats) -> Floats:
+    """|q - t|² of each pair, (b, m)."""
+    size = np.square(q).sum(1)[:, None] + np.square(t).sum(1)
+    squared: Floats = size - 2 * q @ t.T
+    squared[squared < NOTHING * size] = 0
+    return squared
 
 
-def _least(values: Floats, names: Counts, kept: int) -> tuple[Floats, Counts]:
-    """The `kept` least of each row, in any order, all where there are no more; with their names."""
-    if values.shape[1] <= kept:
-        return values, names
-    at = np.argpartition(values, kept - 1, axis=1)[:, :kept]
-    return np.take_along_axis(values, at, axis=1), np.take_along_axis(names, at, axis=1)
-
-
-def squares(a: Floats, b: Floats) -> Floats:
-    """|a_i - b_j|², (rows of a, rows of b), within TIE of |a_i|² + |b_j|²."""
-    found: Floats = a @ b.T
-    found *= -2.0
-    found += np.einsum("nd,nd->n", a, a)[:, None]
-    found += np.einsum("nd,nd->n", b, b)
-    return found
+def _blocks(vectors: Vectors, rows: int) -> Iterator[Floats]:
+    for start in range(0, len(vectors), rows):
+        yield np.asarray(vectors[start : start + rows], np.float64)

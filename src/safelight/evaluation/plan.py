@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,11 +61,27 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """Pictures that a generator learnt from, and as many of the reference, which it did not see."""
+
+    training: Side
+    held_out: Side
+
+    def describe(self) -> str:
+        """Of which training pictures; decides the number, so that their name is left out."""
+        return (
+            f"{len(self.training):,} of the {self.training.source.count or 0:,} training pictures "
+            f"{self.training.fingerprint[:12]}"
+        )
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The three sides of an evaluation.
+    """The sides of an evaluation.
 
     stand_in: real images in the generated ones' place, as many as those, none of them in the
     reference; None where there are not enough. stand_in_note says which they are, or why none.
+    learnt: None where it is not known, or not asked for.
     """
 
     generated: Side
@@ -73,6 +89,7 @@ class Plan:
     stand_in: Side | None
     stand_in_note: str
     seed: int
+    learnt: Learnt | None = None
 
     @property
     def of_class(self) -> str:
@@ -109,6 +126,36 @@ def class_plans(whole: Plan, pool: ImageSource | None) -> list[Plan]:
         )
         for name in source.classes
     ]
+
+
+def with_learnt(plan: Plan, training: ImageSource) -> Plan:
+    """The same with pictures of `training`, from which its generator learnt.
+
+    As many as the reference has, or all if they are fewer; of that as many then. Raises UserError
+    where they can't be compared.
+    """
+    source, reference = plan.generated.source, plan.reference
+    if training.shape != source.shape:
+        raise UserError(
+            f"{source.name} has images of {spelled(source.shape)} and the training pictures "
+            f"{training.name} are {spelled(training.shape)} (channels x height x width); prepare "
+            "the pictures of one again at the other's size and colour"
+        )
+    if training.fingerprint == reference.source.fingerprint:
+        raise UserError(
+            f"{training.name} can't be both the training pictures and the held-out ones; name "
+            "pictures that the generator has not seen with --against"
+        )
+    # In the order in which a floor takes them: their features are then computed once.
+    learnt = Side(training, _shuffled(training, plan.seed, "pool"))
+    if plan.of_class:
+        learnt = learnt.part(plan.of_class)
+    m = min(len(learnt), len(reference))
+    chosen = torch.randperm(len(reference), generator=generator(plan.seed, "evaluation", "learnt"))
+    held_out = Side(
+        reference.source, [reference.seeds[i] for i in chosen[:m].tolist()], plan.of_class
+    )
+    return replace(plan, learnt=Learnt(_taken(learnt, 0, m), _taken(held_out, 0, m)))
 
 
 def require_classes_of_both(source: ImageSource, against: ImageSource) -> None:

@@ -8,14 +8,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from safelight.console import progress
 from safelight.evaluation.estimate import Evaluation, parsed
-from safelight.images import Developing, Restoring, held, pieces
+from safelight.evaluation.moments import Floats
+from safelight.evaluation.neighbours import Pixels, nearest
+from safelight.images import Developing, Restoring, dequantise, held, pieces
 from safelight.reporting import words
-from safelight.reporting.neighbours import Nearest, nearest
 
 if TYPE_CHECKING:
     from safelight.config import Config, Plan
@@ -28,7 +31,6 @@ A_CLASS = 10  # samples of each class
 MOST_CLASSES = 24  # classes that get a row
 STRIPS = 4  # samples shown on their way from noise
 FRAMES = 9  # states on each way
-NEIGHBOURS = 3
 HELD_OUT = 500  # pictures whose distance to the training split is the measure for the samples'
 BATCH = 32
 
@@ -54,18 +56,37 @@ class Development:
 
 
 @dataclass(frozen=True)
-class Copying:
-    """How near the samples are to the training pictures, and how near held-out pictures are.
+class Neighbours:
+    """The nearest picture of each sample: positions and distances (n,), pictures (n, c, h, w)."""
 
-    `pictures` (n, k, c, h, w) are the neighbours; `held_out` (m,) the distance of each held-out
-    picture to its nearest training picture, of the split `split`, or None where there is no split.
+    positions: NDArray[np.int64]
+    distances: Floats
+    pictures: Tensor
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """All `count` pictures of the split `split`, which the model never saw.
+
+    nearest: of these to each sample. distances: of some of them to their nearest training picture.
     """
 
-    nearest: Nearest
-    pictures: Tensor
-    training: int
-    held_out: Tensor | None
     split: str
+    count: int
+    nearest: Neighbours
+    distances: Floats
+
+
+@dataclass(frozen=True)
+class Copying:
+    """How near the samples are to the training pictures, by their pixels; `training` is how many.
+
+    held_out: the same of held-out pictures; None where there are none.
+    """
+
+    nearest: Neighbours
+    training: int
+    held_out: HeldOut | None
 
 
 @dataclass(frozen=True)
@@ -197,27 +218,29 @@ def develop(source: Developing) -> Development:
 
 
 def compare_with_training(samples: Tensor, cache: Cache, data: Pictures) -> Copying:
-    """The nearest training pictures of the samples and of pictures held out from training."""
+    """The nearest training pictures of the samples, and of pictures held out from training."""
     train = cache.subset("train")
-    held_out, split = held_out_pictures(cache, data)
-    queries = samples if held_out is None else torch.cat([samples, held_out])
-    k = min(NEIGHBOURS, train.count)
-    found = nearest(queries, train, k)
-    n = len(samples)
-    own = Nearest(found.positions[:n], found.distances[:n])
-    pictures = train.images(own.positions.flatten().tolist()).view(n, k, *samples.shape[1:])
-    distances = None if held_out is None else found.distances[n:, 0]
-    return Copying(own, pictures, train.count, distances, split)
-
-
-def held_out_pictures(cache: Cache, data: Pictures) -> tuple[Tensor | None, str]:
-    """At most HELD_OUT pictures, evenly spread over the test split (else the validation split)."""
     split = next((name for name in ("test", "validation") if data.of(name)), "")
-    if not split:
-        return None, ""
-    held_out = cache.subset(split)
-    step = -(-held_out.count // HELD_OUT)
-    return held_out.images(range(0, held_out.count, step)), split
+    held_out = _held_out(samples, train, cache.subset(split), split) if split else None
+    return Copying(neighbours(samples, train), train.count, held_out)
+
+
+def neighbours(samples: Tensor, stored: ImageSource) -> Neighbours:
+    found = nearest(_pixels(samples), Pixels(stored), 1)
+    positions = found.positions[:, 0]
+    return Neighbours(positions, found.distances[:, 0], stored.images(positions.tolist()))
+
+
+def _held_out(samples: Tensor, train: ImageSource, other: Cache, split: str) -> HeldOut:
+    """The distances are of at most HELD_OUT pictures, evenly spread over the split."""
+    some = other.images(range(0, other.count, -(-other.count // HELD_OUT)))
+    distances = nearest(_pixels(some), Pixels(train), 1).distances[:, 0]
+    return HeldOut(split, other.count, neighbours(samples, other), distances)
+
+
+def _pixels(images: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = dequantise(images).flatten(1).numpy()
+    return found
 
 
 def describe(cache: Cache) -> Pictures:

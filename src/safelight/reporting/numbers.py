@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from safelight.evaluation.estimate import Estimate, Evaluation
-from safelight.reporting import words
+from safelight.reporting import plots, words
 from safelight.reporting.collect import ReportData
 
 
@@ -32,6 +32,35 @@ class EvaluationShown:
 def evaluations(data: ReportData) -> list[EvaluationShown]:
     """The newest first."""
     return [_evaluation(each) for each in reversed(data.evaluations)]
+
+
+@dataclass(frozen=True)
+class Trend:
+    name: str
+    svg: Markup
+    real: bool  # whether real images' values are drawn too
+
+
+def trends(data: ReportData) -> list[Trend]:
+    """Each number that was measured alike of several checkpoints."""
+    found: dict[tuple[str, ...], dict[int, Estimate]] = {}
+    for each in data.evaluations:
+        if "checkpoint" not in each.trained:  # of an older version
+            continue
+        how = (each.drawn, each.trained.get("weights", ""))
+        for estimate in each.estimates:
+            if not estimate.of_class:
+                points = found.setdefault((estimate.name, estimate.protocol.hash, *how), {})
+                points[int(each.trained["checkpoint"])] = estimate
+    return [
+        Trend(
+            name,
+            plots.measured(f"measured-{i}", sorted(points.items())),
+            any(point.floor for point in points.values()),
+        )
+        for i, ((name, *_), points) in enumerate(found.items())
+        if len(points) > 1
+    ]
 
 
 def _evaluation(evaluation: Evaluation) -> EvaluationShown:

@@ -84,6 +84,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "plots": curves.curves(data),
         "copying": copying.copying(data),
         "evaluations": numbers.evaluations(data),
+        "trends": numbers.trends(data),
         "covers": COVERS,
         "gauge": numbers.gauge,
         "pictures": sections.pictures(data),

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from safelight.evaluation.estimate import Estimate
 from safelight.reporting import words
 
 Record = Mapping[str, Any]
@@ -177,6 +178,35 @@ def distances(samples: Floats, held_out: Floats | None) -> Markup:
     if held_out is not None:
         alt += f", of held-out pictures {words.significant(float(np.median(held_out)), 3)}"
     return _drawing(draw, "distances", alt)
+
+
+def measured(name: str, points: Sequence[tuple[int, Estimate]]) -> Markup:
+    """A metric of several checkpoints against the step, with intervals and real images' values."""
+    steps = np.array([step for step, _ in points], dtype=np.float64)
+    found = [estimate for _, estimate in points]
+    real = [(step, each.floor) for step, each in points if each.floor]
+
+    def draw(axes: Axes) -> None:
+        ends = [(each.low, each.high) for each in found]
+        axes.vlines(steps, *np.array(ends).T, color=INKS["first"], linewidth=1.2)
+        values = [each.value for each in found]
+        axes.plot(steps, values, color=INKS["first"], linewidth=1.8, marker="o", markersize=3.5)
+        if real:
+            at = [step for step, _ in real]
+            bounds = [floor.low for _, floor in real], [floor.high for _, floor in real]
+            axes.fill_between(at, *bounds, color=INKS["second"], alpha=0.2, linewidth=0)
+            floors = [floor.value for _, floor in real]
+            axes.plot(at, floors, color=INKS["second"], linewidth=1.4)
+        _label(axes, "step", found[0].overall)
+        show = found[0].show
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: show(v).replace("-", "−")))
+
+    first, last = found[0], found[-1]
+    alt = (
+        f"{first.name} from {first.show(first.value)} at step {words.count(steps[0])} to "
+        f"{last.show(last.value)} at step {words.count(steps[-1])}"
+    )
+    return _drawing(draw, name, alt)
 
 
 def smoothed(values: Floats, window: int) -> Floats:

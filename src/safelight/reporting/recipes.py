@@ -35,11 +35,14 @@ class Recipe:
 def commands(data: ReportData) -> dict[str, str]:
     """The commands for this run, for a shell."""
     run, cache = (shlex.quote(place(path)) for path in (data.path, data.pictures.path))
-    against = f"{cache}:{data.copying.split}" if data.copying.split else cache
+    held_out = data.copying.held_out
+    against = f"{cache}:{held_out.split}" if held_out else cache
+    judging = f"safelight evaluate {run} --against {against}"
     return {
         "resume": f"safelight train {cache} --resume --out {run}",
         "conditional": f"safelight prepare FOLDER --out {cache}\nsafelight train {cache} --out RUN",
-        "evaluate": f"safelight evaluate {run} --against {against}\nsafelight report {run}",
+        "evaluate": f"{judging}\nsafelight report {run}",
+        "memorisation": f"{judging} --metrics memorisation\nsafelight report {run}",
         "report": f"safelight report {run}",
         "again": f"{_prepare(data, cache)}\n{_train(data, cache)} --out AGAIN",
     }

@@ -30,6 +30,8 @@ from safelight.training.learner import Problem
 from safelight.training.source import USUAL, DiffusionSource
 from safelight.training.watching import ModelSource
 
+ALL = "all"  # checkpoints
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -157,6 +159,17 @@ class Run:
                 return candidate
         steps = ", ".join(str(candidate.step) for candidate in found)
         raise UserError(f"{self.path} has no checkpoint {name!r}; choose one of: {steps}")
+
+    def steps(self, wanted: str | None) -> list[str | None]:
+        """The checkpoints that `wanted` names, oldest first: all, 500,1000 or a single one.
+
+        None, which is the newest whatever it is, stays None. Raises UserError for unknown ones.
+        """
+        if wanted is None:
+            return [None]
+        every = [self.checkpoint(), *checkpoints(self.checkpoint_folder)]
+        found = every if wanted == ALL else map(self.checkpoint, wanted.split(","))
+        return [str(step) for step in sorted({each.step for each in found})]
 
     @property
     def command(self) -> str:
