@@ -14,13 +14,17 @@ from safelight.data.named import user_cache
 from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.accuracy import Judge, require_judgeable
 from safelight.evaluation.estimate import Estimate, Evaluation, now
+from safelight.evaluation.evidence import gathered
 from safelight.evaluation.features import FEATURES, Material
 from safelight.evaluation.fidelity import compared_with_itself
+from safelight.evaluation.finding import Finding
+from safelight.evaluation.guards import findings
 from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
 from safelight.evaluation.metrics import METRICS, USUAL
 from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
 from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan
+from safelight.evaluation.signature import signature
 from safelight.evaluation.store import Looked, looked_at
 from safelight.images import ImageSource, Restoring
 
@@ -106,11 +110,12 @@ def evaluate(
     material = Material(source.shape, train, store or user_cache())
     bench = _Bench(sides, parts, material, features, batch, strict=bool(metrics))
     estimates = bench.estimates(looking) if looking else []
+    found = findings(gathered(sides, train or pool, material.store, batch)) if looking else ()
     for row in densities:
         estimates += row.estimates(source, judged, judged_parts, likelihood, seed)
     estimates += [ratio.estimate(sides.generated, seed) for ratio in ratios]
     measured = likelihood if densities else None
-    return _record(source, against, estimates, drawn=bool(looking), measured=measured)
+    return _record(source, against, estimates, found, drawn=bool(looking), measured=measured)
 
 
 def _named(metrics: Sequence[str], per_class: bool) -> list[str]:
@@ -124,11 +129,12 @@ def _record(
     source: ImageSource,
     against: ImageSource,
     estimates: Sequence[Estimate],
+    found: tuple[Finding, ...],
     drawn: bool,
     measured: Likelihood | None,
 ) -> Evaluation:
     """The estimates with the options that they came of: of the run, of drawing, of bpd."""
-    how: dict[str, Any] = {}
+    how: dict[str, Any] = {"findings": found}
     if isinstance(source, Trained):
         how["trained"] = source.trained
     if measured is not None:
@@ -225,7 +231,8 @@ class _Bench:
         # Several may ask the same network: one entry then.
         asked = {each.network.key: each.network for each in measured}
         asked |= {judge.network.key: judge.network for judge in judges if judge.needs_stand_in}
-        wanted = asked | {judge.network.key: judge.network for judge in judges}
+        others = [signature(), *(judge.network for judge in judges)]  # the former for the guards
+        wanted = asked | {network.key: network for network in others}
         within = [each.sides for each in measured]
         plans = [self.sides, *(part for part in self.parts if part in within)]
         generated = self._looked_at([p.generated for p in plans], list(wanted.values()))
