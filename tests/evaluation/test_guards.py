@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +12,21 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 from torch import Tensor
 
 from safelight.evaluation import signature as signature_part
+from safelight.evaluation.cautions import cautions
+from safelight.evaluation.compare import compare
 from safelight.evaluation.estimate import Evaluation
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.evidence import FEWEST, Evidence, Looks
 from safelight.evaluation.features import FEATURES
+from safelight.evaluation.finding import Finding
 from safelight.evaluation.guards import GUARDS, findings
 from safelight.evaluation.plan import Side
 from safelight.evaluation.signature import DIMENSION, Signatures, signature
+from safelight.evaluation.table import table
 from safelight.evaluation.tally import by_no_chance, more_often
 from safelight.evaluation.twins import near_copies
 from safelight.images import to_pil
@@ -227,6 +233,30 @@ def test_a_second_evaluation_looks_at_nothing(tmp_path: Path) -> None:
     asked = made.asked, REAL.asked, TRAIN.asked
     assert judged(made, REAL, tmp_path).findings == first_time.findings
     assert (made.asked, REAL.asked, TRAIN.asked) == asked
+
+
+def test_findings_are_shown_and_kept(tmp_path: Path) -> None:
+    """X2: in the terminal's table, within its width; a record without them can still be read."""
+    found = judged(source("made", first(12, TRAIN.pixels)), REAL, tmp_path)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table(found))
+    text = " ".join(console.export_text().split())
+    assert "Look out: 12 of 60 generated images are copies of training pictures, or nearly" in text
+    assert "Intervals are 95 %" in text
+    held = found.to_json()
+    assert held["findings"][0]["guard"] == "copies"
+    del held["findings"]
+    assert Evaluation.from_json(held) == dataclasses.replace(found, findings=())
+
+
+def test_a_comparison_says_what_is_wrong_with_whom(tmp_path: Path) -> None:
+    """Of the evaluations whose numbers it shows, each finding once."""
+    clean = judged(source("clean", CLEAN), REAL, tmp_path)
+    copied = judged(source("copied", first(12, TRAIN.pixels)), REAL, tmp_path)
+    old = dataclasses.replace(copied, findings=(Finding("jpeg", "long mended"),))
+    runs = {"a": [clean], "b": [old, copied]}
+    compared = compare(runs)
+    assert cautions(runs, [*compared, *compared]) == [f"b: {copied.findings[0].text}"]
 
 
 def evidence(generated: Tensor, real: Tensor) -> Evidence:

@@ -131,11 +131,12 @@ def enlarged(evidence: Evidence) -> str:
     if not evidence.have_pictures:
         return ""
     for smooth, sharp, name in evidence.both_ways():
-        apart = np.median(sharp.of_pictures("detail")) - np.median(smooth.of_pictures("detail"))
-        if apart >= DETAIL:
+        here, there = (float(np.median(each.of_pictures("detail"))) for each in (smooth, sharp))
+        if there - here >= DETAIL:
             return (
-                f"the {name} images have {_times(10**apart)} less fine detail than the others: "
-                "they were enlarged from smaller ones, or blurred, or the others are full of noise"
+                f"the {name} images have {_times(10 ** (there - here))} less fine detail than the "
+                "others: they were enlarged from smaller ones, or blurred, or the others are full "
+                "of noise"
             )
     return ""
 
