@@ -72,6 +72,14 @@ def test_one_image_is_too_few(n: int) -> None:
         plan(Model(), REAL, None, n=n, seed=0)
 
 
+def test_one_stored_image_is_too_few() -> None:
+    one = stored("one", 1, 6)
+    with pytest.raises(TooFewImages, match="one has 1 images and 2 are needed; add images"):
+        plan(one, REAL, None, n=None, seed=0)
+    with pytest.raises(TooFewImages, match="one has 1 images and an evaluation compares"):
+        plan(Model(), one, None, n=None, seed=0)
+
+
 def test_empty_sides_are_refused() -> None:
     empty = Stored("empty", torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
     with pytest.raises(TooFewImages, match="empty has 0 images"):

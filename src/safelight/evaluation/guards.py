@@ -22,7 +22,7 @@ from safelight.evaluation.twins import copies, near_copies, repeats
 RANGE = 48.0  # levels between the brightest, or darkest, values of the sides
 ENDS = 0.25  # of the values at 0 or at 255, between the sides
 DETAIL = 0.85  # in log10 of the median fine detail: seven times
-BLOCKS = 0.16  # of JPEG's coefficients, between the sides
+BLOCKS = 0.12  # of the cosine coefficients that JPEG made 0, between the sides
 COLOURLESS = 0.5  # levels between the channels, below which a picture is grey
 GREY = 0.25  # of the images without colour, between the sides
 BALANCE = 0.05  # of the images in another class than they would be

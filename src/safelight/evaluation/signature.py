@@ -24,7 +24,7 @@ THUMBNAIL = 8  # pixels a side
 BLOCK = 8  # of JPEG
 BLOCK_ROWS = 4096  # of signatures that are read at once
 CONSTANT = 1.0  # levels of standard deviation below which there is nothing in a picture
-VERSION = "version 1"
+VERSION = "version 2"
 
 # The numbers of a picture and where they stand: (b, c, h, w) in levels of 0..255.
 NAMES = (
@@ -137,8 +137,8 @@ def _blocks(colour: Tensor) -> Tensor:
     """How many more of the luma's cosine coefficients are 0 in JPEG's blocks than between, (b,).
 
     JPEG rounds the coefficients in blocks that begin in the corner, most of them to 0. In blocks
-    that begin half a block further they are rounded nowhere. Of a picture that was not compressed,
-    or was resized since, both shares are alike. 0 of pictures with less than 2x2 blocks.
+    that begin half a block further nothing was rounded. Of a picture that was not compressed, or
+    was resized since, both shares are alike. 0 of pictures with less than 2x2 blocks.
     """
     if min(colour.shape[2:]) < 2 * BLOCK:
         return torch.zeros(len(colour))
@@ -148,8 +148,13 @@ def _blocks(colour: Tensor) -> Tensor:
 
 
 def _zeros(luma: Tensor) -> Tensor:
-    """The share of the cosine coefficients, but for the first, that round to 0, (b,)."""
+    """The share of cosine coefficients, but for the first, that round to 0, (b,).
+
+    Blocks count by their contrast: an empty one is no sign of how a picture was kept.
+    """
     h, w = (size // BLOCK for size in luma.shape[1:])
     blocks = luma[:, : h * BLOCK, : w * BLOCK].reshape(-1, h, BLOCK, w, BLOCK).transpose(2, 3)
-    zeros = (blocks.reshape(-1, BLOCK**2) @ COSINES).abs() < 0.5
-    return zeros.view(len(luma), -1).float().mean(1)
+    coefficients = (blocks.reshape(-1, BLOCK**2) @ COSINES).view(len(luma), h * w, -1)
+    contrast = coefficients.square().mean(2).sqrt()
+    zeros = (coefficients.abs() < 0.5).float().mean(2)
+    return (contrast * zeros).sum(1) / contrast.sum(1).clamp(min=1e-3)
