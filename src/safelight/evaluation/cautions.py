@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from safelight.evaluation.compare import Comparison
 from safelight.evaluation.estimate import Evaluation
+from safelight.evaluation.finding import Finding
 
 
 def cautions(
@@ -13,19 +14,18 @@ def cautions(
 ) -> list[str]:
     """The findings of the evaluations whose numbers are compared, each once: "NAME: TEXT".
 
-    judged: what the comparisons were made of.
+    judged: what the comparisons were made of, oldest first.
     """
     lines = (
         f"{name}: {finding.text}"
         for name, evaluations in judged.items()
         for comparison in comparisons
-        for evaluation in _newest(comparison.name, evaluations)
-        for finding in evaluation.findings
+        for finding in _newest(comparison.name, evaluations)
     )
     return list(dict.fromkeys(lines))
 
 
-def _newest(metric: str, evaluations: Sequence[Evaluation]) -> Iterator[Evaluation]:
-    """Of each source the last one that has the metric."""
-    having = (each for each in evaluations if any(e.name == metric for e in each.estimates))
-    yield from {each.source: each for each in having}.values()
+def _newest(metric: str, evaluations: Sequence[Evaluation]) -> tuple[Finding, ...]:
+    """Of the last evaluation that has the metric, which is the one that was compared."""
+    having = [each for each in evaluations if any(e.name == metric for e in each.estimates)]
+    return having[-1].findings if having else ()
