@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,6 @@ from safelight.console import progress
 from safelight.data.cache import Cache
 from safelight.data.named import user_cache
 from safelight.errors import UserError
-from safelight.evaluation.compare import difference
 from safelight.evaluation.estimate import READINGS, Interval, Reading
 from safelight.evaluation.evidence import Evidence, Looks
 from safelight.evaluation.features import FEATURES, Material
@@ -140,9 +140,12 @@ def features(held: Held, network: Network) -> np.ndarray:
 
 
 def worse(metric: str, fault: Interval, floor: Interval) -> bool:
-    apart = difference(floor, fault)  # fault - floor
-    higher = READINGS.get(metric, Reading()).higher
-    return apart.high < 0 if higher else apart.low > 0
+    """Whether the interval of fault - floor, as of two samples, lies on the worse side of zero."""
+    if READINGS.get(metric, Reading()).higher:
+        return floor.value - fault.value > math.hypot(
+            floor.value - floor.low, fault.high - fault.value
+        )
+    return fault.value - floor.value > math.hypot(fault.value - fault.low, floor.high - floor.value)
 
 
 def measured(chosen: Pictures, network: Network, rows: Sequence[Distance]) -> list[dict[str, Any]]:
