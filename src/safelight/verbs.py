@@ -315,6 +315,7 @@ def compare(
         json: write the comparisons there too.
     """
     from safelight.evaluation import published as figures
+    from safelight.evaluation.cautions import cautions
     from safelight.evaluation.compare import compare as set_side_by_side
     from safelight.evaluation.side_by_side import tables
     from safelight.judged import judged
@@ -326,6 +327,8 @@ def compare(
     beside = figures.beside(comparisons, rows) if rows else []
     for table in (*tables(comparisons), *map(figures.table, beside)):
         results.print(table)
+    for caution in cautions(read.evaluations, comparisons):
+        say(f"look out: {caution}")
     if plot is not None:
         from safelight.reporting.intervals import draw
 

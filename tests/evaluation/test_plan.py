@@ -55,7 +55,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
     twin = Stored("copy", REAL.pixels)
     for mistake, message in (
         ({"source": stored("big", 50, 2, (3, 8, 8))}, r"1x8x8.*|3x8x8.*prepare"),
-        ({"source": twin}, "the same images"),
         ({"pool": twin}, "its own stand-in"),
         ({"pool": stored("big", 50, 2, (1, 9, 9))}, "1x9x9"),
         ({"against": Model()}, "is a model"),
@@ -71,6 +70,14 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_one_image_is_too_few(n: int) -> None:
     with pytest.raises(TooFewImages, match="at least 2"):
         plan(Model(), REAL, None, n=n, seed=0)
+
+
+def test_one_stored_image_is_too_few() -> None:
+    one = stored("one", 1, 6)
+    with pytest.raises(TooFewImages, match="one has 1 images and 2 are needed; add images"):
+        plan(one, REAL, None, n=None, seed=0)
+    with pytest.raises(TooFewImages, match="one has 1 images and an evaluation compares"):
+        plan(Model(), one, None, n=None, seed=0)
 
 
 def test_empty_sides_are_refused() -> None:

@@ -13,6 +13,7 @@ import torch
 
 from safelight.errors import UserError
 from safelight.evaluation.estimate import Estimate
+from safelight.evaluation.finding import Finding
 from safelight.evaluation.resizes import RESIZES
 from safelight.reporting import page as page_module
 from safelight.reporting.collect import GRID, collect
@@ -97,6 +98,15 @@ def test_numbers_are_those_of_the_evaluation(read: Page) -> None:
         for value in estimate.protocol.to_json().values():
             assert str(value) in read.text or f"{value:,}" in read.text
     assert "cover the sampling of images only" in read.text
+
+
+def test_numbers_say_what_is_wrong_with_their_images(stand_in: StandInRun) -> None:
+    """X2: beside the numbers, and nothing where nothing is."""
+    found = (Finding("copies", "12 of 450 generated images are copies <of training>"),)
+    data = replace(collect(stand_in), evaluations=(replace(EVALUATION, findings=found),))  # type: ignore[arg-type]
+    wrong = "<strong>Look out:</strong> 12 of 450 generated images are copies &lt;of training&gt;."
+    assert wrong in page(data)
+    assert "Look out:" not in page(collect(stand_in))  # type: ignore[arg-type]
 
 
 def test_numbers_say_how_their_images_were_drawn(stand_in: StandInRun) -> None:

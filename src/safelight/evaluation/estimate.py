@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safelight.errors import DamagedFile
+from safelight.evaluation.finding import Finding
 from safelight.evaluation.protocol import Protocol
 
 Z = 1.959963984540054  # the normal distribution's quantile at 0.975: every interval is 95 %
@@ -183,8 +184,8 @@ class Evaluation:
 
     fingerprint: of the source. drawn: how its images were drawn, in words, and sampling: the
     options that say so; both empty where none were. likelihood: the options of bits per dimension,
-    empty where they were not measured. trained: the options that name a run's weights. Records of
-    older versions may have none of these.
+    empty where they were not measured. trained: the options that name a run's weights. findings:
+    what is wrong with the images. Records of older versions may have none of these.
     """
 
     source: str
@@ -196,6 +197,7 @@ class Evaluation:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     likelihood: Mapping[str, Any] = field(default_factory=dict)
     trained: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -207,6 +209,7 @@ class Evaluation:
             "sampling": dict(self.sampling),
             "likelihood": dict(self.likelihood),
             "trained": dict(self.trained),
+            "findings": [finding.to_json() for finding in self.findings],
             "estimates": [estimate.to_json() for estimate in self.estimates],
         }
 
@@ -228,6 +231,7 @@ class Evaluation:
                 value.get("sampling", {}),
                 value.get("likelihood", {}),
                 value.get("trained", {}),
+                tuple(Finding.from_json(held) for held in value.get("findings", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedFile("is incomplete or was edited") from error

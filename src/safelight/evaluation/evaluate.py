@@ -15,8 +15,11 @@ from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.accuracy import Judge, require_judgeable
 from safelight.evaluation.copying import Copying
 from safelight.evaluation.estimate import Estimate, Evaluation, now
+from safelight.evaluation.evidence import gathered
 from safelight.evaluation.features import FEATURES, Material, require_resized
 from safelight.evaluation.fidelity import compared_with_itself
+from safelight.evaluation.finding import Finding
+from safelight.evaluation.guards import findings
 from safelight.evaluation.kinds import (
     BitsPerDimension,
     Distance,
@@ -29,6 +32,7 @@ from safelight.evaluation.metrics import METRICS, TOGETHER, USUAL
 from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
 from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan, with_learnt
+from safelight.evaluation.signature import signature
 from safelight.evaluation.store import Looked, looked_at
 from safelight.images import ImageSource, Restoring
 
@@ -124,11 +128,12 @@ def evaluate(
     material = Material(source.shape, train, store or user_cache(), resize)
     bench = _Bench(sides, parts, material, features, batch, strict=bool(metrics))
     estimates = bench.estimates(looking) if looking else []
+    found = findings(gathered(sides, train or pool, material.store, batch)) if looking else ()
     for row in densities:
         estimates += row.estimates(source, judged, judged_parts, likelihood, seed)
     estimates += [ratio.estimate(sides.generated, seed) for ratio in ratios]
     measured = likelihood if densities else None
-    return _record(source, against, estimates, drawn=bool(looking), measured=measured)
+    return _record(source, against, estimates, found, drawn=bool(looking), measured=measured)
 
 
 def _named(metrics: Sequence[str], per_class: bool) -> list[str]:
@@ -142,11 +147,12 @@ def _record(
     source: ImageSource,
     against: ImageSource,
     estimates: Sequence[Estimate],
+    found: tuple[Finding, ...],
     drawn: bool,
     measured: Likelihood | None,
 ) -> Evaluation:
     """The estimates with the options that they came of: of the run, of drawing, of bpd."""
-    how: dict[str, Any] = {}
+    how: dict[str, Any] = {"findings": found}
     if isinstance(source, Trained):
         how["trained"] = source.trained
     if measured is not None:
@@ -242,7 +248,8 @@ class _Bench:
         """Look at every image once with every network; the result gives a network's features."""
         # Several may ask the same network: one entry then.
         wanted = {each.network.key: each.network for each in measured}
-        wanted |= {judge.network.key: judge.network for judge in judges}
+        seen = [signature(), *(judge.network for judge in judges)]  # the former for the guards
+        wanted |= {network.key: network for network in seen}
         within = [each.sides for each in measured]
         plans = [self.sides, *(part for part in self.parts if part in within)]
         generated = self._looked_at([p.generated for p in plans], wanted)

@@ -254,11 +254,6 @@ def _require_comparable(
                 f"{spelled(other.shape)} (channels x height x width); prepare the pictures of "
                 "one again at the other's size and colour"
             )
-    if source.fingerprint == against.fingerprint:
-        raise UserError(
-            f"{source.name} and {against.name} are the same images, so every distance would be "
-            "zero; name another split or set with --against"
-        )
     if pool is not None and pool.fingerprint == against.fingerprint:
         raise UserError(
             f"{against.name} can't be the reference and its own stand-in; "

@@ -11,11 +11,15 @@ COLUMNS = ("", "value, 95 % interval", "real images instead", "n, protocol")
 
 
 def table(evaluation: Evaluation) -> Table:
-    """Two lines for each estimate, to fit 80 columns; what the intervals cover stands below."""
+    """Two lines for each estimate, to fit 80 columns.
+
+    Below stands what is wrong with the images, a line each, and what the intervals cover.
+    """
     drawn = f" ({evaluation.drawn})" if evaluation.drawn else ""
+    wrong = [f"Look out: {finding.text}." for finding in evaluation.findings]
     shown = Table(
         title=Text(f"{evaluation.source}{drawn} against {evaluation.against}"),
-        caption=Text(COVERS),
+        caption=Text("\n".join((*wrong, COVERS))),
         caption_justify="left",
         box=None,
         padding=(0, 2, 1, 0),

@@ -27,6 +27,7 @@ class EvaluationShown:
     by_class: list[Estimate]
     protocols: list[ProtocolShown]
     class_protocols: list[ProtocolShown]
+    findings: list[str]
 
 
 def evaluations(data: ReportData) -> list[EvaluationShown]:
@@ -69,7 +70,8 @@ def _evaluation(evaluation: Evaluation) -> EvaluationShown:
     drawn = f" ({evaluation.drawn})" if evaluation.drawn else ""
     about = f"{evaluation.source}{drawn} against {evaluation.against}"
     about = f"{about}, {words.day(evaluation.created)}."
-    return EvaluationShown(about, whole, parts, _protocols(whole), _protocols(parts))
+    wrong = [finding.text for finding in evaluation.findings]
+    return EvaluationShown(about, whole, parts, _protocols(whole), _protocols(parts), wrong)
 
 
 def _protocols(estimates: Sequence[Estimate]) -> list[ProtocolShown]:

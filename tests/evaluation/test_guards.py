@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
+
+from safelight.evaluation import signature as signature_part
+from safelight.evaluation.cautions import cautions
+from safelight.evaluation.compare import compare
+from safelight.evaluation.estimate import Evaluation
+from safelight.evaluation.evaluate import evaluate
+from safelight.evaluation.evidence import FEWEST, Evidence, Looks
+from safelight.evaluation.features import FEATURES
+from safelight.evaluation.finding import Finding
+from safelight.evaluation.guards import GUARDS, findings
+from safelight.evaluation.plan import Side
+from safelight.evaluation.signature import DIMENSION, Signatures, signature
+from safelight.evaluation.table import table
+from safelight.evaluation.tally import by_no_chance, more_often
+from safelight.evaluation.twins import near_copies
+from safelight.images import to_pil
+from tests.evaluation.sources import Stored, pixels
+
+N = 60
+CLASSES = ("sea", "sky", "wood")
+
+
+def scenes(n: int, seed: int, size: int = 32, channels: int = 3) -> Tensor:
+    """Pictures with about the spectrum of photographs, of all levels: (n, c, size, size) uint8."""
+    rng = torch.Generator().manual_seed(seed)
+    f = torch.fft.fftfreq(size)
+    fall = (f[:, None] ** 2 + f**2).sqrt().clamp(min=1 / size) ** -1.3
+    noise = torch.randn(n, channels, size, size, generator=rng)
+    noise = noise + 3 * torch.randn(n, 1, size, size, generator=rng)  # channels go together
+    x = torch.fft.ifft2(torch.fft.fft2(noise) * fall).real
+    x = x / x.flatten(1).std(1)[:, None, None, None]
+    return (x * 55 + 127.5).round().clamp(0, 255).byte()
+
+
+def source(name: str, images: Tensor, labels: Tensor | None = None) -> Stored:
+    targets = torch.arange(len(images)) % len(CLASSES) if labels is None else labels
+    return Stored(name, images, targets, CLASSES)
+
+
+TRAIN, REAL = source("set:train", scenes(200, 1)), source("set:test", scenes(N, 2))
+CLEAN = scenes(N, 3)
+
+
+def jpeg(images: Tensor, quality: int = 75) -> Tensor:
+    def there_and_back(image: Tensor) -> Tensor:
+        file = io.BytesIO()
+        to_pil(image).save(file, "JPEG", quality=quality)
+        return torch.from_numpy(np.array(Image.open(file)).transpose(2, 0, 1))
+
+    return torch.stack([there_and_back(image) for image in images])
+
+
+def resized(images: Tensor, mode: str) -> Tensor:
+    """Half as large and back again."""
+    small = F.avg_pool2d(images.float(), 2)
+    return F.interpolate(small, scale_factor=2, mode=mode).round().clamp(0, 255).byte()
+
+
+def greyed(images: Tensor) -> Tensor:
+    return images.float().mean(1, keepdim=True).round().byte().expand(-1, 3, -1, -1)
+
+
+def first(k: int, images: Tensor, then: Tensor = CLEAN) -> Tensor:
+    return torch.cat([images[:k], then[k:]])
+
+
+def noisy(images: Tensor, levels: float) -> Tensor:
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    return (images + levels * noise).round().clamp(0, 255).byte()
+
+
+Change = Callable[[], Tensor]
+
+# What is done to the generated images, the guard that has to find it, and what it says.
+FAULTS: dict[str, tuple[Change, str, str]] = {
+    "overlap": (
+        lambda: first(3, REAL.pixels),
+        "overlap",
+        "3 of 60 generated images are on the other side too",
+    ),
+    "one copy": (
+        lambda: first(1, TRAIN.pixels),
+        "copies",
+        "1 of 60 generated images is copies of training pictures, or nearly (1 to the last value)",
+    ),
+    "noisy copies": (
+        lambda: first(15, noisy(TRAIN.pixels, 3)),
+        "copies",
+        "15 of 60 .* (0 to the last value); of 60 real ones 0",
+    ),
+    "compressed copies": (lambda: first(15, jpeg(TRAIN.pixels, 95)), "copies", "15 of 60"),
+    "twice": (
+        lambda: torch.cat([CLEAN[:-1], CLEAN[:1]]),
+        "duplicates",
+        "2 of 60 generated images are the same as another of them, or nearly (2 to",
+    ),
+    "nearly one image": (
+        lambda: first(15, noisy(CLEAN[-1:].expand(15, -1, -1, -1), 3)),
+        "duplicates",
+        "16 of 60 generated images are .* (0 to the last value)",
+    ),
+    "constant": (
+        lambda: first(2, torch.full_like(CLEAN, 90)),
+        "constant",
+        "2 of 60 generated images are of one colour all over",
+    ),
+    "0..1 saved as 0..255": (
+        lambda: (CLEAN / 255).round().byte(),
+        "range",
+        "all values of the generated images are 0 or 1 of 255",
+    ),
+    "too dark": (lambda: CLEAN // 2, "range", "generated images reach from 0 to 127 only"),
+    "never dark": (lambda: CLEAN // 2 + 128, "range", "from 128 to 255 only"),
+    "-1..1 saved as 0..1": (
+        lambda: (CLEAN.float() * 2 - 255).clamp(0, 255).byte(),
+        "clipped",
+        "of the values of the generated images are 0, and",
+    ),
+    "jpeg": (lambda: jpeg(CLEAN), "jpeg", "the generated images were compressed as JPEG"),
+    "enlarged": (lambda: resized(CLEAN, "bilinear"), "enlarged", "times less fine detail"),
+    "enlarged by bicubic": (lambda: resized(CLEAN, "bicubic"), "enlarged", "less fine detail"),
+    "enlarged by repeating": (
+        lambda: resized(CLEAN, "nearest"),
+        "enlarged",
+        "the generated images have .* less fine detail than the others",
+    ),
+    "grey": (lambda: greyed(CLEAN), "grey", "60 of 60 generated images are grey, and 0% of"),
+}
+MIRRORED = ("jpeg", "enlarged", "grey", "too dark", "-1..1 saved as 0..1")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FEATURES, "pixels", lambda material: pixels())
+
+
+def judged(generated: Stored, against: Stored, store: Path, **given: object) -> Evaluation:
+    asked: dict[str, object] = {"pool": None, "train": TRAIN, "features": "pixels"} | given
+    return evaluate(generated, against, metrics=("kid",), store=store, **asked)  # type: ignore[arg-type]
+
+
+def said(found: Evaluation) -> dict[str, str]:
+    return {finding.guard: finding.text for finding in found.findings}
+
+
+def test_images_without_a_fault_are_not_accused(tmp_path: Path) -> None:
+    """X2: nor training pictures that stand in for generated ones."""
+    assert judged(source("made", CLEAN), REAL, tmp_path).findings == ()
+    assert judged(TRAIN, REAL, tmp_path).findings == ()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_evaluate_says_what_is_wrong(fault: str, tmp_path: Path) -> None:
+    """X2: each fault by its own guard, in a line, and kept with the numbers."""
+    change, guard, text = FAULTS[fault]
+    found = judged(source("made", change()), REAL, tmp_path)
+    heard = said(found)[guard]
+    for part in text.split(" .* "):
+        assert part in heard
+    assert "\n" not in heard
+    assert Evaluation.from_json(found.to_json()) == found
+    assert len(found.estimates) == 1
+
+
+@pytest.mark.parametrize("fault", MIRRORED)
+def test_a_fault_of_the_real_images_is_said_of_them(fault: str, tmp_path: Path) -> None:
+    change, guard, _ = FAULTS[fault]
+    found = judged(source("made", REAL.pixels), source("real", change()), tmp_path, train=None)
+    assert "the real images" in said(found)[guard] or "real images are grey" in said(found)[guard]
+
+
+def test_a_set_against_itself_is_said_and_not_refused(tmp_path: Path) -> None:
+    """The distance of KID from itself is even below zero: it must not stand there unmarked."""
+    found = judged(REAL, REAL, tmp_path, train=None)
+    assert list(said(found)) == ["same"]
+    assert "set:test is on both sides" in said(found)["same"]
+    assert found.estimates[0].value < 0
+
+
+def test_another_balance_of_classes_is_said(tmp_path: Path) -> None:
+    n = 300
+    labels = torch.zeros(n, dtype=torch.int64)
+    labels[: n // 2] = torch.arange(n // 2) % 3
+    many = source("real", scenes(n, 5, 8))
+    found = judged(source("made", scenes(n, 4, 8), labels), many, tmp_path, train=None)
+    assert "sea is 67% of the generated and 33% of the real images" in said(found)["balance"]
+
+
+@pytest.mark.parametrize("classes", [(), ("fire",)])
+def test_sides_without_a_class_in_common_have_no_balance(
+    classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Cats against frogs were chosen so."""
+    labels = torch.zeros(N, dtype=torch.int64) if classes else None
+    other = Stored("made", CLEAN, labels, classes)
+    assert judged(other, REAL, tmp_path).findings == ()
+
+
+def test_what_real_images_have_too_is_no_fault(tmp_path: Path) -> None:
+    """Duplicates and copies of training pictures are counted on both sides."""
+    real = source("real", torch.cat([TRAIN.pixels[:2], REAL.pixels[2:-1], REAL.pixels[2:3]]))
+    made = source("made", torch.cat([TRAIN.pixels[2:4], CLEAN[2:-1], CLEAN[2:3]]))
+    assert judged(made, real, tmp_path).findings == ()
+
+
+def test_of_a_few_images_nothing_is_said_as_a_whole(tmp_path: Path) -> None:
+    few = FEWEST - 1
+    dark = judged(source("made", CLEAN[:few] // 2), REAL, tmp_path)
+    assert dark.findings == ()
+    copies = judged(source("made", TRAIN.pixels[:few]), REAL, tmp_path)
+    assert list(said(copies)) == ["copies"]
+
+
+def test_a_second_evaluation_looks_at_nothing(tmp_path: Path) -> None:
+    made = source("made", CLEAN)
+    first_time = judged(made, REAL, tmp_path)
+    asked = made.asked, REAL.asked, TRAIN.asked
+    assert judged(made, REAL, tmp_path).findings == first_time.findings
+    assert (made.asked, REAL.asked, TRAIN.asked) == asked
+
+
+def test_findings_are_shown_and_kept(tmp_path: Path) -> None:
+    """X2: in the terminal's table, within its width; a record without them can still be read."""
+    found = judged(source("made", first(12, TRAIN.pixels)), REAL, tmp_path)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table(found))
+    text = " ".join(console.export_text().split())
+    assert "Look out: 12 of 60 generated images are copies of training pictures, or nearly" in text
+    assert "Intervals are 95 %" in text
+    held = found.to_json()
+    assert held["findings"][0]["guard"] == "copies"
+    del held["findings"]
+    assert Evaluation.from_json(held) == dataclasses.replace(found, findings=())
+
+
+def test_a_comparison_says_what_is_wrong_with_whom(tmp_path: Path) -> None:
+    """Of the evaluations whose numbers it shows, each finding once."""
+    clean = judged(source("clean", CLEAN), REAL, tmp_path)
+    copied = judged(source("copied", first(12, TRAIN.pixels)), REAL, tmp_path)
+    old = dataclasses.replace(copied, findings=(Finding("jpeg", "long mended"),))
+    runs = {"a": [clean], "b": [old, copied]}
+    compared = compare(runs)
+    assert cautions(runs, [*compared, *compared]) == [f"b: {copied.findings[0].text}"]
+
+
+def evidence(generated: Tensor, real: Tensor) -> Evidence:
+    sides = [
+        Looks(Side(source(name, x), range(len(x))), Signatures(looked(x)))
+        for name, x in (("made", generated), ("real", real))
+    ]
+    return Evidence(sides[0], sides[1], None)
+
+
+def looked(images: Tensor) -> np.ndarray:
+    return signature().extract(images).numpy()
+
+
+@given(
+    st.integers(2, 30),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.sampled_from([1, 3]),
+    st.sampled_from([0, 1, 254, 255, None]),
+)
+def test_any_picture_has_a_signature(n: int, h: int, w: int, c: int, level: int | None) -> None:
+    """Of one pixel or one line too; and every guard has an answer."""
+    rng = torch.Generator().manual_seed(n)
+    images = torch.randint(0, 256, (n, c, h, w), generator=rng, dtype=torch.uint8)
+    if level is not None:
+        images[: n // 2] = level
+    found = looked(images)
+    assert found.shape == (n, DIMENSION)
+    assert np.isfinite(found).all()
+    said_of = findings(evidence(images, images.flip(0)))
+    assert all(each.guard in GUARDS and each.text for each in said_of)
+
+
+def test_the_content_is_in_the_signature_to_the_last_bit() -> None:
+    images = torch.zeros(500, 3, 5, 7, dtype=torch.uint8)
+    images.view(500, -1)[torch.arange(500), torch.arange(500) % 105] = (
+        1 + torch.arange(500).byte() // 2
+    )
+    hashes = Signatures(looked(images)).hashes()
+    _, wanted = np.unique(images.flatten(1).numpy(), axis=0, return_inverse=True)
+    _, found = np.unique(hashes, return_inverse=True)
+    assert found.max() == wanted.max() > 400
+    pairs = set(zip(found.tolist(), wanted.tolist(), strict=True))
+    assert len(pairs) == found.max() + 1
+
+
+def test_blocks_are_of_the_grid_of_jpeg() -> None:
+    """Cut elsewhere, the same picture shows none."""
+    large = jpeg(scenes(20, 8, 64))
+    column = signature_part.COLUMNS["blocks"]
+    aligned, moved = looked(large)[:, column], looked(large[:, :, 4:60, 4:60])[:, column]
+    assert aligned.mean() > 0.2
+    assert moved.mean() == pytest.approx(-aligned.mean(), abs=0.05)
+    assert looked(scenes(20, 8, 64))[:, column].mean() == pytest.approx(0, abs=0.02)
+
+
+def test_near_copies_are_those_of_a_full_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block by block as all at once; no picture is its own copy, and blank ones have none."""
+    monkeypatch.setattr("safelight.evaluation.twins.ROWS", 7)
+    images = torch.cat(
+        [scenes(20, 1), noisy(scenes(20, 1)[:10], 4), torch.full((5, 3, 32, 32), 7).byte()]
+    )
+    found = Signatures(looked(images))
+    thumbnails = found.thumbnails(0, len(images)).astype(np.float64)
+    squared = np.square(thumbnails[:, None] - thumbnails).mean(2)
+    np.fill_diagonal(squared, np.inf)
+    wanted = (squared <= 0.05**2 * thumbnails.var(1)[:, None]).any(1)
+    wanted[-5:] = False
+    assert 12 <= wanted.sum() <= 20
+    np.testing.assert_array_equal(near_copies(found, found), wanted)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.data())
+def test_equal_shares_are_never_more(n: int, m: int, data: st.DataObject) -> None:
+    found = np.arange(n) < data.draw(st.integers(0, n))
+    real = np.arange(m) < np.ceil(found.mean() * m)
+    assert not more_often(found, real)
+    assert not by_no_chance(found, real)
+
+
+def test_chance_is_what_it_says() -> None:
+    """Equal sides are told apart once in a thousand times, at most."""
+    rng = np.random.default_rng(0)
+    alarms = sum(
+        by_no_chance(rng.random(200) < share, rng.random(200) < share)
+        for share in (0.01, 0.1, 0.5)
+        for _ in range(1000)
+    )
+    assert alarms <= 6
