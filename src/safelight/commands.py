@@ -225,10 +225,10 @@ def evaluate(
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
         features: inception, efficientnet-lite0, classifier or pixels.
-        metrics: any of fd, kid, accuracy, svc (support vectors as the judge), cas (a classifier
-            trained on them), these three with -per-class, psnr (of what an autoencoder gives
-            back) and bpd (bits per dimension); the first three, where the images allow them,
-            unless given.
+        metrics: any of fd, fd-infinity, kid, accuracy, svc (support vectors as the judge), cas (a
+            classifier trained on them), these three with -per-class, psnr (of what an autoencoder
+            gives back) and bpd (bits per dimension); fd, kid and accuracy, where the images allow
+            them, unless given.
         per_class: each metric of each class too, against real images of that class.
         number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
             images; 200 unless given.

@@ -241,7 +241,7 @@ def evaluate(
     """
     from safelight.evaluation.estimate import parsed
     from safelight.evaluation.evaluate import evaluate as judge
-    from safelight.evaluation.table import table
+    from safelight.evaluation.table import curves, table
     from safelight.sources import open_source, real_images, require_heeded, sibling
     from safelight.training.run import Run
 
@@ -266,7 +266,8 @@ def evaluate(
         opened.add_evaluation(judged.to_json())
     if json is not None:
         write_json(Path(json), judged.to_json())
-    results.print(table(judged))
+    for shown in (table(judged), *curves(judged)):
+        results.print(shown)
     return judged
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from rich.console import Console
 from safelight.errors import TooFewImages, UserError
 from safelight.evaluation import classifier as classifier_part
 from safelight.evaluation.compare import compare
-from safelight.evaluation.estimate import Estimate, Evaluation, by_class
+from safelight.evaluation.estimate import Estimate, Evaluation, Interval, by_class
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.kernel import kernel_distance
@@ -70,7 +70,7 @@ def test_a_class_is_judged_by_its_own_images(tmp_path: Path) -> None:
         assert (OTHERS[list(part.stand_in.seeds)] == k).all()
         kid, reference = found[f"KID[{name}] (pixels)"], seen(part.reference)
         expected = kernel_distance(seen(part.generated), reference)
-        assert (kid.value, kid.low, kid.high) == astuple(expected)
+        assert Interval(kid.value, kid.low, kid.high) == expected
         assert kid.floor == kernel_distance(seen(part.stand_in), reference)
         assert (kid.n, kid.protocol.generated, kid.protocol.reference) == (60, 60, 60)
         assert kid.protocol.reference_name == f"real:test, class {name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safelight.evaluation import accuracy, frechet, kernel, training_score
+from safelight.evaluation import accuracy, extrapolate, frechet, kernel, training_score
 from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.features import Material
 from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
@@ -38,6 +38,15 @@ ROWS: tuple[Metric, ...] = (
         frechet.frechet,
         frechet.require_full_rank,
         published_name="FID",
+    ),
+    Distance(
+        "fd-infinity",
+        "FD at infinity",
+        extrapolate.PARAMETERS,
+        extrapolate.METHOD,
+        extrapolate.frechet_at_infinity,
+        extrapolate.require_three_quarters,
+        published_name="FID at infinity",
     ),
     Distance(
         "kid",

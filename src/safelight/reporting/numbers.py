@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from safelight.evaluation.estimate import Estimate, Evaluation
-from safelight.reporting import words
+from safelight.reporting import plots, words
 from safelight.reporting.collect import ReportData
 
 
@@ -27,20 +27,27 @@ class EvaluationShown:
     by_class: list[Estimate]
     protocols: list[ProtocolShown]
     class_protocols: list[ProtocolShown]
+    curves: list[Markup]
 
 
 def evaluations(data: ReportData) -> list[EvaluationShown]:
     """The newest first."""
-    return [_evaluation(each) for each in reversed(data.evaluations)]
+    numbered = list(enumerate(data.evaluations))
+    return [_evaluation(each, number) for number, each in reversed(numbered)]
 
 
-def _evaluation(evaluation: Evaluation) -> EvaluationShown:
+def _evaluation(evaluation: Evaluation, number: int) -> EvaluationShown:
     parts = [e for e in evaluation.estimates if e.of_class]
     whole = [e for e in evaluation.estimates if not e.of_class]
     drawn = f" ({evaluation.drawn})" if evaluation.drawn else ""
     about = f"{evaluation.source}{drawn} against {evaluation.against}"
     about = f"{about}, {words.day(evaluation.created)}."
-    return EvaluationShown(about, whole, parts, _protocols(whole), _protocols(parts))
+    curves = [
+        plots.against_count(estimate, f"infinity-{number}-{place}")
+        for place, estimate in enumerate(whole)
+        if estimate.curve
+    ]
+    return EvaluationShown(about, whole, parts, _protocols(whole), _protocols(parts), curves)
 
 
 def _protocols(estimates: Sequence[Estimate]) -> list[ProtocolShown]:
