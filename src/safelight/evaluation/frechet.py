@@ -33,10 +33,9 @@ METHOD = (
 
 def frechet_distance(first: Moments, second: Moments) -> float:
     """FD of two sides' moments, in float64; not negative, and finite on singular covariances."""
-    L, S = factor(first.covariance), second.covariance
-    eigenvalues = np.linalg.eigvalsh(_symmetric(L.T @ S @ L))
+    eigenvalues = np.linalg.eigvalsh(_carried(factor(first.covariance), second.covariance))
     difference = first.mean - second.mean
-    traces = np.trace(first.covariance) + np.trace(S)
+    traces = np.trace(first.covariance) + np.trace(second.covariance)
     crossed = np.sqrt(eigenvalues.clip(min=0.0)).sum()
     return max(float(difference @ difference + traces - 2.0 * crossed), 0.0)
 
@@ -86,8 +85,9 @@ class Influence:
     def __init__(self, side: Moments, other: Moments) -> None:
         self.mean = side.mean
         self.slope = 2.0 * (side.mean - other.mean)
-        self.curve = np.eye(len(side.mean)) - transport(side.covariance, other.covariance)
-        self.offset = float(np.sum(self.curve * side.covariance))
+        self.curve = -transport(side.covariance, other.covariance)
+        self.curve[np.diag_indices_from(self.curve)] += 1.0
+        self.offset = float(np.vdot(self.curve, side.covariance))
 
     def __call__(self, rows: NDArray[Any]) -> Floats:
         """psi of each row: (b, d) -> (b,)."""
@@ -111,9 +111,14 @@ def transport(S_1: Floats, S_2: Floats) -> Floats:
     (pseudo-inverse): no image of either side has any extent there.
     """
     L = factor(S_2)
-    eigenvalues, vectors = np.linalg.eigh(_symmetric(L.T @ S_1 @ L))
+    del S_2  # here and below: 33 MB each for d = 2,048, which eigh needs five times
+    carried = _carried(L, S_1)
+    del S_1
+    eigenvalues, vectors = np.linalg.eigh(carried)
+    del carried
     kept = eigenvalues > eigenvalues[-1] * len(eigenvalues) * np.finfo(np.float64).eps
-    spread = L @ vectors[:, kept] * eigenvalues[kept] ** -0.25
+    spread = L @ vectors[:, kept]
+    spread *= eigenvalues[kept] ** -0.25
     A: Floats = spread @ spread.T
     return A
 
@@ -128,5 +133,7 @@ def factor(S: Floats) -> Floats:
         return L
 
 
-def _symmetric(matrix: Floats) -> Floats:
-    return (matrix + matrix.T) / 2.0
+def _carried(L: Floats, S: Floats) -> Floats:
+    """Lᵀ S L, (d, d), symmetric up to rounding: of what it is given, eigh reads one triangle."""
+    product: Floats = L.T @ S @ L
+    return product
