@@ -13,6 +13,7 @@ from safelight.console import inform
 from safelight.data.named import user_cache
 from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.accuracy import Judge, require_judgeable
+from safelight.evaluation.cost import announce
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.features import FEATURES, Material
 from safelight.evaluation.fidelity import compared_with_itself
@@ -21,7 +22,7 @@ from safelight.evaluation.metrics import METRICS, USUAL
 from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
 from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan
-from safelight.evaluation.store import Looked, looked_at
+from safelight.evaluation.store import Looked, ahead, looked_at
 from safelight.images import ImageSource, Restoring
 
 Key = tuple[str, str]  # of a network: its name and its weights' hash
@@ -228,11 +229,15 @@ class _Bench:
         wanted = asked | {judge.network.key: judge.network for judge in judges}
         within = [each.sides for each in measured]
         plans = [self.sides, *(part for part in self.parts if part in within)]
-        generated = self._looked_at([p.generated for p in plans], list(wanted.values()))
-        reference = self._looked_at([p.reference for p in plans], list(wanted.values()))
         # Of those who learnt from other real images the floor is the reference.
         pools = [p.stand_in for p in plans if p.stand_in is not None] if asked else []
-        stand_in = self._looked_at(pools, list(asked.values()))
+        passes = (
+            ([p.generated for p in plans], list(wanted.values())),
+            ([p.reference for p in plans], list(wanted.values())),
+            (pools, list(asked.values())),
+        )
+        announce([part for each in passes for part in ahead(*each, *self._where)])
+        generated, reference, stand_in = (self._looked_at(*each) for each in passes)
 
         def features(sides: Plan, held: Network) -> SideFeatures:
             pool = sides.stand_in if held.key in stand_in else None
@@ -244,6 +249,11 @@ class _Bench:
 
         return features
 
+    @property
+    def _where(self) -> tuple[Path, int]:
+        """Where features are kept, and of how many images at once."""
+        return self.material.store, self.batch
+
     def _looked_at(self, sides: Sequence[Side], networks: Sequence[Network]) -> dict[Key, Looked]:
-        found = looked_at(sides, networks, self.material.store, self.batch)
+        found = looked_at(sides, networks, *self._where)
         return {held.key: looked for held, looked in zip(networks, found, strict=True)}
