@@ -29,6 +29,11 @@ DATA ?= ../shared/data
 OUT ?= runs/bench
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/moments.py
+	$(BIN)/python benchmarks/frechet.py
+	$(BIN)/python benchmarks/evaluate_cost.py memory
+	$(BIN)/python benchmarks/evaluate_cost.py rate $(DATA)/cifar10.zip
+	$(BIN)/python benchmarks/evaluate_cost.py bf16 $(DATA)/cifar10.zip
+	$(BIN)/python benchmarks/fd_curve.py $(DATA)/cifar10.zip --out $(OUT)/fd-curve
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/prepare.py speed $(DATA)/cifar10.zip
 	$(BIN)/python benchmarks/prepare.py memory $(DATA)/flowers5.zip
