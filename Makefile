@@ -32,6 +32,11 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/equality.py $(DATA)/cifar10.zip --out $(OUT)/equality
 	$(BIN)/python benchmarks/memorisation.py level
 	$(BIN)/python benchmarks/memorisation.py learn --out $(OUT)/memorisation
+	$(BIN)/python benchmarks/frechet.py
+	$(BIN)/python benchmarks/evaluate_cost.py memory
+	$(BIN)/python benchmarks/evaluate_cost.py rate $(DATA)/cifar10.zip
+	$(BIN)/python benchmarks/evaluate_cost.py bf16 $(DATA)/cifar10.zip
+	$(BIN)/python benchmarks/fd_curve.py $(DATA)/cifar10.zip --out $(OUT)/fd-curve
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/prepare.py speed $(DATA)/cifar10.zip
 	$(BIN)/python benchmarks/prepare.py memory $(DATA)/flowers5.zip

@@ -232,12 +232,12 @@ def evaluate(
             or lpips.
         resize: how pictures are made to fit inception: tensorflow (what FID means; the usual one),
             clean (as clean-fid) or pytorch (as pytorch-fid).
-        metrics: any of fd, kid, accuracy, svc (support vectors as the judge), cas (a classifier
-            trained on them), these three with -per-class, precision, recall, density, coverage,
-            memorisation (near-copies with it), mmd, swd (sliced Wasserstein distance of pixels),
-            colour, spectrum, is (Inception Score), vendi and lpips (both of diversity), psnr (of
-            what an autoencoder gives back) and bpd (bits per dimension); the first three, where
-            the images allow them, unless given.
+        metrics: any of fd, fd-infinity, kid, accuracy, svc (support vectors as the judge), cas (a
+            classifier trained on them), these three with -per-class, precision, recall, density,
+            coverage, memorisation (near-copies with it), mmd, swd (sliced Wasserstein distance of
+            pixels), colour, spectrum, is (Inception Score), vendi and lpips (both of diversity),
+            psnr (of what an autoencoder gives back) and bpd (bits per dimension); fd, kid and
+            accuracy, where the images allow them, unless given.
         per_class: each metric of each class too, against real images of that class.
         number: images of the source; 2,000 of a run, all of a folder unless given. For bpd, real
             images; 200 unless given.

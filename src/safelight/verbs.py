@@ -247,7 +247,7 @@ def evaluate(
     """
     from safelight.evaluation.estimate import parsed
     from safelight.evaluation.evaluate import evaluate as judge
-    from safelight.evaluation.table import table
+    from safelight.evaluation.table import curves, table
     from safelight.sources import learnt_from, open_source, real_images, require_heeded, sibling
     from safelight.training.run import Run
 
@@ -275,7 +275,8 @@ def evaluate(
         )
         if isinstance(opened, Run):
             opened.add_evaluation(judged.to_json())
-        results.print(table(judged))
+        for shown in (table(judged), *curves(judged)):
+            results.print(shown)
         found.append(judged)
     if json is not None:
         kept = [judged.to_json() for judged in found]

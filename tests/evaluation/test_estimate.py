@@ -13,6 +13,7 @@ from rich.console import Console
 from safelight.errors import DamagedFile
 from safelight.evaluation.estimate import (
     COVERS,
+    Curve,
     Estimate,
     Evaluation,
     Interval,
@@ -20,7 +21,7 @@ from safelight.evaluation.estimate import (
     parsed,
 )
 from safelight.evaluation.protocol import Protocol
-from safelight.evaluation.table import table
+from safelight.evaluation.table import curves, table
 
 PROTOCOL = Protocol(
     metric="kid",
@@ -47,12 +48,17 @@ def an_estimate(metric: str = "kid", floor: Interval | None = None) -> Estimate:
     return Estimate("accuracy", 0.991, 0.985, 0.995, 2000, "Wilson", floor, protocol)
 
 
-@given(st.lists(finite, min_size=6, max_size=6), st.booleans())
-def test_an_evaluation_survives_json(numbers: list[float], with_floor: bool) -> None:
-    """X1, X2: value, interval, floor and protocol come back as they went."""
+points = st.lists(st.tuples(st.integers(1, 10**6), finite), max_size=4).map(tuple)
+
+
+@given(st.lists(finite, min_size=6, max_size=6), st.booleans(), points, points)
+def test_an_evaluation_survives_json(
+    numbers: list[float], with_floor: bool, curve: Curve, real: Curve
+) -> None:
+    """X1, X2, X18: value, interval, floor, curves and protocol come back as they went."""
     low, value, high, *floor = sorted(numbers[:3]) + sorted(numbers[3:])
-    interval = Interval(floor[1], floor[0], floor[2]) if with_floor else None
-    estimate = Estimate("KID", value, low, high, 10, "in words", interval, PROTOCOL)
+    interval = Interval(floor[1], floor[0], floor[2], real) if with_floor else None
+    estimate = Estimate("KID", value, low, high, 10, "in words", interval, PROTOCOL, curve)
     evaluation = Evaluation(
         "run",
         "mnist:test",
@@ -74,6 +80,7 @@ def test_records_of_older_versions_are_read() -> None:
     assert Evaluation.from_json(held) == new
     for name in how:
         del held[name]
+    del held["estimates"][0]["curve"]
     assert Evaluation.from_json(held) == Evaluation("run", "mnist:test", "now", (an_estimate(),))
 
 
@@ -116,6 +123,7 @@ def test_edited_or_newer_evaluations_are_refused() -> None:
         (lambda held: held["estimates"][0]["protocol"].update(colour="new"), "version"),
         (lambda held: held["estimates"][0].pop("floor"), "incomplete"),
         (lambda held: held["estimates"][0].update(surplus=1), "incomplete"),
+        (lambda held: held["estimates"][0].update(curve=[500, 1.5]), "incomplete"),
         (lambda held: held.pop("created"), "incomplete"),
     ):
         held = json.loads(json.dumps(good))
@@ -155,3 +163,18 @@ def test_the_table_fits_a_terminal_and_says_what_the_intervals_cover() -> None:
         assert expected in text
     assert " ".join(COVERS.split()[:6]) in text
     assert "…" not in text
+
+
+def test_the_terminal_shows_what_an_extrapolated_number_comes_from() -> None:
+    """X18."""
+    floor = Interval(0.5, 0.25, 0.75, ((500, 2.5), (2000, 1.0)))
+    curve = ((500, 4.5), (1000, 3.5), (2000, 3.0))
+    estimate = dataclasses.replace(an_estimate("fd-infinity", floor), value=0.99, curve=curve)
+    found = Evaluation("a", "b", "now", (an_estimate(), estimate))
+    (shown,) = curves(found)
+    cells = [list(column.cells) for column in shown.columns]
+    assert [[str(cell) for cell in column] for column in cells] == [
+        ["500", "1,000", "2,000", "at infinity"],
+        ["4.5", "3.5", "3", "0.99"],
+        ["2.5", "none", "1", "0.5"],
+    ]

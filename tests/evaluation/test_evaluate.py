@@ -11,7 +11,8 @@ import torch
 from safelight.config import Sampling
 from safelight.errors import TooFewImages, UserError
 from safelight.evaluation import classifier as classifier_part
-from safelight.evaluation.estimate import Evaluation
+from safelight.evaluation import evaluate as evaluate_part
+from safelight.evaluation.estimate import Evaluation, Interval
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.frechet import frechet
@@ -27,6 +28,7 @@ OTHER = stored("other", 100, 3)
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A feature network of four pixels, and a classifier that is trained in a second."""
+    monkeypatch.setattr(evaluate_part, "announce", lambda parts: None)  # counts no images
     monkeypatch.setitem(FEATURES, "pixels", lambda material: pixels())
     monkeypatch.setattr(classifier_part, "FEWEST_VIEWS", 40 * classifier_part.BATCH)
 
@@ -49,7 +51,7 @@ def test_each_number_comes_with_interval_floor_and_protocol(tmp_path: Path) -> N
     fd, kid, accuracy = found.estimates
     for estimate, measure in ((fd, frechet), (kid, kernel_distance)):
         wanted = measure(generated, reference)
-        assert (estimate.value, estimate.low, estimate.high) == dataclasses.astuple(wanted)
+        assert Interval(estimate.value, estimate.low, estimate.high) == wanted
         assert estimate.floor == measure(stand_in, reference)
         assert (estimate.protocol.generated, estimate.protocol.reference) == (200, 200)
         assert estimate.protocol.reference_fingerprint == TEST.fingerprint
@@ -62,6 +64,27 @@ def test_each_number_comes_with_interval_floor_and_protocol(tmp_path: Path) -> N
     assert accuracy.floor is not None
     assert accuracy.floor.value == 1.0
     assert "real:train" in accuracy.protocol.parameters
+
+
+def test_the_distance_at_infinity_comes_with_its_curve_and_its_floor(tmp_path: Path) -> None:
+    """X18, K7: from features that are there already; real images have a curve of their own."""
+    source = Model()
+    judged = [
+        evaluate(
+            source, TEST, pool=TRAIN, features="pixels", metrics=(metric,), n=200, store=tmp_path
+        ).estimates[0]
+        for metric in ("fd", "fd-infinity")
+    ]
+    plain, limit = judged
+    assert len(source.seen) == 200
+    assert limit.name == "FD at infinity (pixels)"
+    assert [n for n, _ in limit.curve] == [50, 100, 150, 200]
+    assert limit.curve[-1][1] == pytest.approx(plain.value, rel=1e-9)
+    assert limit.floor is not None
+    assert plain.floor is not None
+    assert limit.floor.curve[-1][1] == pytest.approx(plain.floor.value, rel=1e-9)
+    assert limit.protocol.hash != plain.protocol.hash
+    assert limit.floor.low < 0 < limit.floor.high  # real images: nothing is left at infinity
 
 
 class Sampled(Model):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from safelight.reporting import plots
+from safelight.evaluation.estimate import Estimate, Interval
+from safelight.reporting import numbers, plots
 from tests.reporting import stand_in
 
 
@@ -59,6 +62,50 @@ def test_validations_are_chosen_at_doubling_steps() -> None:
     assert plots.chosen_validations(first) == first
 
 
+def extrapolated() -> Estimate:
+    """FD of 2 + 1000 / n, real images at 1000 / n."""
+    counts = (500, 1000, 1500, 2000)
+    curve, real = (tuple((n, limit + 1000 / n) for n in counts) for limit in (2.0, 0.0))
+    kid, *_ = stand_in.EVALUATION.estimates
+    return dataclasses.replace(
+        kid,
+        name="FD at infinity",
+        value=2.0,
+        low=1.5,
+        high=2.5,
+        floor=Interval(0.0, -0.25, 0.25, real),
+        curve=curve,
+    )
+
+
+def test_an_extrapolated_number_meets_infinity_on_a_straight_line() -> None:
+    """X18: the line starts at the value, at 1 / n = 0, and the interval stands there."""
+    svg = plots.against_count(extrapolated(), "infinity-0")
+    for role, limit, reach in (("first", 2.0, 0.5), ("second", 0.0, 0.25)):
+        line, interval = drawn(svg, role)
+        assert np.ptp(interval[:, 0]) == 0
+        assert line[0, 0] == interval[0, 0]
+        scale = abs(line[1, 1] - line[0, 1]) / 2  # of one unit of FD: 1000 / 500 = 2 of it
+        assert_allclose(abs(np.ptp(interval[:, 1])), 2 * reach * scale, rtol=1e-3)
+        below = line[0, 1] - drawn(svg, "first")[0][0, 1]
+        assert_allclose(below, (2.0 - limit) * scale, atol=0.01)
+    for label in ("∞", "500", "1,000", "1,500", "2,000"):
+        assert f">{label}<" in svg
+    assert "4 of 500 images, 2 of infinitely many" in svg
+
+
+def test_a_page_has_a_curve_for_each_extrapolated_number() -> None:
+    """X18: in every evaluation, with ids of their own; none of classes, and none without."""
+    class_too = dataclasses.replace(extrapolated(), name="FD at infinity[0] (x)")
+    kid, *_ = stand_in.EVALUATION.estimates
+    record = dataclasses.replace(stand_in.EVALUATION, estimates=(kid, extrapolated(), class_too))
+    data = SimpleNamespace(evaluations=[record, stand_in.EVALUATION, record])
+    newest, middle, oldest = numbers.evaluations(data)  # type: ignore[arg-type]
+    assert [len(shown.curves) for shown in (newest, middle, oldest)] == [1, 0, 1]
+    ids = [re.findall(r'\bid="([^"]*)"', shown.curves[0]) for shown in (newest, oldest)]
+    assert not set(ids[0]) & set(ids[1])
+
+
 def every_plot() -> dict[str, str]:
     random = np.random.default_rng(0)
     return {
@@ -68,6 +115,7 @@ def every_plot() -> dict[str, str]:
         "speed": plots.speed(stand_in._train()),
         "distances": plots.distances(random.gamma(9, 1, 60), random.gamma(9, 1, 200)),
         "alone": plots.distances(np.zeros(3), None),
+        "infinity": plots.against_count(extrapolated(), "infinity-0-0"),
     }
 
 

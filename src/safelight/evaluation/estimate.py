@@ -32,13 +32,20 @@ COVERS_SINGLE = (
 )
 
 
+Curve = tuple[tuple[int, float], ...]  # a number at several counts of images: (n, value), n rising
+
+
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95 % interval. Not finite, or not in order: ValueError (a fault of ours)."""
+    """A value and its 95 % interval. Not finite, or not in order: ValueError (a fault of ours).
+
+    curve: what the value was extrapolated from, if it was.
+    """
 
     value: float
     low: float
     high: float
+    curve: Curve = ()
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.value, self.low, self.high))):
@@ -104,6 +111,7 @@ class Estimate:
     n: images behind it, generated ones or, of a likelihood, real ones. interval: the method behind
     low and high, in words. floor: the same number for real images against real images at the same
     counts; None where there were too few, or it has no meaning: protocol.floor_images says which.
+    curve: of an extrapolated number, what it comes from. Records of older versions have none.
     """
 
     name: str
@@ -114,6 +122,7 @@ class Estimate:
     interval: str
     floor: Interval | None
     protocol: Protocol
+    curve: Curve = ()
 
     @property
     def of_class(self) -> str:
@@ -165,17 +174,23 @@ class Estimate:
             "interval": self.interval,
             "floor": asdict(self.floor) if self.floor else None,
             "protocol": self.protocol.to_json(),
+            "curve": self.curve,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Estimate:
-        held = dict(value)
+        held = _with_curve(value)
         floor, protocol = held.pop("floor"), held.pop("protocol")
         return cls(
             **held,
-            floor=Interval(**floor) if floor else None,
+            floor=Interval(**_with_curve(floor)) if floor else None,
             protocol=Protocol.from_json(protocol),
         )
+
+
+def _with_curve(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, its curve as it was before JSON made lists of it."""
+    return {**value, "curve": tuple((int(n), float(held)) for n, held in value.get("curve", ()))}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from safelight.data.named import user_cache
 from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.accuracy import Judge, require_judgeable
 from safelight.evaluation.copying import Copying
+from safelight.evaluation.cost import announce
 from safelight.evaluation.estimate import Estimate, Evaluation, now
 from safelight.evaluation.evidence import gathered
 from safelight.evaluation.features import FEATURES, Material, require_resized
@@ -33,7 +34,7 @@ from safelight.evaluation.moments import SideFeatures
 from safelight.evaluation.network import Network
 from safelight.evaluation.plan import Plan, Side, class_plans, held_out, plan, with_learnt
 from safelight.evaluation.signature import signature
-from safelight.evaluation.store import Looked, looked_at
+from safelight.evaluation.store import Looked, ahead, looked_at
 from safelight.images import ImageSource, Restoring
 
 Key = tuple[str, str]  # of a network: its name and its weights' hash
@@ -252,15 +253,21 @@ class _Bench:
         wanted |= {network.key: network for network in seen}
         within = [each.sides for each in measured]
         plans = [self.sides, *(part for part in self.parts if part in within)]
-        generated = self._looked_at([p.generated for p in plans], wanted)
-        reference = self._looked_at([p.reference for p in plans], wanted)
         # Of those who learnt from other real images the floor is the reference, of copying the
         # held-out pictures.
         copying = {m.network.key: m.network for m in measured if isinstance(m.row, Copying)}
         others = {m.network.key: m.network for m in measured if not isinstance(m.row, Copying)}
         others |= {judge.network.key: judge.network for judge in judges if judge.needs_stand_in}
-        stand_in = self._looked_at([p.stand_in for p in plans if p.stand_in], others)
-        training = self._looked_at([p.learnt.training for p in plans if p.learnt], copying)
+        passes = (
+            ([p.generated for p in plans], wanted),
+            ([p.reference for p in plans], wanted),
+            ([p.stand_in for p in plans if p.stand_in], others),
+            ([p.learnt.training for p in plans if p.learnt], copying),
+        )
+        announce(
+            [part for each, by in passes for part in ahead(each, [*by.values()], *self._where)]
+        )
+        generated, reference, stand_in, training = (self._looked_at(*each) for each in passes)
 
         def features(sides: Plan, held: Network) -> SideFeatures:
             pool = sides.stand_in if held.key in stand_in else None
@@ -275,11 +282,16 @@ class _Bench:
 
         return features
 
+    @property
+    def _where(self) -> tuple[Path, int]:
+        """Where features are kept, and of how many images at once."""
+        return self.material.store, self.batch
+
     def _looked_at(
         self, sides: Sequence[Side], networks: Mapping[Key, Network]
     ) -> dict[Key, Looked]:
         """By network; nothing where there is none."""
         if not networks:
             return {}
-        found = looked_at(sides, list(networks.values()), self.material.store, self.batch)
+        found = looked_at(sides, list(networks.values()), *self._where)
         return dict(zip(networks, found, strict=True))

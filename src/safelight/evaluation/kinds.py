@@ -65,6 +65,7 @@ class OnFeatures:
             interval=self.method,
             floor=floor,
             protocol=protocol(plan, network, self.metric, self.parameters, real),
+            curve=found.curve,
         )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from safelight.evaluation import (
     accuracy,
     diversity,
+    extrapolate,
     frechet,
     inception_score,
     kernel,
@@ -53,6 +54,15 @@ ROWS: tuple[Metric, ...] = (
         frechet.frechet,
         frechet.require_full_rank,
         published_name="FID",
+    ),
+    Distance(
+        "fd-infinity",
+        "FD at infinity",
+        extrapolate.PARAMETERS,
+        extrapolate.METHOD,
+        extrapolate.frechet_at_infinity,
+        extrapolate.require_three_quarters,
+        published_name="FID at infinity",
     ),
     Distance(
         "kid",

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -72,17 +73,48 @@ def looked_at(
     """
     if not sides:
         return [Looked([]) for _ in networks]
+    passes = _passes(sides)
+    kept = [features_of(sides[0].source, seeds, networks, store, batch) for seeds in passes]
+    return [Looked(list(zip(passes, files, strict=True))) for files in zip(*kept, strict=True)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of a source, and those networks that have not looked at them yet."""
+
+    source: ImageSource
+    seeds: Sequence[int]
+    networks: Sequence[Network]
+
+
+def ahead(
+    sides: Sequence[Side], networks: Sequence[Network], store: Path, batch: int
+) -> list[Part]:
+    """What `looked_at` would still have to do, were all that is kept sound."""
+    found: list[Part] = []
+    for seeds in _passes(sides):
+        source = sides[0].source
+        paths = [(network, _path(source, seeds, network, store)) for network in networks]
+        wanted = [
+            (network, path)
+            for network, path in paths
+            if not _holds(path, (len(seeds), network.dimension))
+        ]
+        found += [
+            Part(source, seeds[part], [network for network, _ in missing])
+            for part in pieces(len(seeds), batch)
+            if (missing := _missing(wanted, part))
+        ]
+    return found
+
+
+def _passes(sides: Sequence[Side]) -> list[Sequence[int]]:
+    """The seeds of the first side, and those that only the others have."""
+    if not sides:
+        return []
     first, *others = sides
     further = sorted({seed for side in others for seed in side.seeds} - {*first.seeds})
-    kept = [
-        features_of(first.source, seeds, networks, store, batch)
-        for seeds in (first.seeds, further)
-        if seeds
-    ]
-    return [
-        Looked(list(zip((first.seeds, further), files, strict=False)))
-        for files in zip(*kept, strict=True)
-    ]
+    return [seeds for seeds in (first.seeds, further) if seeds]
 
 
 def _compute(
@@ -96,15 +128,10 @@ def _compute(
     parts = list(pieces(len(seeds), batch))
     with progress(f"looking at {source.name}", len(seeds)) as advance:
         for part in parts:
-            missing = [
-                (network, _file(path, part))
-                for network, path in zip(networks, paths, strict=True)
-                if not _holds(_file(path, part), (part.stop - part.start, network.dimension))
-            ]
-            if missing:
-                images = _images(source, seeds[part])
+            if missing := _missing(list(zip(networks, paths, strict=True)), part):
+                images = images_of(source, seeds[part])
                 for network, file in missing:
-                    features = _extract(network, images, source).numpy()
+                    features = extract(network, images, source).numpy()
                     with writing(file) as temporary, temporary.open("wb") as opened:
                         np.save(opened, features)
             advance(part.stop - part.start)
@@ -118,19 +145,26 @@ def _compute(
         shutil.rmtree(path.with_suffix(""), ignore_errors=True)
 
 
+def _missing(wanted: Sequence[tuple[Network, Path]], part: slice) -> list[tuple[Network, Path]]:
+    """Who has not looked at this part, and the file for what they will say of it."""
+    count = part.stop - part.start
+    files = [(network, _file(path, part)) for network, path in wanted]
+    return [each for each in files if not _holds(each[1], (count, each[0].dimension))]
+
+
 def _file(path: Path, part: slice) -> Path:
     """Of the features at `path` those of one part, until they are all there."""
     return path.with_suffix("") / f"{part.start}-{part.stop}.npy"
 
 
-def _images(source: ImageSource, seeds: Sequence[int]) -> Tensor:
+def images_of(source: ImageSource, seeds: Sequence[int]) -> Tensor:
     images = source.images(seeds, source.labels(seeds))
     if images.dtype != torch.uint8 or images.shape != (len(seeds), *source.shape):
         raise TypeError(f"{source.name} gave {images.dtype} {tuple(images.shape)}")
     return images
 
 
-def _extract(network: Network, images: Tensor, source: ImageSource) -> Tensor:
+def extract(network: Network, images: Tensor, source: ImageSource) -> Tensor:
     """(b, c, h, w) uint8 -> (b, d) float32, in micro-batches; raises UserError on NaN."""
     with torch.inference_mode(), full_precision():
         features = torch.cat([network.extract(part) for part in torch.split(images, MICRO_BATCH)])

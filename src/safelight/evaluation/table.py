@@ -32,6 +32,25 @@ def table(evaluation: Evaluation) -> Table:
     return shown
 
 
+def curves(evaluation: Evaluation) -> list[Table]:
+    """For each extrapolated number what it comes from: its values at fewer images."""
+    return [_curve(estimate) for estimate in evaluation.estimates if estimate.curve]
+
+
+def _curve(estimate: Estimate) -> Table:
+    shown = Table(title=Text(f"{estimate.name}, and at fewer"), box=None, padding=(0, 2))
+    for column in ("images", "value", "real images instead"):
+        shown.add_column(column, justify="right")
+    real = dict(estimate.floor.curve) if estimate.floor else {}
+    for n, value in estimate.curve:
+        floor = estimate.show(real[n]) if n in real else "none"
+        shown.add_row(*map(Text, (f"{n:,}", estimate.show(value), floor)))
+    limits = (estimate, estimate.floor)
+    ends = [f"{estimate.show(held.value)}" if held else "none" for held in limits]
+    shown.add_row(*map(Text, ("at infinity", *ends)))
+    return shown
+
+
 def _cells(estimate: Estimate) -> tuple[str, ...]:
     def shown(value: float, low: float, high: float) -> str:
         return f"{estimate.show(value)}\n{estimate.show(low)} to {estimate.show(high)}"

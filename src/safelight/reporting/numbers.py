@@ -28,11 +28,13 @@ class EvaluationShown:
     protocols: list[ProtocolShown]
     class_protocols: list[ProtocolShown]
     findings: list[str]
+    curves: list[Markup]
 
 
 def evaluations(data: ReportData) -> list[EvaluationShown]:
     """The newest first."""
-    return [_evaluation(each) for each in reversed(data.evaluations)]
+    numbered = list(enumerate(data.evaluations))
+    return [_evaluation(each, number) for number, each in reversed(numbered)]
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,19 @@ def trends(data: ReportData) -> list[Trend]:
     ]
 
 
-def _evaluation(evaluation: Evaluation) -> EvaluationShown:
+def _evaluation(evaluation: Evaluation, number: int) -> EvaluationShown:
     parts = [e for e in evaluation.estimates if e.of_class]
     whole = [e for e in evaluation.estimates if not e.of_class]
     drawn = f" ({evaluation.drawn})" if evaluation.drawn else ""
     about = f"{evaluation.source}{drawn} against {evaluation.against}"
     about = f"{about}, {words.day(evaluation.created)}."
     wrong = [finding.text for finding in evaluation.findings]
-    return EvaluationShown(about, whole, parts, _protocols(whole), _protocols(parts), wrong)
+    curves = [
+        plots.against_count(estimate, f"infinity-{number}-{place}")
+        for place, estimate in enumerate(whole)
+        if estimate.curve
+    ]
+    return EvaluationShown(about, whole, parts, _protocols(whole), _protocols(parts), wrong, curves)
 
 
 def _protocols(estimates: Sequence[Estimate]) -> list[ProtocolShown]:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from safelight.evaluation.estimate import Estimate
+from safelight.evaluation.estimate import Estimate, Interval
 from safelight.reporting import words
 
 Record = Mapping[str, Any]
@@ -205,6 +205,35 @@ def measured(name: str, points: Sequence[tuple[int, Estimate]]) -> Markup:
     alt = (
         f"{first.name} from {first.show(first.value)} at step {words.count(steps[0])} to "
         f"{last.show(last.value)} at step {words.count(steps[-1])}"
+    )
+    return _drawing(draw, name, alt)
+
+
+def against_count(estimate: Estimate, name: str) -> Markup:
+    """An extrapolated number at fewer images, of generated and of real ones, against 1 / n.
+
+    The line is through the last point and the value at infinity, which has its interval.
+    """
+    sides: list[tuple[Estimate | Interval, str]] = [(estimate, INKS["first"])]
+    if estimate.floor and estimate.floor.curve:
+        sides.insert(0, (estimate.floor, INKS["second"]))
+
+    def draw(axes: Axes) -> None:
+        for held, colour in sides:
+            places = [1 / n for n, _ in held.curve]
+            values = [value for _, value in held.curve]
+            rise = (values[-1] - held.value) / places[-1] * places[0]
+            axes.plot(places, values, color=colour, marker="o", markersize=3.5, linestyle="")
+            axes.plot([0, places[0]], [held.value, held.value + rise], color=colour, linewidth=1.4)
+            axes.plot([0, 0], [held.low, held.high], color=colour, linewidth=4, alpha=0.5)
+        _label(axes, "images", estimate.name)
+        counts = [n for n, _ in estimate.curve]
+        axes.set_xticks([0, *(1 / n for n in counts)], ["∞", *map(words.count, counts)])
+
+    (fewest, first), limit = estimate.curve[0], estimate.show(estimate.value)
+    alt = (
+        f"{estimate.name}: {estimate.show(first)} of {words.count(fewest)} images, "
+        f"{limit} of infinitely many"
     )
     return _drawing(draw, name, alt)
 
