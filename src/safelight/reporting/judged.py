@@ -24,6 +24,7 @@ from safelight.reporting.plots import (
 )
 
 Point = tuple[int, Estimate]
+MOST_BARS = 50  # more intervals can't be told apart at this size
 
 
 def curves(data: ReportData) -> list[Plot]:
@@ -73,8 +74,11 @@ def distance(points: list[Point]) -> Markup:
             ends = last.floor.low, last.floor.high
             axes.axhspan(*ends, color=INKS["second"], alpha=0.25, linewidth=0)
         axes.fill_between(step, low, high, color=INKS["first"], alpha=0.2, linewidth=0)
-        axes.vlines(step, low, high, color=INKS["first"], alpha=0.5, linewidth=1)
-        axes.plot(step, value, color=INKS["first"], linewidth=1.8, marker="o", markersize=3.5)
+        marker = None
+        if len(step) <= MOST_BARS:
+            marker = "o"
+            axes.vlines(step, low, high, color=INKS["first"], alpha=0.5, linewidth=1)
+        axes.plot(step, value, color=INKS["first"], linewidth=1.8, marker=marker, markersize=3.5)
         name_axes(axes, "step", last.name)
         stretch(axes)
         _see_both_ends(axes, value, last.high - last.value)
