@@ -173,6 +173,9 @@ def test_the_curve_is_in_tensorboard_and_in_the_report(run: Run) -> None:
             assert [step for step, _ in curve] == [step for step, _ in mine]
             assert [x for _, x in curve] == pytest.approx([x for _, x in mine], rel=1e-6)
         last = points(run)[-1][1][i]
+        assert last.floor is not None
+        floors = {event.value for event in logged.Scalars(f"{name}/real images")}
+        assert [*floors] == [pytest.approx(last.floor.value, rel=1e-6)]
         assert f"<h3>{name} while it learned</h3>" in html
         assert str(last) in html
 

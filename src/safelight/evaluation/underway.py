@@ -121,11 +121,14 @@ class Underway:
         return found.to_json()
 
     def curves(self, found: Mapping[str, Any]) -> dict[str, float]:
-        return {
+        estimates = Evaluation.from_json(found).estimates
+        values = {
             f"{each.name}/{what}": value
-            for each in Evaluation.from_json(found).estimates
+            for each in estimates
             for what, value in (("value", each.value), ("low", each.low), ("high", each.high))
         }
+        floors = {f"{each.name}/real images": each.floor.value for each in estimates if each.floor}
+        return values | floors
 
     def told(self, found: Mapping[str, Any]) -> str:
         return "; ".join(map(str, Evaluation.from_json(found).estimates))
