@@ -258,6 +258,13 @@ class Watch(Section):
     """Steps between looks at the held-out loss; 0: ten in a run."""
     preview_every: Annotated[int, Field(ge=0)] = 0
     """Steps between contact sheets of the same seeds; 0: twelve in a run."""
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between measurements of how far drawn images are from held-out pictures, and one at the
+    end; 0: none. KID, and FD where there are images enough."""
+    evaluate_images: Annotated[int, Field(ge=4, le=10_000)] = 500
+    """Images drawn for each of these."""
+    evaluate_features: str = "efficientnet-lite0"
+    """Feature network of these: inception, efficientnet-lite0, classifier or pixels."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Steps between checkpoints; 0: about a minute."""
     keep: Positive = 3

@@ -156,4 +156,4 @@ def _plain(what: str) -> str:
         return what
     option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
     reason = re.sub(r"^\S+ | \[type=.*", "", section[2])
-    return f"--{option}: {reason}"
+    return f"--{option.replace('_', '-')}: {reason}"

@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safelight.config import Config
+from safelight.config import Config, Watch
 from safelight.errors import UserError
 from safelight.presets import AUTO, PRESETS
 
 if TYPE_CHECKING:
     from safelight.data.cache import Cache
+    from safelight.evaluation.underway import Underway
 
 
 def require_one_description(
@@ -66,6 +67,27 @@ def run_config(out: Path) -> Config:
     from safelight.training.run import Run
 
     return Run.open(out).config
+
+
+def judge_of(cache: Cache, watch: Watch) -> Underway | None:
+    """What measures images while a model is trained on this cache, if anything is to.
+
+    By the validation split, or where there is none by the training split; never by the test split,
+    since one chooses by what is seen on the way.
+    """
+    from safelight.evaluation.underway import Underway
+    from safelight.training.watching import validation_split
+
+    if not watch.evaluate_every:
+        return None
+    held_out, train = validation_split(cache), cache.subset("train")
+    return Underway(
+        held_out or train,
+        pool=train if held_out else None,
+        train=train,
+        features=watch.evaluate_features,
+        n=watch.evaluate_images,
+    )
 
 
 def of_kind(config: Config, kind: str | None) -> Config:

@@ -17,6 +17,7 @@ from safelight.errors import UserError
 from safelight.files import write_json
 from safelight.presets import AUTO, PRESETS, described, in_latents
 from safelight.starting import (
+    judge_of,
     latent_shape,
     opened,
     require_one_description,
@@ -108,7 +109,7 @@ def train(
     config = config or (run_config(out) if resume else fitting)
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
-    return training.train(cache, config, out)
+    return training.train(cache, config, out, judge_of(cache, config.watch))
 
 
 def sample(

@@ -63,7 +63,7 @@ def test_every_picture_is_told_in_words(read: Page) -> None:
             int(attributes["height"] or 0),
             int(attributes["width"] or 0),
         )
-    assert len(read.all("svg", role="img")) == 5
+    assert len(read.all("svg", role="img")) == 6
 
 
 def test_headings_and_sections_are_in_order(read: Page) -> None:

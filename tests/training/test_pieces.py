@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
 
 from safelight.config import Diffusion, Net, Optimiser, Plan, Watch
 from safelight.data.cache import Cache
@@ -28,6 +31,7 @@ from safelight.training.planning import (
     Costs,
     Footprint,
     deviation,
+    evaluations_told,
     footprint,
     intervals,
     looks,
@@ -98,6 +102,29 @@ def test_steps_of_a_budget() -> None:
         planned("22s")
     steps = planned("10m", Watch(preview_every=10))
     assert steps * (0.5 + 1 / 10) + 20 + 10 * 2 + 11 * 0.1 == pytest.approx(600, abs=0.6)
+
+
+@given(
+    evaluation=st.floats(0.01, 60),
+    every=st.integers(1, 2000),
+    step=st.floats(0.01, 2),
+    minutes=st.integers(5, 60),
+)
+def test_evaluations_are_inside_the_budget(
+    evaluation: float, every: int, step: float, minutes: int
+) -> None:
+    """C3, X5: as often as asked and once at the end, beside steps, looks and checkpoints."""
+    costs = Costs(20, step, validation=0.2, preview=0.1, checkpoint=0.1, evaluation=evaluation)
+    budget, watch = Budget.parse(f"{minutes}m"), Watch(evaluate_every=every)
+    steps = plan_steps(budget, costs, batch=64, images=1000, watch=watch)
+    evaluations = math.ceil(steps / every) * evaluation
+    beside = 20 + 10 * 0.2 + 12 * 0.1 + (1 + minutes) * 0.1
+    total = steps * step + evaluations + beside
+    assert total <= budget.amount + 1e-6
+    # no more is left than a step, and an evaluation that the last steps were too few for
+    assert total + step + 2 * evaluation / every + evaluation > budget.amount
+    told = evaluations_told("KID", watch, budget, costs, steps)
+    assert f"{100 * evaluations / budget.amount:.1f} % of the time" in told
 
 
 def test_a_slow_machine_looks_less_often() -> None:

@@ -29,6 +29,7 @@ from safelight.training.loop import Trainer
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
 from safelight.training.train import _with_other_processes, train
+from safelight.training.watching import Judge
 from tests.training.conftest import SMALL
 
 
@@ -52,7 +53,11 @@ def test_a_seed_makes_a_run_repeatable(digits: Cache, tmp_path: Path) -> None:
 
 
 def train_and_stop_at_seven(
-    cache: Cache, config: Config, out: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Cache,
+    config: Config,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    judge: Judge | None = None,
 ) -> None:
     """Ctrl-C, once, in the seventh of twelve steps."""
     advance = Trainer.advance
@@ -64,7 +69,7 @@ def train_and_stop_at_seven(
 
     monkeypatch.setattr(Trainer, "advance", stop_at_seven)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 7 of 12"):
-        train(cache, config, out)
+        train(cache, config, out, judge)
 
 
 @pytest.mark.usefixtures("cpu")

@@ -17,6 +17,7 @@ from typing import IO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from safelight.console import progress
@@ -43,6 +44,19 @@ def features_of(
     if missing:
         _compute(source, seeds, [networks[i] for i in missing], [paths[i] for i in missing], batch)
     return [FeatureFile(path) for path in paths]
+
+
+def looked_at_once(
+    source: ImageSource, seeds: Sequence[int], network: Network, batch: int
+) -> NDArray[np.float32]:
+    """The same of one network, (n, dimension), kept nowhere: of a model that is soon another one.
+
+    `batch` images and all features are in memory.
+    """
+    parts = pieces(len(seeds), batch)
+    found = [extract(network, images_of(source, seeds[part]), source) for part in parts]
+    features: NDArray[np.float32] = torch.cat(found).numpy()
+    return features
 
 
 class Looked:

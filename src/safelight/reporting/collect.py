@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from safelight.console import progress
+from safelight.errors import DamagedFile
 from safelight.evaluation.estimate import Evaluation, parsed
 from safelight.evaluation.moments import Floats
 from safelight.evaluation.neighbours import Pixels, nearest
@@ -128,6 +129,7 @@ class ReportData:
     previews: tuple[tuple[int, Path], ...]
     training: tuple[Mapping[str, Any], ...]
     validation: tuple[Mapping[str, Any], ...]
+    judged: tuple[tuple[int, Evaluation], ...]  # (step, what the model's images were found to be)
     warning: str  # what has gone wrong in training; nothing where all is well
     copying: Copying
     evaluations: tuple[Evaluation, ...]
@@ -159,11 +161,26 @@ def collect(run: Run) -> ReportData:
         previews=tuple(run.previews()),
         training=tuple(run.records("train")),
         validation=tuple(run.records("validation")),
+        judged=judged(run),
         warning=run.warning(),
         copying=compare_with_training(samples.images, cache, data),
         evaluations=parsed(run.evaluations(), run.metrics_file),
         pictures=data,
     )
+
+
+def judged(run: Run) -> tuple[tuple[int, Evaluation], ...]:
+    """What was measured on the way; raises DamagedFile where the log can't be that."""
+    found = []
+    for record in run.records("evaluation"):
+        try:
+            found.append((int(record["step"]), Evaluation.from_json(record)))
+        except DamagedFile as error:
+            raise DamagedFile(
+                f"{run.path / 'log.jsonl'}: the evaluation at step {record['step']} {error}; "
+                "delete that line"
+            ) from error
+    return tuple(found)
 
 
 def shown(config: Config) -> Config:

@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
-from safelight.reporting import plots, words
+from safelight.reporting import judged, plots, words
 from safelight.reporting.collect import ReportData
-
-
-@dataclass(frozen=True)
-class Key:
-    """One entry of a plot's legend: the role names its colour in the style sheet."""
-
-    role: str
-    text: str
-    strength: str = ""
-
-
-@dataclass(frozen=True)
-class Plot:
-    title: str
-    svg: Markup
-    keys: list[Key]
-    note: str = ""
+from safelight.reporting.plots import Key, Plot
 
 
 def curves(data: ReportData) -> list[Plot]:
@@ -37,6 +18,7 @@ def curves(data: ReportData) -> list[Plot]:
     every = (
         *(_training_plot(data, name) for name in losses),
         *(_validation_plot(data, *row) for row in watched),
+        *judged.curves(data),
         _noise_plot(data),
         _speed_plot(data),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -57,7 +58,24 @@ TICKS = ((30, (1, 2, 5)), (1000, (1, 3)), (float("inf"), (1,)))
 MOST_CURVES = 4  # validations that are drawn by noise level
 
 
-def _drawing(draw: Callable[[Axes], None], name: str, alt: str) -> Markup:
+@dataclass(frozen=True)
+class Key:
+    """One entry of a plot's legend: the role names its colour in the style sheet."""
+
+    role: str
+    text: str
+    strength: str = ""
+
+
+@dataclass(frozen=True)
+class Plot:
+    title: str
+    svg: Markup
+    keys: list[Key]
+    note: str = ""
+
+
+def drawing(draw: Callable[[Axes], None], name: str, alt: str) -> Markup:
     """Run `draw` on fresh axes and give the SVG, its ids made the page's own by `name`."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(460 / 72, 280 / 72), layout="constrained")
@@ -93,14 +111,14 @@ def training_loss(records: Sequence[Record], column: str = "loss") -> Markup:
         axes.plot(step[keep], loss[keep], color=INKS["quiet"], linewidth=0.8, alpha=0.35)
         smooth = smoothed(loss, max(1, len(loss) // WINDOW))
         axes.plot(step[keep], smooth[keep], color=INKS["first"], linewidth=1.8)
-        _label(axes, "step", "training loss")
-        _stretch(axes)
+        name_axes(axes, "step", "training loss")
+        stretch(axes)
         # the noise of single records must not set the scale
         low, high = np.quantile(loss, 0.005), max(np.quantile(loss, 0.995), smooth.max())
         axes.set_ylim(*_widened(axes, low, high))
 
     name = f"training-{column.replace(' ', '-')}"
-    return _drawing(draw, name, _told(f"Training {column}", step, loss))
+    return drawing(draw, name, told(f"Training {column}", step, loss))
 
 
 def validation(records: Sequence[Record], column: str, label: str) -> Markup:
@@ -111,10 +129,10 @@ def validation(records: Sequence[Record], column: str, label: str) -> Markup:
     def draw(axes: Axes) -> None:
         for points, role in ((raw, "second"), (averaged, "first")):
             axes.plot(*points, color=INKS[role], linewidth=1.8, marker="o", markersize=3.5)
-        _label(axes, "step", label)
-        _stretch(axes)
+        name_axes(axes, "step", label)
+        stretch(axes)
 
-    return _drawing(draw, f"validation-{column}", _told(label.capitalize(), *averaged))
+    return drawing(draw, f"validation-{column}", told(label.capitalize(), *averaged))
 
 
 def loss_by_noise(records: Sequence[Record]) -> Markup:
@@ -132,8 +150,8 @@ def loss_by_noise(records: Sequence[Record]) -> Markup:
                 marker="o" if last else None,
                 markersize=3.5,
             )
-        _label(axes, "noise level σ/α", "validation loss")
-        _stretch(axes)
+        name_axes(axes, "noise level σ/α", "validation loss")
+        stretch(axes)
 
     last = records[-1]
     alt = (
@@ -141,7 +159,7 @@ def loss_by_noise(records: Sequence[Record]) -> Markup:
         f"{words.significant(last['loss'][0], 3)} at {words.significant(last['sigma'][0], 2)}, "
         f"{words.significant(last['loss'][-1], 3)} at {words.significant(last['sigma'][-1], 2)}"
     )
-    return _drawing(draw, "noise", alt)
+    return drawing(draw, "noise", alt)
 
 
 def speed(records: Sequence[Record]) -> Markup:
@@ -151,11 +169,11 @@ def speed(records: Sequence[Record]) -> Markup:
     def draw(axes: Axes) -> None:
         keep = np.unique(np.linspace(0, len(rate) - 1, MOST_POINTS).astype(int))
         axes.plot(seconds[keep] / 60, rate[keep], color=INKS["first"], linewidth=1.4)
-        _label(axes, "minutes of training", "images a second")
+        name_axes(axes, "minutes of training", "images a second")
         axes.set_ylim(0, 1.1 * rate.max())
 
     alt = f"Median speed {words.count(float(np.median(rate)))} images a second"
-    return _drawing(draw, "speed", alt)
+    return drawing(draw, "speed", alt)
 
 
 def distances(samples: Floats, held_out: Floats | None) -> Markup:
@@ -171,13 +189,13 @@ def distances(samples: Floats, held_out: Floats | None) -> Markup:
             axes.hist(values, bins, weights=share, color=colour, alpha=0.3)
             axes.hist(values, bins, weights=share, color=colour, histtype="step", linewidth=1.6)
         axes.set_xlim(0, bins[-1])
-        _label(axes, "distance to the nearest training picture", "% of pictures")
+        name_axes(axes, "distance to the nearest training picture", "% of pictures")
         axes.grid(axis="x", visible=False)
 
     alt = f"Median distance of samples {words.significant(float(np.median(samples)), 3)}"
     if held_out is not None:
         alt += f", of held-out pictures {words.significant(float(np.median(held_out)), 3)}"
-    return _drawing(draw, "distances", alt)
+    return drawing(draw, "distances", alt)
 
 
 def measured(name: str, points: Sequence[tuple[int, Estimate]]) -> Markup:
@@ -197,7 +215,7 @@ def measured(name: str, points: Sequence[tuple[int, Estimate]]) -> Markup:
             axes.fill_between(at, *bounds, color=INKS["second"], alpha=0.2, linewidth=0)
             floors = [floor.value for _, floor in real]
             axes.plot(at, floors, color=INKS["second"], linewidth=1.4)
-        _label(axes, "step", found[0].overall)
+        name_axes(axes, "step", found[0].overall)
         show = found[0].show
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: show(v).replace("-", "−")))
 
@@ -206,7 +224,7 @@ def measured(name: str, points: Sequence[tuple[int, Estimate]]) -> Markup:
         f"{first.name} from {first.show(first.value)} at step {words.count(steps[0])} to "
         f"{last.show(last.value)} at step {words.count(steps[-1])}"
     )
-    return _drawing(draw, name, alt)
+    return drawing(draw, name, alt)
 
 
 def against_count(estimate: Estimate, name: str) -> Markup:
@@ -226,7 +244,7 @@ def against_count(estimate: Estimate, name: str) -> Markup:
             axes.plot(places, values, color=colour, marker="o", markersize=3.5, linestyle="")
             axes.plot([0, places[0]], [held.value, held.value + rise], color=colour, linewidth=1.4)
             axes.plot([0, 0], [held.low, held.high], color=colour, linewidth=4, alpha=0.5)
-        _label(axes, "images", estimate.name)
+        name_axes(axes, "images", estimate.name)
         counts = [n for n, _ in estimate.curve]
         axes.set_xticks([0, *(1 / n for n in counts)], ["∞", *map(words.count, counts)])
 
@@ -235,7 +253,7 @@ def against_count(estimate: Estimate, name: str) -> Markup:
         f"{estimate.name}: {estimate.show(first)} of {words.count(fewest)} images, "
         f"{limit} of infinitely many"
     )
-    return _drawing(draw, name, alt)
+    return drawing(draw, name, alt)
 
 
 def smoothed(values: Floats, window: int) -> Floats:
@@ -275,7 +293,7 @@ def _widened(axes: Axes, low: float, high: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _label(axes: Axes, x: str, y: str) -> None:
+def name_axes(axes: Axes, x: str, y: str) -> None:
     """Name the axes, and give them few and plain numbers."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -284,7 +302,7 @@ def _label(axes: Axes, x: str, y: str) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
-def _stretch(axes: Axes) -> None:
+def stretch(axes: Axes) -> None:
     """Make an axis logarithmic where its data span more than LOG_FROM."""
     span = axes.dataLim
     for axis, set_scale, (low, high) in (
@@ -311,7 +329,7 @@ def plain(value: float) -> str:
     return text.replace("-", "−")
 
 
-def _told(what: str, step: Floats, loss: Floats) -> str:
+def told(what: str, step: Floats, loss: Floats) -> str:
     return (
         f"{what} from {words.significant(float(loss[0]), 3)} at step {words.count(step[0])} "
         f"to {words.significant(float(loss[-1]), 3)} at step {words.count(step[-1])}"

@@ -30,7 +30,7 @@ from safelight.training.latents import Latents
 from safelight.training.learner import Learner, Problem, Turn, extras, load_extras
 from safelight.training.optimisers import learning_rate, make_optimiser
 from safelight.training.run import Run
-from safelight.training.watching import draw_preview
+from safelight.training.watching import Judge, draw_preview
 
 RECORDS = 500  # of the training loss, in a run
 
@@ -45,9 +45,11 @@ class Trainer:
         cache: Cache,
         accelerator: Accelerator,
         latents: Latents | None = None,
+        judge: Judge | None = None,
     ) -> None:
+        """judge: measures images every `watch.evaluate_every` steps, in one process."""
         torch.set_num_threads(plan.threads)
-        self.config, self.plan, self.accelerator = config, plan, accelerator
+        self.config, self.plan, self.accelerator, self.judge = config, plan, accelerator, judge
         self.step, self.seconds = 0, 0.0
         self.processes = accelerator.num_processes
         train = cache.subset("train")
@@ -184,6 +186,15 @@ class Trainer:
     def preview(self, run: Run) -> None:
         draw_preview(run, self.family.preview(run, self.average.module), self.step)
 
+    def evaluate(self, run: Run) -> None:
+        """Nothing is drawn from a stream that the training draws from."""
+        if self.judge is None:
+            return
+        found = self.judge.look(self.family.preview(run, self.average.module))
+        run.append("evaluation", **self.where(), weights="ema", **found)
+        self.accelerator.log(self.judge.curves(found), step=self.step)
+        inform(f"step {self.step:,}: {self.judge.told(found)}")
+
     def any_process(self, happened: bool) -> bool:
         """Whether it happened to any process: they have to stop at the same step."""
         if self.processes == 1:
@@ -203,6 +214,8 @@ def fit(trainer: Trainer, run: Run) -> None:
     """
     plan, main = trainer.plan, trainer.accelerator.is_main_process
     record = _Record(trainer, run, every=max(1, plan.steps // RECORDS))
+    if main and trainer.judge is not None and trainer.step < plan.steps:
+        trainer.judge.prepare(trainer.family.preview(run, trainer.average.module))
     with _interruptions() as interrupted, _bar(trainer, main) as advance:
         if main and trainer.step == 0:
             trainer.preview(run)
@@ -236,6 +249,9 @@ def _look(trainer: Trainer, run: Run, finished: bool) -> None:
             inform(wrong)
     if finished or trainer.step % trainer.plan.preview_every == 0:
         trainer.preview(run)
+    every = trainer.config.watch.evaluate_every
+    if every and (finished or trainer.step % every == 0):
+        trainer.evaluate(run)
 
 
 class _Clock:

@@ -198,6 +198,24 @@ OF_LATENTS: tuple[tuple[Callable[[Config], bool], str], ...] = (
 )
 
 
+# What is measured on the way.
+OF_WATCHING: tuple[tuple[Callable[[Config], bool], str], ...] = (
+    (
+        lambda c: (
+            not c.watch.evaluate_every
+            and {"evaluate_images", "evaluate_features"} & c.watch.changes().keys() != set()
+        ),
+        "--watch.evaluate-images and --watch.evaluate-features say how images are measured every "
+        "--watch.evaluate-every steps; give that too, or leave them out",
+    ),
+    (
+        lambda c: c.watch.evaluate_every > 0 and c.family == "autoencoder",
+        "an autoencoder draws no images of its own; leave --watch.evaluate-every out: each "
+        "validation has the PSNR of held-out pictures that come back",
+    ),
+)
+
+
 def require_heeded(config: Config) -> None:
     """Raises UserError where an option would change nothing."""
     lookup(SECTIONS, config.family, "family")
@@ -216,6 +234,9 @@ def require_heeded(config: Config) -> None:
             raise UserError(remedy)
     for unfit, remedy in OF_LATENTS if config.diffusion.autoencoder else ():
         if unfit(config):
+            raise UserError(remedy)
+    for useless, remedy in OF_WATCHING:
+        if useless(config):
             raise UserError(remedy)
     if config.family == "autoencoder" and not config.data.conditional:
         raise UserError("an autoencoder is told no classes; leave --data.no-conditional out")

@@ -155,6 +155,7 @@ class Costs:
     validation: float
     preview: float
     checkpoint: float
+    evaluation: float = 0.0
 
 
 def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Watch) -> int:
@@ -163,7 +164,11 @@ def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Wat
     if steps is not None:
         return steps
     validations, previews = looks(budget, costs)
+    # An evaluation at the end comes on top of those on the way.
     beside, per_step = costs.spent, costs.step
+    if watch.evaluate_every:
+        beside += costs.evaluation
+        per_step += costs.evaluation / watch.evaluate_every
     for every, times, cost in (
         (watch.validate_every, validations, costs.validation),
         (watch.preview_every, previews, costs.preview),
@@ -176,9 +181,10 @@ def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Wat
     left = budget.amount - beside
     if left < per_step:
         needed = beside + 100 * per_step
+        evaluating = f", an evaluation alone {costs.evaluation:.0f} s" if costs.evaluation else ""
         raise UserError(
             f"a budget of {budget.amount:g} s is too short: getting ready and watching take "
-            f"{beside:.0f} s of it; give at least {math.ceil(needed)}s"
+            f"{beside:.0f} s of it{evaluating}; give at least {math.ceil(needed)}s"
         )
     return int(left / per_step)
 
@@ -203,6 +209,28 @@ def intervals(watch: Watch, budget: Budget, costs: Costs, steps: int) -> dict[st
         "preview_every": watch.preview_every or math.ceil(steps / previews),
         "checkpoint_every": watch.checkpoint_every or min(save, math.ceil(steps / 4)),
     }
+
+
+def require_reached(watch: Watch, steps: int) -> None:
+    """Raises UserError where a run of so many steps would not come to its first evaluation."""
+    if watch.evaluate_every > steps:
+        raise UserError(
+            f"--watch.evaluate-every {watch.evaluate_every} is more than the {steps:,} steps of "
+            f"this run, so there would be no curve; give at most {steps}, such as "
+            f"{math.ceil(steps / VALIDATIONS)}"
+        )
+
+
+def evaluations_told(about: str, watch: Watch, budget: Budget, costs: Costs, steps: int) -> str:
+    """What is measured on the way, and what of the time that takes, in a sentence."""
+    every, cost = watch.evaluate_every, costs.evaluation
+    times = math.ceil(steps / every)
+    whole = budget.amount if budget.unit == "seconds" else steps * costs.step + times * cost
+    seconds = f"{cost:.2g} s" if cost < 10 else f"{cost:.0f} s"
+    return (
+        f"evaluations: {about}, every {every:,} steps and at the end; each takes about {seconds}, "
+        f"{times:,} of them {100 * times * cost / whole:.1f} % of the time"
+    )
 
 
 def _mb(size: int) -> str:

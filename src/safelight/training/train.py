@@ -8,6 +8,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,24 +33,31 @@ from safelight.training.options import COMPARING, deciding, require_heeded
 from safelight.training.planning import (
     Costs,
     choose_precision,
+    evaluations_told,
     footprint,
     intervals,
     measure_sigma_data,
     micro_batch,
     plan_steps,
+    require_reached,
 )
 from safelight.training.run import Run
+from safelight.training.watching import Judge
 
 WARM_UP_STEPS, WARM_UP_SECONDS = 4, 4.0  # at least so many steps are timed, for so long
 Settled = TypeVar("Settled")
 
 
-def train(cache: Cache, config: Config, out: Path) -> Run:
+def train(cache: Cache, config: Config, out: Path, judge: Judge | None = None) -> Run:
     """Train on the cache's training split into the folder `out`; go on where a run is there.
+
+    judge: measures images on the way, where the configuration asks for it (`watch.evaluate_every`).
 
     Raises UserError where `out` holds another run, or something that is no run, or where another
     process is training there.
     """
+    if bool(judge) != bool(config.watch.evaluate_every):
+        raise ValueError("a judge is there if and only if the configuration asks for evaluations")
     began = time.monotonic()
     trackers = "tensorboard" if config.watch.tensorboard else None
     # Under torchrun without a GPU, Accelerate has to be told, or each process trains by itself.
@@ -60,8 +68,8 @@ def train(cache: Cache, config: Config, out: Path) -> Run:
         cpu=several_on_cpu, log_with=trackers, project_dir=str(out), kwargs_handlers=[partly]
     )
     with _alone_in(out, accelerator):
-        run, latents = _run_in(out, cache, config, accelerator, began)
-        _see_through(run, cache, accelerator, latents)
+        run, latents = _run_in(out, cache, config, accelerator, began, judge)
+        _see_through(run, cache, accelerator, latents, judge)
         if accelerator.is_main_process:
             summary, name = run.summary, shlex.quote(str(run.path))
             say(f"trained {run.path}: {summary.steps:,} steps, {summary.images_seen:,} images")
@@ -92,7 +100,12 @@ def _alone_in(out: Path, accelerator: Accelerator) -> Iterator[None]:
 
 
 def _run_in(
-    out: Path, cache: Cache, config: Config, accelerator: Accelerator, began: float
+    out: Path,
+    cache: Cache,
+    config: Config,
+    accelerator: Accelerator,
+    began: float,
+    judge: Judge | None,
 ) -> tuple[Run, Latents | None]:
     """The run in `out`: the one that is there, or a new one, planned now; and what it learns."""
     run = existing_run(cache, config, out)
@@ -103,7 +116,7 @@ def _run_in(
         latents = learnt_in(cache, run.config if run else config, run)
     codec = latents.codec if latents else None
     if run is None:
-        plan = make_plan(cache, config, accelerator, began, latents)
+        plan = make_plan(cache, config, accelerator, began, latents, judge)
         accelerator.free_memory()  # the throw-away networks
         run = _written(cache, config, plan, out, codec, accelerator)
     elif Path(run.file.cache) != cache.path.resolve():  # the same pictures, moved
@@ -126,9 +139,15 @@ def _written(
     return run or Run.open(out)
 
 
-def _see_through(run: Run, cache: Cache, accelerator: Accelerator, latents: Latents | None) -> None:
+def _see_through(
+    run: Run,
+    cache: Cache,
+    accelerator: Accelerator,
+    latents: Latents | None,
+    judge: Judge | None,
+) -> None:
     """Train from the newest checkpoint, if there is one, to the end of the plan."""
-    trainer = Trainer(run.config, run.plan, cache, accelerator, latents)
+    trainer = Trainer(run.config, run.plan, cache, accelerator, latents, judge)
     _take_up(trainer, run)
     purge = {"tensorboard": {"purge_step": trainer.step}}
     accelerator.init_trackers("tensorboard", init_kwargs=purge)
@@ -185,6 +204,7 @@ def make_plan(
     accelerator: Accelerator,
     began: float,
     latents: Latents | None = None,
+    judge: Judge | None = None,
 ) -> Plan:
     """Measure memory and speed on a throw-away copy of the run, and settle the rest."""
     train, device = cache.subset("train"), accelerator.device
@@ -193,7 +213,9 @@ def make_plan(
             f"a batch of {config.optimiser.batch} leaves some of {accelerator.num_processes} "
             "processes without an image; raise --optimiser.batch or start fewer processes"
         )
-    budget = Budget.parse(config.budget)
+    budget, batch, watch = Budget.parse(config.budget), config.optimiser.batch, config.watch
+    if (counted := budget.steps(batch, train.count)) is not None:
+        require_reached(watch, counted)  # before anything is measured
     precision = choose_precision(config.precision, device)
     draft = Plan(
         steps=10**6,
@@ -208,7 +230,7 @@ def make_plan(
         processes=accelerator.num_processes,
         step_seconds=0,
     )
-    trainer = Trainer(config, draft, cache, accelerator, latents)
+    trainer = Trainer(config, draft, cache, accelerator, latents, judge)
     share = -(-config.optimiser.batch // accelerator.num_processes)
     single, _ = next(trainer.batches.at(0, 1))
     needs = footprint(trainer.learner, single, precision == "bf16", device)
@@ -216,13 +238,17 @@ def make_plan(
     fits = _agree(micro_batch(config, needs, share, device, local), accelerator)
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
     codec = latents.codec if latents else None
-    costs = _measure(trainer, cache, codec, began, watched=budget.unit == "seconds")
-    steps = plan_steps(budget, costs, config.optimiser.batch, train.count, config.watch)
-    looked = intervals(config.watch, budget, costs, steps)
+    timed = budget.unit == "seconds"
+    costs = _agree(_measure(trainer, cache, codec, began, watched=timed), accelerator)
+    steps = plan_steps(budget, costs, batch, train.count, watch)
+    require_reached(watch, steps)
+    looked = intervals(watch, budget, costs, steps)
     settled = {"steps": steps, "step_seconds": costs.step, **looked}
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
         inform(announcement(plan, config, train))
+        if judge is not None:
+            inform(evaluations_told(judge.about, watch, budget, costs, steps))
         if lacking := trainer.family.shortfall(trainer.learner.model):
             inform(lacking)
     return plan
@@ -243,20 +269,34 @@ def announcement(plan: Plan, config: Config, train: Cache) -> str:
 def _measure(
     trainer: Trainer, cache: Cache, codec: Codec | None, began: float, watched: bool
 ) -> Costs:
-    """Time steps, and what is done beside them if the budget is a time, on a throw-away run."""
+    """Time steps, and what is done beside them if the budget is a time, on a throw-away run.
+
+    Evaluations in any case: what they will cost is said.
+    """
     for _ in range(2):  # the first steps allocate memory and choose kernels
         first = _seconds(trainer.advance)
     more = max(WARM_UP_STEPS, min(100, int(WARM_UP_SECONDS / first))) if watched else 1
     more = _agree(more, trainer.accelerator)
     step = sum(_seconds(trainer.advance) for _ in range(more)) / more
-    if not watched:
-        return Costs(spent=0, step=step, validation=0, preview=0, checkpoint=0)
+    nothing = Costs(spent=0, step=step, validation=0, preview=0, checkpoint=0)
+    if not watched and trainer.judge is None:
+        return nothing
     with tempfile.TemporaryDirectory() as scratch:
         run = start_run(cache, trainer.config, trainer.plan, Path(scratch), codec)
+        evaluation = _cost_of_evaluation(trainer, run)
+        if not watched:
+            return replace(nothing, evaluation=evaluation)
         validation = _seconds(trainer.validate, run)
         preview = _seconds(trainer.preview, run)
         saving = _seconds(trainer.save, run.checkpoint_folder)
-    return Costs(time.monotonic() - began, step, validation, preview, saving)
+    return Costs(time.monotonic() - began, step, validation, preview, saving, evaluation)
+
+
+def _cost_of_evaluation(trainer: Trainer, run: Run) -> float:
+    """In seconds. One process evaluates, and only that one gets ready for it."""
+    if trainer.judge is None or not trainer.accelerator.is_main_process:
+        return 0.0
+    return trainer.judge.cost(trainer.family.preview(run, trainer.average.module))
 
 
 def _seconds(work: Callable[..., object], *arguments: object) -> float:

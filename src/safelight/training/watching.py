@@ -28,6 +28,35 @@ class Examiner(Protocol):
         ...
 
 
+class Judge(Protocol):
+    """Measures the images of a model on its way, in the same way at every step."""
+
+    @property
+    def about(self) -> str:
+        """What is measured of what, in words."""
+        ...
+
+    def prepare(self, source: ImageSource) -> None:
+        """What is done once: looks at the real images, unless that has been done."""
+        ...
+
+    def cost(self, source: ImageSource) -> float:
+        """Prepares; and then the seconds that a look will take, from a few images."""
+        ...
+
+    def look(self, source: ImageSource) -> dict[str, Any]:
+        """What the log gets."""
+        ...
+
+    def curves(self, found: Mapping[str, Any]) -> dict[str, float]:
+        """The same as TensorBoard's curves."""
+        ...
+
+    def told(self, found: Mapping[str, Any]) -> str:
+        """The same in a line."""
+        ...
+
+
 class ModelSource(ImageSource, Protocol):
     """The images of a run's model."""
 
