@@ -53,6 +53,7 @@ def precision(generated: Features, reference: Features) -> Interval:
 
 def recall(generated: Features, reference: Features) -> Interval:
     """Which share of real images lies among the generated ones. Raises TooFewImages."""
+    require_enough(len(generated), len(reference))
     return precision(reference, generated)
 
 
