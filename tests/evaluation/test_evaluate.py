@@ -10,8 +10,8 @@ import torch
 
 from safelight.config import Sampling
 from safelight.errors import TooFewImages, UserError
+from safelight.evaluation import bench
 from safelight.evaluation import classifier as classifier_part
-from safelight.evaluation import evaluate as evaluate_part
 from safelight.evaluation.estimate import Evaluation, Interval
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
@@ -28,7 +28,7 @@ OTHER = stored("other", 100, 3)
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A feature network of four pixels, and a classifier that is trained in a second."""
-    monkeypatch.setattr(evaluate_part, "announce", lambda parts: None)  # counts no images
+    monkeypatch.setattr(bench, "announce", lambda parts: None)  # counts no images
     monkeypatch.setitem(FEATURES, "pixels", lambda material: pixels())
     monkeypatch.setattr(classifier_part, "FEWEST_VIEWS", 40 * classifier_part.BATCH)
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safelight.errors import DamagedFile, MissingLibrary, MissingWeights, TooFewImages
 from safelight.evaluation import lpips as module
 from safelight.evaluation.diversity import pairwise
-from safelight.evaluation.lpips import PLACE, lpips
+from safelight.evaluation.lpips import ALEXNET, lpips
 from safelight.evaluation.network import three_channels
 from safelight.images import dequantise
 from safelight.machine import full_precision
@@ -35,7 +35,7 @@ def weights(library: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.Monkey
     named = {f"features.{name.split('.', 1)[1]}": held[name] for name in held}
     path = tmp_path / "alexnet.pth"
     torch.save(named | {"classifier.6.bias": torch.zeros(1000)}, path)
-    monkeypatch.setenv(PLACE, str(path))
+    monkeypatch.setenv(ALEXNET.place, str(path))
     return path
 
 
@@ -68,17 +68,22 @@ def test_its_weights_are_both_files(weights: Path) -> None:
     assert lpips((3, 32, 32)).weights != first
 
 
+def refused(*args: object, **kwargs: object) -> None:
+    raise OSError("no network")
+
+
 def test_missing_weights_say_where_to_put_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(PLACE, raising=False)
+    monkeypatch.delenv(ALEXNET.place, raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
     with pytest.raises(MissingWeights) as caught:
         lpips((3, 32, 32))
     message = str(caught.value)
     assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth" in message
     assert str(tmp_path / "checkpoints" / "alexnet-owt-7be5be79.pth") in message
-    assert PLACE in message
+    assert ALEXNET.place in message
     assert "\n" not in message
 
 
@@ -93,7 +98,7 @@ def test_without_the_package_the_error_says_what_to_install(
 @pytest.mark.parametrize("content", [{"a": torch.zeros(1)}, 17])
 def test_a_weights_file_that_is_something_else_is_refused(content: object, weights: Path) -> None:
     torch.save(content, weights)
-    with pytest.raises(DamagedFile, match="does not hold AlexNet's weights"):
+    with pytest.raises(DamagedFile, match="does not hold the AlexNet weights"):
         lpips((3, 32, 32))
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from safelight.errors import TooFewImages, UserError
+from safelight.evaluation import bench
 from safelight.evaluation import classifier as classifier_part
-from safelight.evaluation import evaluate as evaluate_part
 from safelight.evaluation.compare import compare
 from safelight.evaluation.estimate import Estimate, Evaluation, Interval, by_class
 from safelight.evaluation.evaluate import evaluate
@@ -39,7 +39,7 @@ TARGETS, OTHERS = TEST.targets, TRAIN.targets
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A feature network of four pixels, and a classifier that is trained in a second."""
-    monkeypatch.setattr(evaluate_part, "announce", lambda parts: None)  # counts no images
+    monkeypatch.setattr(bench, "announce", lambda parts: None)  # counts no images
     monkeypatch.setitem(FEATURES, "pixels", lambda material: pixels())
     monkeypatch.setattr(classifier_part, "FEWEST_VIEWS", 40 * classifier_part.BATCH)
 

@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 
 from safelight.errors import TooFewImages, UserError
 from safelight.evaluation import support as part
+from safelight.evaluation.distances import squared_distances
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import Material
 from safelight.evaluation.support import (
@@ -19,7 +20,6 @@ from safelight.evaluation.support import (
     GAMMA_GRID,
     balanced,
     search,
-    squared_distances,
     support_vectors,
 )
 from tests.evaluation.sources import Model, Stored, stored

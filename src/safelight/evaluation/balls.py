@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.evaluation.distances import squared_distances, squared_norms
 from safelight.evaluation.moments import Features, Floats, blocks
 from safelight.seeding import derive
 
@@ -60,7 +61,7 @@ def inside(points: Features, centres: Features, k: int, *, closed: bool) -> Insi
         rows = slice(r * TILE, r * TILE + len(a))
         for c, b in enumerate(blocks(centres, TILE, AT_MOST)):
             columns = slice(c * TILE, c * TILE + len(b))
-            tile = squares(a, b)
+            tile = squared_distances(a, b)
             i, j = np.nonzero(tile <= widest[columns])  # few: what follows is done HALVINGS times
             near = tile[i, j]
             for h in range(len(reach)):
@@ -100,7 +101,7 @@ def nearest(side: Features) -> tuple[Floats, Counts, Floats]:
     for r, a in enumerate(blocks(side, TILE, AT_MOST)):
         best, who = np.empty((len(a), 0)), np.empty((len(a), 0), np.int64)
         for c, b in enumerate(blocks(side, TILE, AT_MOST)):
-            tile = squares(a, b)
+            tile = squared_distances(a, b)
             if r == c:
                 np.fill_diagonal(tile, np.inf)
             those = np.broadcast_to(np.arange(c * TILE, c * TILE + len(b)), tile.shape)
@@ -108,7 +109,7 @@ def nearest(side: Features) -> tuple[Floats, Counts, Floats]:
         order = np.argsort(best, axis=1)
         distances.append(np.take_along_axis(best, order, axis=1))
         names.append(np.take_along_axis(who, order, axis=1))
-        norms.append(np.einsum("nd,nd->n", a, a))
+        norms.append(squared_norms(a))
     return np.concatenate(distances), np.concatenate(names), np.concatenate(norms)
 
 
@@ -118,12 +119,3 @@ def _least(values: Floats, names: Counts, kept: int) -> tuple[Floats, Counts]:
         return values, names
     at = np.argpartition(values, kept - 1, axis=1)[:, :kept]
     return np.take_along_axis(values, at, axis=1), np.take_along_axis(names, at, axis=1)
-
-
-def squares(a: Floats, b: Floats) -> Floats:
-    """|a_i - b_j|², (rows of a, rows of b), within TIE of |a_i|² + |b_j|²."""
-    found: Floats = a @ b.T
-    found *= -2.0
-    found += np.einsum("nd,nd->n", a, a)[:, None]
-    found += np.einsum("nd,nd->n", b, b)
-    return found

@@ -1,28 +1,19 @@
-"""The kinds of metric: what a row of METRICS knows, and how it becomes an estimate."""
+"""The kinds of metric that look at features: what a row knows, and how it becomes an estimate."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import math
-import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import torch
-
-from safelight.config import Likelihood
-from safelight.errors import TooFewImages, UserError
-from safelight.evaluation import accuracy, fidelity, likelihood
+from safelight.errors import UserError
+from safelight.evaluation import accuracy
 from safelight.evaluation.accuracy import Judge, Verdict
 from safelight.evaluation.estimate import Estimate, Interval, by_class
 from safelight.evaluation.features import Material
-from safelight.evaluation.fidelity import require_restoring, restored
-from safelight.evaluation.likelihood import labels_for, mean_interval, require_likelihood
-from safelight.evaluation.moments import Features, Floats, SideFeatures
+from safelight.evaluation.moments import Features, SideFeatures
 from safelight.evaluation.network import Head, Network
-from safelight.evaluation.plan import Plan, Side, spelled
-from safelight.evaluation.protocol import Protocol
+from safelight.evaluation.plan import Plan, spelled
+from safelight.evaluation.protocol import Protocol, software
 from safelight.images import ImageSource
 
 
@@ -163,117 +154,6 @@ class Share:
         ]
 
 
-@dataclass(frozen=True)
-class Fidelity:
-    """The row for how well pictures come back, picture by picture."""
-
-    metric: str = "psnr"
-
-    def check(self, side: Side) -> None:
-        """Raises UserError, before any image is made."""
-        require_restoring(side.source)
-        if len(side) < 2:
-            raise TooFewImages(f"psnr needs at least 2 images, got {len(side)}; give a larger -n")
-
-    def estimate(self, side: Side, seed: int) -> Estimate:
-        source = require_restoring(side.source)
-        mean = mean_interval(restored(source, side.seeds))
-        how = Protocol(
-            metric=self.metric,
-            parameters="10 log10(255² / mean square error) of 256 levels, mean over pictures",
-            network="none",
-            dimension=math.prod(source.shape),
-            weights="",
-            resize="none",
-            image=spelled(source.shape),
-            generated=len(side),
-            reference=len(side),
-            reference_fingerprint=source.pictures.fingerprint,
-            seed=seed,
-            reference_name=source.pictures.name,
-            floor_images="none: each picture is compared with itself",
-            software=_software(),
-        )
-        ends = mean.low, mean.high
-        return Estimate(
-            "PSNR (dB)",
-            mean.value,
-            *ends,
-            n=len(side),
-            interval=fidelity.METHOD,
-            floor=None,
-            protocol=how,
-        )
-
-
-@dataclass(frozen=True)
-class BitsPerDimension:
-    """The row for a model's likelihood of real images, by every method that it has."""
-
-    metric: str = "bpd"
-
-    def check(
-        self, source: ImageSource, side: Side, parts: Sequence[Side], options: Likelihood
-    ) -> None:
-        """Raises UserError, before anything is computed."""
-        require_likelihood(source).likelihoods(options)
-        labels_for(source, side)
-        for part in parts:
-            if len(part) < 2:
-                raise TooFewImages(
-                    f"the class {part.of_class}: bits per dimension need at least 2 images, got "
-                    f"{len(part)}; give a larger -n, or leave --per-class out"
-                )
-
-    def estimates(
-        self,
-        source: ImageSource,
-        side: Side,
-        parts: Sequence[Side],
-        options: Likelihood,
-        seed: int,
-    ) -> list[Estimate]:
-        """parts: of the side's images those of a class, which get a number of their own."""
-        measures = require_likelihood(source).likelihoods(options)
-        found = likelihood.bits(measures, side, labels_for(source, side), seed)
-        return [
-            self._estimate(name, measures[name].parameters, values, part, seed)
-            for name, every in found.items()
-            for part, values in [(p, every[np.isin(side.seeds, p.seeds)]) for p in (side, *parts)]
-        ]
-
-    def _estimate(
-        self, name: str, parameters: str, values: Floats, side: Side, seed: int
-    ) -> Estimate:
-        mean = mean_interval(values)
-        how = Protocol(
-            metric=self.metric,
-            parameters=parameters,
-            network="the model's own density",
-            dimension=math.prod(side.source.shape),
-            weights="",
-            resize="none",
-            image=spelled(side.source.shape),
-            generated=0,
-            reference=len(side),
-            reference_fingerprint=side.fingerprint,
-            seed=seed,
-            reference_name=side.name,
-            floor_images="none: real images are what is judged",
-            software=_software(),
-        )
-        ends = mean.low, mean.high
-        return Estimate(
-            f"{by_class('bits per dimension', side.of_class)} ({name})",
-            mean.value,
-            *ends,
-            n=len(side),
-            interval=likelihood.METHOD,
-            floor=None,
-            protocol=how,
-        )
-
-
 def protocol(
     plan: Plan, network: Network, metric: str, parameters: str, floor_images: str
 ) -> Protocol:
@@ -292,11 +172,5 @@ def protocol(
         seed=plan.seed,
         reference_name=reference.name,
         floor_images=floor_images,
-        software=_software(),
+        software=software(),
     )
-
-
-def _software() -> str:
-    ours = importlib.metadata.version("safelight")
-    python = platform.python_version()
-    return f"safelight {ours}, torch {torch.__version__}, numpy {np.__version__}, Python {python}"

@@ -10,22 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
-import pickle
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from safelight.errors import DamagedFile, MissingLibrary, MissingWeights
+from safelight.errors import MissingLibrary
 from safelight.evaluation.network import Network, three_channels
+from safelight.evaluation.weights import Weights
 from safelight.files import sha256
 from safelight.images import dequantise
 from safelight.machine import device
 
-PLACE = "SAFELIGHT_ALEXNET_WEIGHTS"  # the environment variable: a weights file
-URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+ALEXNET = Weights(
+    of="AlexNet",
+    place="SAFELIGHT_ALEXNET_WEIGHTS",
+    url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    file="alexnet-owt-7be5be79.pth",
+    megabytes=233,
+    begins="7be5be79",
+    instead="--metrics vendi",
+)
 
 LAYERS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's AlexNet whose output is compared
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of channels in [-1, 1]
@@ -35,7 +41,7 @@ LARGEST = 64  # pixels a side: 130 kB of features; of 256 they would be 2.5 MB a
 
 def lpips(shape: tuple[int, int, int]) -> Network:
     """φ of pictures (c, h, w). Raises MissingLibrary and MissingWeights, which say what to do."""
-    backbone, linear = alexnet_weights(), linear_weights()
+    backbone, linear = ALEXNET.path(), linear_weights()
     layers, weights = _load_backbone(backbone), _load_linear(linear)
     size = _size(shape)
     with torch.inference_mode():
@@ -73,19 +79,6 @@ def embed(x: Tensor, layers: nn.Sequential, weights: list[Tensor]) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def alexnet_weights() -> Path:
-    """The file: from $SAFELIGHT_ALEXNET_WEIGHTS or torch's folder. Raises MissingWeights."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / URL.rsplit("/", 1)[1]
-    if chosen := os.environ.get(PLACE):
-        path = Path(chosen).expanduser()
-    if not path.is_file():
-        raise MissingWeights(
-            f"LPIPS needs AlexNet's weights (233 MB), and {path} is no file; get {URL} and put it "
-            f"there, or name the file in {PLACE}, or use --metrics vendi"
-        )
-    return path
-
-
 def linear_weights() -> Path:
     """The file of w_l that the package lpips brings. Raises MissingLibrary."""
     found = importlib.util.find_spec("lpips")
@@ -102,12 +95,12 @@ def _load_backbone(path: Path) -> nn.Sequential:
 
     with torch.device("meta"):  # 61 million random numbers need not be drawn to be replaced
         layers: nn.Sequential = alexnet().features[: LAYERS[-1] + 1]
+    held = ALEXNET.read(path)
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
         wanted = {name: held[f"features.{name}"] for name in layers.state_dict()}
         layers.load_state_dict(wanted, assign=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise DamagedFile(f"{path} does not hold AlexNet's weights; get it again: {URL}") from error
+    except (RuntimeError, KeyError) as error:
+        raise ALEXNET.damaged(path) from error
     for layer in layers:
         if isinstance(layer, nn.ReLU):
             layer.inplace = False

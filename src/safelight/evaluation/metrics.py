@@ -21,9 +21,10 @@ from safelight.evaluation.classifier import Classifier, classifier, labelled
 from safelight.evaluation.copying import Copying
 from safelight.evaluation.features import Material
 from safelight.evaluation.kernels import CUBIC, ENERGY, GAUSSIAN
-from safelight.evaluation.kinds import BitsPerDimension, Distance, Fidelity, Score, Share
+from safelight.evaluation.kinds import Distance, Score, Share
 from safelight.evaluation.support import support_vectors
 from safelight.evaluation.training_score import learner, require_taught
+from safelight.evaluation.unseen import BitsPerDimension, Fidelity
 from safelight.images import ImageSource
 
 Metric = Distance | Score | Copying | Share | Fidelity | BitsPerDimension

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.evaluation.distances import squared_distances, squared_norms
 from safelight.evaluation.moments import Features, Floats
 from safelight.images import ImageSource, dequantise
 
@@ -94,9 +95,8 @@ def _smallest(values: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
 
 def _squared(q: Floats, t: Floats) -> Floats:
     """|q - t|² of each pair, (b, m)."""
-    size = np.square(q).sum(1)[:, None] + np.square(t).sum(1)
-    squared: Floats = size - 2 * q @ t.T
-    squared[squared < NOTHING * size] = 0
+    squared = squared_distances(q, t)
+    squared[squared < NOTHING * (squared_norms(q)[:, None] + squared_norms(t))] = 0
     return squared
 
 

@@ -6,10 +6,15 @@ Two numbers may stand in one column only if their protocols have the same hash.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+import numpy as np
+import torch
 
 from safelight.errors import DamagedFile
 
@@ -93,3 +98,10 @@ class Protocol:
             for held in fields(self)
             if not held.metadata.get("record")
         }
+
+
+def software() -> str:
+    """What computes the numbers here, with versions."""
+    ours = importlib.metadata.version("safelight")
+    python = platform.python_version()
+    return f"safelight {ours}, torch {torch.__version__}, numpy {np.__version__}, Python {python}"

@@ -31,6 +31,7 @@ from safelight.console import progress
 from safelight.errors import DamagedFile, TooFewImages
 from safelight.evaluation.accuracy import Tally, Verdict, tally, verdict
 from safelight.evaluation.classifier import labelled
+from safelight.evaluation.distances import squared_distances
 from safelight.evaluation.features import Material, pixels
 from safelight.evaluation.moments import Features, Floats, SideFeatures, blocks
 from safelight.evaluation.network import Network
@@ -131,12 +132,6 @@ def search(d2: Floats, y: NDArray[np.int64], variance: float, dimension: int) ->
                 advance()
             trials.append(Trial(C, gamma, right / len(y)))
     return trials
-
-
-def squared_distances(x: Floats, y: Floats) -> Floats:
-    """|x_i - y_j|² of rows (a, d), (b, d): (a, b), never below zero."""
-    d2: Floats = np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2.0 * (x @ y.T)
-    return d2.clip(min=0.0, out=d2)
 
 
 def balanced(labels: NDArray[np.int64]) -> NDArray[np.int64]:

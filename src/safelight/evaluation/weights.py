@@ -23,6 +23,7 @@ class Weights:
 
     of: the network, as people call it. place: the environment variable that may name the file.
     file: its name in torch's own folder. begins: how its sha256 begins, where its publisher says.
+    instead: what to ask for where the file can't be had.
     """
 
     of: str
@@ -31,6 +32,7 @@ class Weights:
     file: str
     megabytes: int
     begins: str = ""
+    instead: str = "--features efficientnet-lite0"
 
     def path(self) -> Path:
         """The file: from the environment variable, torch's folder, or the network.
@@ -59,7 +61,7 @@ class Weights:
             raise MissingWeights(
                 f"the {self.of} weights can't be had here ({error}); get {self.url} on a machine "
                 f"that can and put it at {path}, or name the file in {self.place}, "
-                "or use --features efficientnet-lite0"
+                f"or use {self.instead}"
             ) from error
 
     def damaged(self, path: Path) -> DamagedFile:
