@@ -73,7 +73,7 @@ def test_mistakes_are_answered_in_one_line(
         ("sample", run, "--weaker", f"{desk / 'plain'}:6"): "has other classes",
         ("sample", run, "--weaker", f"{cache}:6"): "not a run",
         ("evaluate", run, "--guidance", "1,2"): "a sweep, which only .safelight sample. draws",
-        ("evaluate", run, "--metrics", "fud"): "choose one of: fd, kid, accuracy",
+        ("evaluate", run, "--metrics", "fud"): "choose one of: fd, fd-infinity, kid",
         ("evaluate", run, "--features", "incepton"): "did you mean 'inception'",
         ("evaluate", run, "--resize", "clean"): "--resize clean says .*add --features inception",
         ("evaluate", run, "--features", "inception", "--resize", "cleen"): "did you mean 'clean'",

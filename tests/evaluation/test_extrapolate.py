@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from safelight.errors import TooFewImages
-from safelight.evaluation.estimate import Interval
+from safelight.evaluation.estimate import Interval, Z
 from safelight.evaluation.extrapolate import (
     QUARTERS,
     SUBSETS,
@@ -17,7 +17,7 @@ from safelight.evaluation.extrapolate import (
     limit,
     second_order_variance,
 )
-from safelight.evaluation.frechet import frechet, frechet_distance
+from safelight.evaluation.frechet import frechet, frechet_distance, sampling_variance
 from safelight.evaluation.moments import moments
 from tests.evaluation.sources import rows
 
@@ -131,7 +131,8 @@ def test_the_last_point_is_the_plain_distance_and_the_reach_its_reach() -> None:
     plain, far = frechet(x, y), frechet_at_infinity(x, y)
     assert [n for n, _ in far.curve] == [75, 150, 226, 301]
     assert far.curve[-1][1] == pytest.approx(plain.value, rel=1e-9)
-    assert far.high - far.value == pytest.approx(plain.high - plain.value, rel=1e-9)
+    reach = Z * sampling_variance(moments(x), moments(y), x, y) ** 0.5
+    assert far.high - far.value == pytest.approx(reach, rel=1e-9)
     assert far.value == limit((301 * 0.75, far.curve[-2][1]), (301, far.curve[-1][1]))
 
 

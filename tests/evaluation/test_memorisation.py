@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from safelight.errors import TooFewImages, UserError
+from safelight.evaluation import bench
 from safelight.evaluation.copying import Copying
 from safelight.evaluation.estimate import Evaluation, Interval
 from safelight.evaluation.evaluate import evaluate
@@ -230,6 +231,7 @@ def test_pixels_are_looked_at_beside_the_network_asked(
 ) -> None:
     """X4: two feature spaces, in one pass over the images, which KID shares."""
     monkeypatch.setitem(FEATURES, "four", lambda _: replace(four_pixels(), name="four"))
+    monkeypatch.setattr(bench, "announce", lambda parts: None)  # counts no images
     train, model = stored("real:train", 60, 0), Model()
     found = judged(
         model, tmp_path, features="four", metrics=["memorisation", "kid"],
@@ -241,7 +243,7 @@ def test_pixels_are_looked_at_beside_the_network_asked(
         "near copies (pixels)", "KID (four)",
     ]  # fmt: skip
     assert len(model.seen) == 60
-    assert train.asked == 60 * 2  # for KID's floor, and once more for the pixels
+    assert train.asked == 60 * 3  # for KID's floor, for the pixels, and for the guards
 
 
 def test_what_cannot_be_told_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,9 @@ def test_the_numbers_are_those_of_evaluate(tmp_path: Path) -> None:
         for side in (sides.generated, sides.reference, sides.stand_in)
     )
     for estimate, measure in zip(found.estimates, (kernel_distance, frechet), strict=True):
-        wanted = dataclasses.astuple(measure(generated, reference))
-        assert (estimate.value, estimate.low, estimate.high) == wanted
+        wanted = measure(generated, reference)
+        found_here = (estimate.value, estimate.low, estimate.high)
+        assert found_here == (wanted.value, wanted.low, wanted.high)
         assert estimate.floor == measure(stand_in, reference)
         assert (estimate.protocol.generated, estimate.protocol.reference) == (200, 150)
 

@@ -31,7 +31,8 @@ def expected_seconds(parts: Sequence[Part]) -> float:
     networks: dict[tuple[str, str], tuple[Network, ImageSource]] = {}
     for part in parts:
         sources.setdefault(part.source.fingerprint, (part.source, []))[1].extend(part.seeds)
-        networks |= {network.key: (network, part.source) for network in part.networks}
+        for network in part.networks:
+            networks.setdefault(network.key, (network, part.source))
     drawing = sum(_drawing(source, seeds) * len(seeds) for source, seeds in sources.values())
     looking = {key: _looking(*each) for key, each in networks.items()}
     return drawing + sum(
