@@ -15,12 +15,12 @@ from scipy.stats import chi2_contingency
 
 from safelight.evaluation.evidence import Evidence
 from safelight.evaluation.finding import Finding
-from safelight.evaluation.signature import CONSTANT
+from safelight.evaluation.signature import CONSTANT, END
 from safelight.evaluation.tally import CHANCE, Flags, by_no_chance, counted, more_often
 from safelight.evaluation.twins import copies, near_copies, repeats
 
 RANGE = 48.0  # levels between the brightest, or darkest, values of the sides
-ENDS = 0.25  # of the values at 0 or at 255, between the sides
+ENDS = 0.25  # of the values at an end of the range, between the sides
 DETAIL = 0.85  # in log10 of the median fine detail: seven times
 BLOCKS = 0.12  # of the cosine coefficients that JPEG made 0, between the sides
 COLOURLESS = 0.5  # levels between the channels, below which a picture is grey
@@ -103,7 +103,7 @@ def value_range(evidence: Evidence) -> str:
 def clipped(evidence: Evidence) -> str:
     """Many more values at one end of the range."""
     for more, less, name in evidence.both_ways():
-        for column, level in (("black", 0), ("white", 255)):
+        for column, level in (("black", f"0 to {END}"), ("white", f"{255 - END} to 255")):
             here, there = float(more.column(column).mean()), float(less.column(column).mean())
             if here - there >= ENDS:
                 return (
