@@ -264,7 +264,7 @@ class Watch(Section):
     evaluate_images: Annotated[int, Field(ge=4, le=10_000)] = 500
     """Images drawn for each of these."""
     evaluate_features: str = "efficientnet-lite0"
-    """Feature network of these: inception, efficientnet-lite0, classifier or pixels."""
+    """Feature network of these; as `evaluate --features`."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Steps between checkpoints; 0: about a minute."""
     keep: Positive = 3
