@@ -13,9 +13,10 @@ share's variance is above the binomial one. Halves of the images tell by how muc
 both sides are two independent samples, so of a statistic T with variance V / n,
     E (T_A - T_B)² / 4 = (V / (n/2) + V / (n/2)) / 4 = V / n,
 however far it is from a sum over images (deleting one image at a time gives too much: an image
-moves the balls of its neighbours). It is averaged over HALVINGS random divisions and set against
-the variance of as many independent images, within the same halves: the design effect (Kish 1965).
-A share's interval is Wilson's of n / effect images; a density's is normal.
+moves the balls of its neighbours). It is averaged over HALVINGS random divisions, which makes it a
+variance of as many degrees of freedom, and set against that of as many independent images, within
+the same halves: the design effect (Kish 1965). A share's interval is Wilson's of n / effect images;
+a density's is normal. Both have Student's quantile in place of the normal one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import t as student
 
 from safelight.errors import TooFewImages
 from safelight.evaluation.accuracy import wilson
@@ -34,6 +36,7 @@ from safelight.evaluation.moments import Features, Floats
 K_SHARES = 3  # of precision and recall
 K_COUNTS = 5  # of density and coverage
 FEWEST = 50  # images a side: below, the intervals hold too seldom
+WIDER = (float(student.ppf(0.975, HALVINGS)) / Z) ** 2  # of a variance that is seen by the halves
 
 _DISTANCES = f"Euclidean distances in float64, at most {AT_MOST:,} images a side"
 PARAMETERS_SHARES = f"k = {K_SHARES}, closed balls, {_DISTANCES}"
@@ -92,7 +95,7 @@ def share(hits: Flags, halves: Flags, least_effect: float = 0.0) -> Interval:
 
 def effect(values: Floats, halves: Flags) -> float:
     """The design effect of the mean of values[0], (n,): its variance over that of as many
-    independent values, by the halves, values[1:]. 1 where a half's values never differ."""
+    independent values, by the halves, values[1:], times WIDER. 1 where nothing in them differs."""
     n, moments = values.shape[1], []
     for side in (halves[1:], ~halves[1:]):
         count = side.sum(axis=1)
@@ -102,7 +105,7 @@ def effect(values: Floats, halves: Flags) -> float:
     (a, spread_a), (b, spread_b) = moments
     independent = float((spread_a + spread_b).mean()) / 2 / n
     variance = float(((a - b) ** 2).mean()) / 4
-    return variance / independent if variance and independent else 1.0
+    return WIDER * variance / independent if variance and independent else 1.0
 
 
 def require_enough(generated: int, reference: int, dimension: int = 0) -> None:
