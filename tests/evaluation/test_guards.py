@@ -18,6 +18,7 @@ from torch import Tensor
 from safelight.evaluation import signature as signature_part
 from safelight.evaluation.cautions import cautions
 from safelight.evaluation.compare import compare
+from safelight.evaluation.counting import by_no_chance, more_often
 from safelight.evaluation.estimate import Evaluation
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.evidence import FEWEST, Evidence, Looks
@@ -27,7 +28,6 @@ from safelight.evaluation.guards import GUARDS, findings
 from safelight.evaluation.plan import Side
 from safelight.evaluation.signature import DIMENSION, Signatures, signature
 from safelight.evaluation.table import table
-from safelight.evaluation.tally import by_no_chance, more_often
 from safelight.evaluation.twins import near_copies
 from safelight.images import to_pil
 from tests.evaluation.sources import Stored, pixels

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from safelight.errors import DamagedFile
 from safelight.evaluation.estimate import Estimate, Evaluation, Interval
-from safelight.reporting import collect, judged, numbers, plots
+from safelight.reporting import collect, measured, numbers, plots
 from tests.reporting import stand_in
 
 
@@ -118,7 +118,7 @@ def every_plot() -> dict[str, str]:
         "noise": plots.loss_by_noise(plots.chosen_validations(stand_in._validation())),
         "speed": plots.speed(stand_in._train()),
         "distances": plots.distances(random.gamma(9, 1, 60), random.gamma(9, 1, 200)),
-        "judged": judged.distance(estimates()),
+        "judged": measured.distance(estimates()),
         "alone": plots.distances(np.zeros(3), None),
         "infinity": plots.against_count(extrapolated(), "infinity-0-0"),
     }
@@ -168,7 +168,7 @@ def test_distances_on_the_way_are_where_the_records_are() -> None:
     """C3, X2: on a linear axis where the first does not dwarf the last."""
     later = estimates()[3:6]
     near = [(step, replace(e, low=e.value - 0.1, high=e.value + 0.1)) for step, e in later]
-    *_, line = drawn(judged.distance(near), "first")  # behind it the intervals
+    *_, line = drawn(measured.distance(near), "first")  # behind it the intervals
     assert is_affine(np.array([step for step, _ in near]), line[:, 0])
     assert is_affine(np.array([e.value for _, e in near]), line[:, 1])
 
@@ -177,11 +177,11 @@ def test_distances_that_fall_to_nothing_and_below_are_told_apart() -> None:
     """C3: the order is kept, and the last half of the points has a third of the height or more."""
     points = estimates()
     assert points[-1][1].value < 0 < points[-3][1].value
-    *_, line = drawn(judged.distance(points), "first")
+    *_, line = drawn(measured.distance(points), "first")
     assert np.all(np.diff(line[:, 1]) > 0)  # downwards
     assert line[-1, 1] - line[5, 1] > np.ptp(line[:, 1]) / 3
-    assert "svg" in judged.distance(points[:1])
-    assert len(judged.distance([(i, points[0][1]) for i in range(1, 2000)])) < 400_000
+    assert "svg" in measured.distance(points[:1])
+    assert len(measured.distance([(i, points[0][1]) for i in range(1, 2000)])) < 400_000
 
 
 def test_points_of_another_protocol_are_left_out_and_counted(collected: Any) -> None:
@@ -191,12 +191,12 @@ def test_points_of_another_protocol_are_left_out_and_counted(collected: Any) -> 
     kid = first.estimates[0]
     other = replace(kid, protocol=replace(kid.protocol, weights="another"))
     changed = replace(data, judged=((step, replace(first, estimates=(other,))), *others))
-    (plot,) = judged.curves(changed)
+    (plot,) = measured.curves(changed)
     assert "1 point of another protocol left out" in plot.note
     *_, line = drawn(plot.svg, "first")
     assert len(line) == len(others)
     assert str(others[-1][1].estimates[0]) in plot.note
-    assert judged.curves(replace(data, judged=())) == []
+    assert measured.curves(replace(data, judged=())) == []
 
 
 def test_a_damaged_evaluation_in_the_log_is_named(tmp_path: Path) -> None:

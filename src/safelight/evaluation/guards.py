@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
+from safelight.evaluation.counting import CHANCE, Flags, by_no_chance, counted, more_often
 from safelight.evaluation.evidence import Evidence
 from safelight.evaluation.finding import Finding
 from safelight.evaluation.signature import CONSTANT, END
-from safelight.evaluation.tally import CHANCE, Flags, by_no_chance, counted, more_often
 from safelight.evaluation.twins import copies, near_copies, repeats
 
 RANGE = 48.0  # levels between the brightest, or darkest, values of the sides

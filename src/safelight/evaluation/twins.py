@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.evaluation.counting import Flags
 from safelight.evaluation.signature import Signatures
-from safelight.evaluation.tally import Flags
 
 NEAR = 0.05  # of its own contrast: how far another thumbnail may be from a picture's
 LEAST_CONTRAST = 4.0  # levels of deviation in a thumbnail, without which all of them are alike

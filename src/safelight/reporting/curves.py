@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from safelight.reporting import judged, plots, words
+from safelight.reporting import measured, plots, words
 from safelight.reporting.collect import ReportData
 from safelight.reporting.plots import Key, Plot
 
@@ -18,7 +18,7 @@ def curves(data: ReportData) -> list[Plot]:
     every = (
         *(_training_plot(data, name) for name in losses),
         *(_validation_plot(data, *row) for row in watched),
-        *judged.curves(data),
+        *measured.curves(data),
         _noise_plot(data),
         _speed_plot(data),
     )
