@@ -29,8 +29,10 @@ from scipy.linalg import eigh
 
 from safelight.errors import TooFewImages
 from safelight.evaluation.estimate import Interval, normal_interval
-from safelight.evaluation.moments import Features, Floats, Moments, blocks, moments
+from safelight.evaluation.moments import Features, Floats, Moments, Normal, blocks, normal
 from safelight.seeding import derive
+
+Side = Moments | Normal
 
 PART = 0.1  # of the images, which is left out to see the noise of the influence function
 
@@ -41,8 +43,8 @@ METHOD = (
 )
 
 
-def frechet_distance(first: Moments, second: Moments) -> float:
-    """FD of two sides' moments, in float64; not negative, and finite on singular covariances."""
+def frechet_distance(first: Side, second: Side) -> float:
+    """FD of two sides, in float64; not negative, and finite on singular covariances."""
     eigenvalues = np.linalg.eigvalsh(_carried(factor(first.covariance), second.covariance))
     difference = first.mean - second.mean
     traces = np.trace(first.covariance) + np.trace(second.covariance)
@@ -51,14 +53,14 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
 
 def frechet(generated: Features, reference: Features) -> Interval:
-    """FD of two feature sets (n, d), (m, d), with its interval; twelve passes over the features.
+    """FD of two feature sets (n, d), (m, d), with its interval; six passes over the features.
 
     The interval is value ± 1.96 sqrt(var psi_1 / n + var psi_2 / m - noise), psi as in `Influence`.
-    Memory: about 7 d² float64. Raises TooFewImages where a side has no covariance of full rank.
+    Memory: about 6 d² float64. Raises TooFewImages where a side has no covariance of full rank.
     """
     m, n, d = len(generated), len(reference), generated.shape[1]
     require_full_rank(m, n, d)
-    first, second = moments(generated), moments(reference)
+    first, second = normal(generated), normal(reference)
     variance = sampling_variance(first, second, generated, reference)
     value = frechet_distance(first, second)
     del first, second  # their memory is wanted
@@ -75,20 +77,19 @@ def noise(generated: Features, reference: Features) -> float:
     another. So the variance of psi_A - psi_B at the images that both have is 2 f / (1 - f)² times
     that of the noise in psi of the whole, of which half is in excess.
     """
-    return _noise(generated, reference, "x", "y") + _noise(reference, generated, "y", "x")
+    sides = (generated, reference)
+    parts = [parted(len(side), name) for side, name in zip(sides, "xy", strict=True)]
 
+    def psi(lacking: int) -> list[Floats]:
+        held = (normal(s, of != lacking) for s, of in zip(sides, parts, strict=True))
+        both = zip(influences(*held), sides, strict=True)
+        return [np.concatenate([each(block) for block in blocks(side)]) for each, side in both]
 
-def _noise(side: Features, other: Features, name: str, others: str) -> float:
-    """Of psi at one side. The other one's is done after it: both at once would take more memory."""
-    of, across = parted(len(side), name), parted(len(other), others)
-
-    def psi(lacking: int) -> Floats:
-        held = Influence(moments(side, of != lacking), moments(other, across != lacking))
-        return np.concatenate([held(block) for block in blocks(side)])
-
-    apart = psi(1) - psi(2)
-    whole = float(apart[of == 0].var()) * (1.0 - PART) ** 2 / (2.0 * PART)
-    return whole / 2.0 / len(side)
+    excess = 0.0
+    for of, psi_A, psi_B in zip(parts, psi(1), psi(2), strict=True):
+        whole = float((psi_A - psi_B)[of == 0].var()) * (1.0 - PART) ** 2 / (2.0 * PART)
+        excess += whole / 2.0 / len(of)
+    return excess
 
 
 def parted(n: int, side: str) -> NDArray[np.int8]:
@@ -100,12 +101,11 @@ def parted(n: int, side: str) -> NDArray[np.int8]:
     return of
 
 
-def sampling_variance(
-    first: Moments, second: Moments, generated: Features, reference: Features
-) -> float:
+def sampling_variance(first: Side, second: Side, generated: Features, reference: Features) -> float:
     """The variance of FD over other images at these counts, to first order; one pass a side."""
-    from_generated = Influence(first, second).variance(generated) / len(generated)
-    return from_generated + Influence(second, first).variance(reference) / len(reference)
+    psi_1, psi_2 = influences(first, second)
+    from_generated = psi_1.variance(generated) / len(generated)
+    return from_generated + psi_2.variance(reference) / len(reference)
 
 
 def require_full_rank(generated: int, reference: int, dimension: int) -> None:
@@ -130,10 +130,10 @@ class Influence:
     side to the first order in 1/n.
     """
 
-    def __init__(self, side: Moments, other: Moments) -> None:
+    def __init__(self, side: Side, other: Side, A: Floats) -> None:
         self.mean = side.mean
         self.slope = 2.0 * (side.mean - other.mean)
-        self.curve = -transport(side.covariance, other.covariance)
+        self.curve = -A
         self.curve[np.diag_indices_from(self.curve)] += 1.0
         self.offset = float(np.vdot(self.curve, side.covariance))
 
@@ -152,11 +152,25 @@ class Influence:
         return float(held.covariance[0, 0])
 
 
-def transport(S_1: Floats, S_2: Floats) -> Floats:
-    """The optimal linear map A from N(0, S_1) to N(0, S_2): symmetric, A S_1 A = S_2. All (d, d).
+def influences(first: Side, second: Side) -> tuple[Influence, Influence]:
+    """Those at the first side and at the second."""
+    A, B = transports(first.covariance, second.covariance)
+    return Influence(first, second, A), Influence(second, first, B)
 
-    A = L (Lᵀ S_1 L)^-½ Lᵀ with S_2 = L Lᵀ. Directions in which Lᵀ S_1 L vanishes are left out
-    (pseudo-inverse): no image of either side has any extent there.
+
+def transports(S_1: Floats, S_2: Floats) -> tuple[Floats, Floats]:
+    """The optimal linear maps A from N(0, S_1) to N(0, S_2) and B back, symmetric, all (d, d):
+    A S_1 A = S_2 and B S_2 B = S_1. One is the other's inverse where neither side is flat."""
+    A, whole = _transport(S_1, S_2)
+    B = np.asarray(np.linalg.inv(A)) if whole else _transport(S_2, S_1)[0]
+    return A, B
+
+
+def _transport(S_1: Floats, S_2: Floats) -> tuple[Floats, bool]:
+    """A = L (Lᵀ S_1 L)^-½ Lᵀ with S_2 = L Lᵀ, and whether it leaves nothing out.
+
+    Directions in which Lᵀ S_1 L vanishes are left out (pseudo-inverse): no image of either side
+    has any extent there.
     """
     L = factor(S_2)
     # The driver that needs least memory, in place of the matrix (LAPACK's order is the transposed
@@ -167,8 +181,7 @@ def transport(S_1: Floats, S_2: Floats) -> Floats:
     kept = eigenvalues > eigenvalues[-1] * len(eigenvalues) * np.finfo(np.float64).eps
     spread = L @ vectors[:, kept]
     spread *= eigenvalues[kept] ** -0.25
-    A: Floats = spread @ spread.T
-    return A
+    return spread @ spread.T, bool(kept.all())
 
 
 def factor(S: Floats) -> Floats:
