@@ -226,8 +226,8 @@ def evaluate(
     Args:
         source: a run, a cache, cache:split, a folder, a zip or a named set.
         against: real images, the same; for a run the test split of its data unless given.
-        train: for memorisation, the pictures that the images' generator learnt from; a run knows
-            its own.
+        train: the pictures that the images' generator learnt from, of which copies are looked for
+            (and more by memorisation); a run knows its own.
         features: inception, efficientnet-lite0, dinov2, clip, classifier, pixels, colour, spectrum
             or lpips.
         resize: how pictures are made to fit inception: tensorflow (what FID means; the usual one),

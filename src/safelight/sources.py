@@ -11,6 +11,7 @@ from safelight.errors import UserError
 from safelight.training.run import Run
 
 LEARNT = ("memorisation", "near-copies")  # metrics that ask for the training pictures
+LOOK_AT_NONE = {"bpd", "psnr"}  # those that look at no generated image
 
 
 def is_run(source: str | Path) -> bool:
@@ -46,27 +47,34 @@ def real_images(against: str | Path | None, source: Run | Cache) -> Cache:
 def learnt_from(
     source: Run | Cache, real: Cache, metrics: Sequence[str], named: str | Path | None
 ) -> Cache | None:
-    """The pictures that `source` learnt from: a run's own, else those that are named.
+    """The pictures that `source` learnt from, copies of which are looked for: a run's own, else
+    those that are named.
 
-    None where no metric asks for them. Raises UserError where they would not be heeded, and where
-    `real` holds them too.
+    None where they are not known; memorisation then says what it lacks. Raises UserError where they
+    would not be heeded, and where memorisation is asked for and `real` holds them too.
     """
     asked = [name for name in metrics if name in LEARNT]
-    if named is not None and not asked:
+    if named is not None and metrics and set(metrics) <= LOOK_AT_NONE:
         raise UserError(
-            "--train names the pictures that a generator learnt from, which only memorisation "
-            "asks for; leave it out, or add memorisation to --metrics"
+            "--train names the pictures that a generator learnt from, and copies of them are "
+            f"looked for among its images, of which {', '.join(metrics)} takes none; leave it "
+            "out, or add memorisation to --metrics"
         )
-    if not asked:
-        return None
     if isinstance(source, Run):
         if named is not None:
             raise UserError(f"--train is of images from elsewhere; {source.path} knows its own")
-        found = source.cache().subset("train")
+        try:
+            found = source.cache().subset("train")
+        except UserError:
+            if asked:
+                raise
+            return None  # the pictures were moved, or changed
     elif named is None:
-        return None  # the metric says what it lacks
+        return None
     else:
         found = _pictures(named, source)
+    if not asked:
+        return found
     if real.split is None and real.path == found.path:
         raise UserError(
             f"{real.name} holds the training pictures {found.name} too; name a split that the "

@@ -233,7 +233,8 @@ def evaluate(
     Args:
         source: run, cache, cache:split, folder, zip or named set.
         against: the same, real; for a run, the test split of its own data unless given.
-        train: of memorisation, the pictures that the source learnt from; a run knows its own.
+        train: the pictures that the source learnt from, of which copies are looked for; a run
+            knows its own.
         features: a row of `evaluation.features.FEATURES`.
         resize: a row of `evaluation.resizes.RESIZES`, for what is measured on inception.
         metrics: rows of `evaluation.metrics.METRICS`; none named, fd, kid and accuracy as far

@@ -91,7 +91,10 @@ def test_mistakes_are_answered_in_one_line(
         ("evaluate", cache): "--against",
         ("evaluate", run, "--checkpoint", 5): "no checkpoint '5'; choose one of: 2, 4, 6",
         ("evaluate", run, "--checkpoint", "2,"): "no checkpoint ''; choose one of: 2, 4, 6",
-        ("evaluate", run, "--train", cache): "only memorisation asks for; leave it out, or add",
+        ("evaluate", run, "--train", cache): "knows its own",
+        ("evaluate", held_out, "--against", test, "--metrics", "bpd", "--train", cache): (
+            "copies of them are looked for among its images, of which bpd takes none"
+        ),
         (*copies, run, "--train", f"{cache}:train"): "knows its own",
         (*copies, held_out, "--against", test): "name them with --train CACHE:train",
         (*copies, held_out, "--against", test, "--train", test): (

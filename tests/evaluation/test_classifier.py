@@ -70,6 +70,13 @@ def test_training_repeats_bit_for_bit_and_leaves_global_randomness_alone(tmp_pat
 
 
 @pytest.mark.usefixtures("quick")
+def test_what_the_pictures_are_called_decides_nothing(tmp_path: Path) -> None:
+    """X1: the same data, prepared under two names, gives one protocol."""
+    first, second = (classifier(stored(name, 60, 1), tmp_path) for name in ("a:train", "b:train"))
+    assert (first.how, first.network.weights) == (second.how, second.network.weights)
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 33, 33), (1, 96, 96), (3, 8, 8)])
 def test_any_size_of_image(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     train, test = stored("train", 300, 1, shape), stored("test", 100, 2, shape)

@@ -153,6 +153,28 @@ def test_what_is_no_training_of_the_same_recipe_is_refused() -> None:
         compare(same, recipes={"x": ["a", "b"]})
 
 
+def test_trainings_are_compared_at_one_state() -> None:
+    """X1: a number that was measured of an earlier checkpoint is no other training's."""
+
+    def at(step: str, name: str, value: float) -> Evaluation:
+        found = evaluation(value, 0.01)
+        (held,) = found.estimates
+        return replace(
+            found,
+            estimates=(replace(held, name=name),),
+            trained={"checkpoint": step},
+            fingerprint=f"{value}",
+        )
+
+    early = [at("500", "fd", 0.9), at("2000", "kid", 0.5)]
+    late = [at("2000", "fd", 0.3), at("2000", "kid", 0.6)]
+    alone = [at("2000", "fd", 0.4), at("2000", "kid", 0.7)]
+    with pytest.raises(UserError, match=r"fd of a is of --checkpoint 500, and its newest .* 2000"):
+        compare({"a": early, "b": late, "c": alone}, recipes={"x": ["a", "b"]})
+    again = [*early, at("2000", "fd", 0.2)]
+    assert len(compare({"a": again, "b": late, "c": alone}, recipes={"x": ["a", "b"]})) == 2
+
+
 def test_a_comparison_is_kept() -> None:
     """X1: every number of it with its protocol, and each training's."""
     runs = trainings(0.5, 0.52, 0.54)

@@ -10,13 +10,15 @@ import torch
 
 from safelight.config import Sampling
 from safelight.errors import TooFewImages, UserError
-from safelight.evaluation import bench
+from safelight.evaluation import balls, bench, kernel
 from safelight.evaluation import classifier as classifier_part
-from safelight.evaluation.estimate import Evaluation, Interval
+from safelight.evaluation.estimate import Estimate, Evaluation, Interval
 from safelight.evaluation.evaluate import evaluate
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.frechet import frechet
 from safelight.evaluation.kernel import kernel_distance
+from safelight.evaluation.kinds import Distance
+from safelight.evaluation.metrics import METRICS
 from safelight.evaluation.plan import plan
 from safelight.images import ImageSource
 from tests.evaluation.sources import Model, Stored, pixels, stored
@@ -35,6 +37,37 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def features(source: ImageSource, seeds: list[int]) -> np.ndarray:
     return pixels().extract(source.images(seeds, source.labels(seeds))).numpy()
+
+
+@pytest.mark.parametrize("metric", ["kid", "precision", "density", "coverage"])
+def test_the_first_images_that_are_looked_at_are_of_all_classes(
+    metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X1, X2: pictures lie class by class in a folder; where a metric looks at some of them, they
+    are drawn from all, and as many as that are told."""
+    for module in (kernel, balls):
+        monkeypatch.setattr(module, "AT_MOST", 100)
+    row = METRICS[metric]
+    assert isinstance(row, Distance)
+    monkeypatch.setitem(METRICS, metric, dataclasses.replace(row, at_most=100))
+    real, further = stored("real", 400, 5), stored("further", 400, 6)
+
+    def judged(real: Stored, further: Stored) -> Estimate:
+        how: dict[str, object] = {"features": "pixels", "metrics": (metric,), "store": tmp_path}
+        (found,) = evaluate(Model(), real, pool=further, n=400, **how).estimates  # type: ignore[arg-type]
+        return found
+
+    found, mixed = judged(by_class(real), by_class(further)), judged(real, further)
+    assert found.low < mixed.value < found.high
+    assert (found.n, found.protocol.generated, found.protocol.reference) == (100, 100, 100)
+    assert found.protocol.floor_images == "100 images of further"
+
+
+def by_class(source: Stored) -> Stored:
+    """The same pictures, class after class."""
+    assert source.targets is not None
+    order = source.targets.argsort(stable=True)
+    return Stored(source.name, source.pixels[order], source.targets[order], source.classes)
 
 
 def test_each_number_comes_with_interval_floor_and_protocol(tmp_path: Path) -> None:
@@ -63,7 +96,7 @@ def test_each_number_comes_with_interval_floor_and_protocol(tmp_path: Path) -> N
     assert accuracy.low < 1.0
     assert accuracy.floor is not None
     assert accuracy.floor.value == 1.0
-    assert "real:train" in accuracy.protocol.parameters
+    assert f"400 images {TRAIN.fingerprint[:8]}" in accuracy.protocol.parameters
 
 
 def test_the_distance_at_infinity_comes_with_its_curve_and_its_floor(tmp_path: Path) -> None:

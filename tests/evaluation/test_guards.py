@@ -185,6 +185,34 @@ def test_a_fault_of_the_real_images_is_said_of_them(fault: str, tmp_path: Path) 
     assert "the real images" in said(found)[guard] or "real images are grey" in said(found)[guard]
 
 
+@pytest.mark.parametrize(
+    ("guard", "change"),
+    [
+        ("constant", lambda images: torch.full_like(images, 90)),
+        ("grey", greyed),
+        ("copies", lambda images: TRAIN.pixels[: len(images)]),
+    ],
+)
+def test_more_generated_than_real_images_hide_nothing(
+    guard: str, change: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    """X2: 30 of 100 against 1 of 20 real ones; only repeats grow more frequent with the images."""
+    generated, real = scenes(100, 4), scenes(20, 5)
+    generated[:30] = change(generated[:30])
+    real[:1] = TRAIN.pixels[60:61] if guard == "copies" else change(real[:1])
+    if guard == "grey":
+        generated = greyed(generated)
+    assert guard in said(judged(source("more", generated), source("few", real), tmp_path))
+
+
+def test_copies_are_looked_for_in_what_was_learnt_from(tmp_path: Path) -> None:
+    """X4: not in the training split of the pictures that it is judged by."""
+    own = source("own:train", scenes(100, 6))
+    copying = source("copying", first(15, own.pixels))
+    assert "copies" not in said(judged(copying, REAL, tmp_path))
+    assert "copies" in said(judged(copying, REAL, tmp_path, learnt=own))
+
+
 def test_a_set_against_itself_is_said_and_not_refused(tmp_path: Path) -> None:
     """The distance of KID from itself is even below zero: it must not stand there unmarked."""
     found = judged(REAL, REAL, tmp_path, train=None)

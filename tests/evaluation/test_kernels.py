@@ -122,6 +122,6 @@ def test_protocols_name_the_kernel() -> None:
     """X1: KID's as it was before there were others."""
     assert kernel.parameters(CUBIC) == (
         "polynomial kernel (x·y/d + 1)^3 in float64, unbiased over all pairs of at most 10,000 "
-        "images a side"
+        "images a side, drawn at random"
     )
     assert "σ = 10" in kernel.parameters(kernels.GAUSSIAN)

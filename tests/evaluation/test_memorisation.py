@@ -138,6 +138,16 @@ def test_held_out_pictures_stand_beside_the_others_and_not_themselves() -> None:
     assert shown.low < 0.5 < shown.high
 
 
+def test_the_floor_of_few_pictures_is_a_half() -> None:
+    """X4: of the others one fewer is left, and so of the training pictures."""
+    rng = np.random.default_rng(0)
+    found = [
+        share_nearer(held_out_beside(*rng.standard_normal((2, 10, 4)).astype(np.float32))).value
+        for _ in range(2000)
+    ]
+    assert np.mean(found) == pytest.approx(0.5, abs=0.012)
+
+
 def test_held_out_pictures_that_were_trained_on_are_refused() -> None:
     rng = np.random.default_rng(0)
     _, training, held_out = drawn(rng, 1, 100, 8, 0.0, 1.0)

@@ -75,6 +75,13 @@ def test_the_split_and_the_class_count() -> None:
     assert DDPM.differences(own(name="FID[cat]")) == ["the class cat alone"]
 
 
+@pytest.mark.parametrize("name", ["cifar100:train", "cifar10", "cifar10-without-ships:train"])
+def test_a_name_that_begins_alike_is_no_reference(name: str) -> None:
+    """C9: CIFAR-100 has as many pictures, and without a split they may be of both."""
+    (said,) = DDPM.differences(own(replace(ALIKE, reference_name=name)))
+    assert said == f"{name} instead of cifar10:train"
+
+
 def test_what_a_paper_does_not_say_is_not_taken_for_granted() -> None:
     """C9: BigGAN's counts are not known to us."""
     biggan = next(row for row in PUBLISHED["cifar10"] if row.model == "BigGAN")

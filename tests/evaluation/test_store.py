@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +142,26 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"pixels gave features that are not finite.*model"):
         kept(Model(), tmp_path, [broken])
-    assert not list(tmp_path.rglob("*"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["features"]
+
+
+def test_two_at_once_look_at_the_images_once(tmp_path: Path) -> None:
+    """Two terminals, or an evaluation beside a run's own: the second one waits."""
+    source, busy = stored("a", 40, 1), threading.Event()
+
+    def extract(images: torch.Tensor) -> torch.Tensor:
+        busy.set()
+        time.sleep(0.05)
+        return NETWORK.extract(images)
+
+    slow = dataclasses.replace(NETWORK, extract=extract)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(kept, source, tmp_path, [slow])
+        busy.wait()
+        second = pool.submit(kept, source, tmp_path, [slow])
+        (here,), (there,) = first.result(), second.result()
+    np.testing.assert_array_equal(here[:40], there[:40])
+    assert source.asked == 40
 
 
 def test_networks_see_micro_batches_of_uint8(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_it_tells_how_well_it_knows_what_it_learnt_from(tmp_path: Path) -> None:
     assert overall.floor is not None
     assert overall.floor.high < overall.value
     assert [each.name for each in classes] == [f"SVC accuracy[{name}]" for name in TRAIN.classes]
-    assert "noisy:train" in overall.protocol.parameters
+    assert train.fingerprint[:8] in overall.protocol.parameters
     assert overall.higher_is_better
 
 

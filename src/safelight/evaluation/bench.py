@@ -21,7 +21,7 @@ from safelight.evaluation.plan import Plan, Side
 from safelight.evaluation.signature import signature
 from safelight.evaluation.store import Looked, ahead, looked_at
 
-Key = tuple[str, str]  # of a network: its name and its weights' hash
+Key = tuple[str, str, str]  # of a network: see `Network.key`
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ class Bench:
         return [part for part in self.parts if part.of_class not in without]
 
     def _judgeable(self, row: Share) -> bool:
-        source, against = self.sides.generated.source, self.sides.reference.source
-        return self._allows(partial(row.require, source, against, self.material.train))
+        return self._allows(partial(row.require, self.sides, self.material.train))
 
     def _allows(self, check: Callable[[], None]) -> bool:
         """Whether a metric can be had of these images."""

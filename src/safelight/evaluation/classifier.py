@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from safelight.console import progress
 from safelight.data.augment import shift
-from safelight.errors import NonFiniteLoss, TooFewImages, UserError
+from safelight.errors import DamagedFile, NonFiniteLoss, TooFewImages, UserError
 from safelight.evaluation.accuracy import Verdict, verdict
 from safelight.evaluation.moments import Features, SideFeatures, blocks
 from safelight.evaluation.network import Head, Network, head_of
 from safelight.evaluation.plan import Plan
-from safelight.files import save_tensors, sha256, writing
+from safelight.files import save_tensors, writing
 from safelight.images import ImageSource, dequantise
 from safelight.machine import device, has_bf16
 from safelight.seeding import derive, generator
@@ -54,7 +54,7 @@ RECIPE = (
 class Classifier:
     """A trained classifier: the network up to its features, and the last layer.
 
-    trained_on: the data's name.
+    trained_on: how many images, and which; not what they are called, which decides nothing.
     """
 
     network: Network
@@ -84,17 +84,21 @@ def classifier(train: ImageSource | None, store: Path, seed: int = 0) -> Classif
     train, labels = labelled(train)
     path = store / "classifiers" / f"{_key(train, seed)}.safetensors"
     model = build(train.shape, len(train.classes), seed)
-    if not _restore(model, path):
+    weights = _restored(model, path)
+    if weights is None:
         fit(model, train, labels, seed)
         with writing(path) as temporary:
             save_tensors(model.state_dict(), temporary)
+        weights = _restored(model, path)
+        if weights is None:
+            raise DamagedFile(f"{path} can't be read again after it was written")
     body, last = model.eval()[0], model[1]
     head = head_of(last)
     return Classifier(
-        network=_network(body, head, sha256(path)),
+        network=_network(body, head, weights),
         head=head,
         classes=train.classes,
-        trained_on=f"{train.name} ({train.fingerprint[:8]})",
+        trained_on=f"{len(labels):,} images {train.fingerprint[:8]}",
     )
 
 
@@ -234,12 +238,14 @@ def _key(train: ImageSource, seed: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _restore(model: nn.Module, path: Path) -> bool:
-    """Load kept weights; False where there are none, or where the file is damaged."""
-    if not path.is_file():
-        return False
+def _restored(model: nn.Module, path: Path) -> str | None:
+    """Load kept weights, and their sha256; None where there are none, or the file is damaged.
+
+    Read once, since another process may put its own in their place.
+    """
     try:
-        model.load_state_dict(load_file(path))
+        held = path.read_bytes()
+        model.load_state_dict(load(held))
     except (SafetensorError, RuntimeError, OSError):
-        return False
-    return True
+        return None
+    return hashlib.sha256(held).hexdigest()

@@ -20,11 +20,16 @@ from safelight.evaluation.estimate import (
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number with what was judged: how its images were drawn, in words, and their hash."""
+    """A number with what was judged: how its images were drawn, in words, and their hash.
+
+    state: of a run, which of its states, as options; newest: that of its newest evaluation.
+    """
 
     estimate: Estimate
     drawn: str
     fingerprint: str
+    state: Mapping[str, str]
+    newest: Mapping[str, str]
 
 
 Measured = Mapping[str, Measurement]  # by metric
@@ -194,7 +199,11 @@ def _newest(name: str, evaluations: Sequence[Evaluation]) -> Measured:
         raise UserError(f"{name} has not been evaluated; run: safelight evaluate {name}")
     return {  # of a likelihood nothing was drawn, even where other metrics stand beside it
         found.name: Measurement(
-            found, evaluation.drawn if found.protocol.generated else "", evaluation.fingerprint
+            found,
+            evaluation.drawn if found.protocol.generated else "",
+            evaluation.fingerprint,
+            evaluation.trained,
+            evaluations[-1].trained,
         )
         for evaluation in evaluations
         for found in evaluation.estimates
@@ -233,6 +242,13 @@ def _require_one_protocol(metric: str, found: Mapping[str, Estimate]) -> None:
 
 def _require_trainings(metric: str, found: Mapping[str, Measurement]) -> None:
     """Raise UserError where these can't be several trainings of one recipe."""
+    for name, each in found.items():
+        if each.state != each.newest:
+            raise UserError(
+                f"{metric} of {name} is of {_options(each.state)}, and its newest evaluation of "
+                f"{_options(each.newest)}, so it can't stand for a training of the recipe; "
+                "evaluate it again there with all metrics"
+            )
     (name, first), *others = found.items()
     for other, each in others:
         if each.drawn != first.drawn:
@@ -249,6 +265,10 @@ def _require_trainings(metric: str, found: Mapping[str, Measurement]) -> None:
                 f"{name} and {known[each.fingerprint]} are the same images, and no two trainings; "
                 "leave one out"
             )
+
+
+def _options(state: Mapping[str, str]) -> str:
+    return " ".join(f"--{name} {value}" for name, value in state.items()) or "no state of a run"
 
 
 def _rank(named: tuple[str, Estimate]) -> float:

@@ -29,7 +29,7 @@ def expected_seconds(parts: Sequence[Part]) -> float:
     A source and a network are timed once each, on at most MICRO_BATCH images.
     """
     sources: dict[str, tuple[ImageSource, list[int]]] = {}
-    networks: dict[tuple[str, str], tuple[Network, ImageSource]] = {}
+    networks: dict[tuple[str, ...], tuple[Network, ImageSource]] = {}
     for part in parts:
         sources.setdefault(part.source.fingerprint, (part.source, []))[1].extend(part.seeds)
         for network in part.networks:

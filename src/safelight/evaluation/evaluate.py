@@ -21,7 +21,7 @@ from safelight.evaluation.finding import Finding
 from safelight.evaluation.guards import findings
 from safelight.evaluation.kinds import Distance, OnFeatures, Score, Share
 from safelight.evaluation.metrics import METRICS, TOGETHER, USUAL
-from safelight.evaluation.plan import class_plans, held_out, plan, with_learnt
+from safelight.evaluation.plan import class_plans, held_out, plan, require_as_large, with_learnt
 from safelight.evaluation.unseen import BitsPerDimension, Fidelity
 from safelight.images import ImageSource, Restoring
 
@@ -73,7 +73,8 @@ def evaluate(
         pool: further real images, none of them in `against`, that play the generated set for the
             floor; without it, `against` is divided at random where it is large enough.
         train: labelled real images for the classifier.
-        learnt: the pictures that `source` learnt from, for memorisation.
+        learnt: the pictures that `source` learnt from, of which copies are looked for; without
+            them, of `train` or of `pool`.
         features: a row of FEATURES.
         resize: a row of RESIZES, for what is measured on the network inception.
         metrics: rows of METRICS; none named, all of USUAL that these images allow, and what is
@@ -96,6 +97,8 @@ def evaluate(
     sides, judged = plan(source, against, pool, n, seed), held_out(against, n, seed)
     parts = class_plans(sides, pool) if per_class else []
     if learnt is not None:
+        require_as_large(learnt, source)
+    if learnt is not None and any(isinstance(row, Copying) for row in rows):
         sides, *parts = (with_learnt(each, learnt) for each in (sides, *parts))
     judged_parts = [judged.part(part.of_class) for part in parts]
     densities = [row for row in rows if isinstance(row, BitsPerDimension)]
@@ -115,7 +118,9 @@ def evaluate(
     material = Material(source.shape, train, store or user_cache(), resize)
     bench = Bench(sides, parts, material, features, batch, strict=bool(metrics))
     estimates = bench.estimates(looking) if looking else []
-    found = findings(gathered(sides, train or pool, material.store, batch)) if looking else ()
+    found = (
+        findings(gathered(sides, learnt or train or pool, material.store, batch)) if looking else ()
+    )
     for row in densities:
         estimates += row.estimates(source, judged, judged_parts, likelihood, seed)
     estimates += [ratio.estimate(sides.generated, seed) for ratio in ratios]

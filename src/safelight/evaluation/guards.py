@@ -38,8 +38,8 @@ def same(evidence: Evidence) -> str:
     if not evidence.is_one_set:
         return ""
     return (
-        f"{evidence.generated.side.name} is on both sides: its distance from itself is zero, or "
-        "less, and says nothing"
+        f"{evidence.generated.side.name} is on both sides: the distance of a set from itself is "
+        "zero, or less, and says nothing"
     )
 
 
@@ -72,7 +72,9 @@ def repeated(evidence: Evidence) -> str:
         (repeats(each), near_copies(each, each))
         for each in (evidence.generated.signatures, evidence.reference.signatures)
     )
-    return _twins(generated, real, "the same as another of them, or nearly")
+    # Of more images a larger share has another that is the same, at most in proportion.
+    growth = max(1.0, len(evidence.generated) / len(evidence.reference))
+    return _twins(generated, real, "the same as another of them, or nearly", growth)
 
 
 def constant(evidence: Evidence) -> str:
@@ -203,10 +205,12 @@ def _class_counts(
     return names, generated, real
 
 
-def _twins(generated: tuple[Flags, Flags], real: tuple[Flags, Flags], what: str) -> str:
+def _twins(
+    generated: tuple[Flags, Flags], real: tuple[Flags, Flags], what: str, growth: float = 1.0
+) -> str:
     """(exactly, nearly) of each side. Exact ones are counted; near ones need a test."""
     (exact, near), (real_exact, real_near) = generated, real
-    if not more_often(exact, real_exact) and not by_no_chance(near, real_near):
+    if not more_often(exact, real_exact, growth) and not by_no_chance(near, real_near, growth):
         return ""
     either, real_either = exact | near, real_exact | real_near
     return (

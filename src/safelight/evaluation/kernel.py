@@ -46,7 +46,10 @@ class KernelSums:
 
 def parameters(kernel: Kernel) -> str:
     """What decides the value, for the protocol."""
-    return f"{kernel.text} in float64, unbiased over all pairs of at most {AT_MOST:,} images a side"
+    return (
+        f"{kernel.text} in float64, unbiased over all pairs of at most {AT_MOST:,} images a side, "
+        "drawn at random"
+    )
 
 
 def kernel_distance(generated: Features, reference: Features, kernel: Kernel = CUBIC) -> Interval:

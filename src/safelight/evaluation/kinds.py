@@ -62,11 +62,15 @@ class OnFeatures:
 
 @dataclass(frozen=True)
 class Distance(OnFeatures):
-    """A row for a number of two sides. `require(generated, reference, dimension)` refuses too few
-    images."""
+    """A row for a number of two sides.
+
+    measure: of at most `at_most` images a side, where that is given: the first of them.
+    require(generated, reference, dimension) refuses too few images.
+    """
 
     measure: Callable[[Features, Features], Interval]
     require: Callable[[int, int, int], None]
+    at_most: int | None = field(default=None, kw_only=True)
 
     def check(self, plan: Plan, network: Network) -> None:
         """Raises TooFewImages, before any image is made."""
@@ -76,7 +80,8 @@ class Distance(OnFeatures):
         found = self.measure(features.generated, features.reference)
         stand_in = features.stand_in
         floor = None if stand_in is None else self.measure(stand_in, features.reference)
-        return self._estimate(plan, network, found, floor, plan.stand_in_note)
+        used = plan.first(self.at_most)
+        return self._estimate(used, network, found, floor, used.stand_in_note)
 
 
 @dataclass(frozen=True)
@@ -121,14 +126,14 @@ class Score(OnFeatures):
 class Share:
     """A row for shares of images that a judge takes for the class asked.
 
-    judge: who says so. require(source, against, train) refuses images that it can't judge, or learn
-    from. per_class: a share of each class, in the place of one of all.
+    judge: who says so. require(plan, train) refuses images that it can't judge, or learn from.
+    per_class: a share of each class, in the place of one of all.
     """
 
     metric: str
     name: str
     judge: Callable[[Material], Judge]
-    require: Callable[[ImageSource, ImageSource, ImageSource | None], None]
+    require: Callable[[Plan, ImageSource | None], None]
     method: str = accuracy.METHOD
     per_class: bool = False
 

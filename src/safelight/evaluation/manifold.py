@@ -38,7 +38,7 @@ K_COUNTS = 5  # of density and coverage
 FEWEST = 50  # images a side: below, the intervals hold too seldom
 WIDER = (float(student.ppf(0.975, HALVINGS)) / Z) ** 2  # of a variance that is seen by the halves
 
-_DISTANCES = f"Euclidean distances in float64, at most {AT_MOST:,} images a side"
+_DISTANCES = f"Euclidean distances in float64, at most {AT_MOST:,} images a side, drawn at random"
 PARAMETERS_SHARES = f"k = {K_SHARES}, closed balls, {_DISTANCES}"
 PARAMETERS_COUNTS = f"k = {K_COUNTS}, open balls, {_DISTANCES}"
 _COVERS = "covers the sampling of images of both sides at these counts, not retraining"

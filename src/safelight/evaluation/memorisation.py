@@ -24,7 +24,7 @@ from safelight.errors import TooFewImages, UserError
 from safelight.evaluation.accuracy import wilson
 from safelight.evaluation.estimate import Interval
 from safelight.evaluation.moments import Features, Floats
-from safelight.evaluation.neighbours import Vectors, nearest
+from safelight.evaluation.neighbours import Nearest, Vectors, nearest
 
 COPY = 1 / 3  # of the way to the nearest held-out picture: an image that near is a near copy
 FEWEST = 10  # training and held-out pictures: with fewer the interval leaves nothing to be told
@@ -85,23 +85,25 @@ def beside(images: Vectors, training: Vectors, held_out: Vectors) -> Beside:
 def held_out_beside(training: Features, held_out: Features) -> Beside:
     """The held-out pictures in the images' place, each beside the others: what copies nothing.
 
-    Raises UserError where many of them are training pictures.
+    Each leaves itself out, and a training picture, the one at its own place: m - 1 of each are
+    left. Raises UserError where many of them are training pictures.
     """
-    t, h = nearest(held_out, training, 1), nearest(held_out, held_out, 2)
+    t, h = nearest(held_out, training, 2), nearest(held_out, held_out, 2)
     m = len(held_out)
     if (both := int((t.distances[:, 0] == 0).sum())) > max(1, OVERLAP * m):
         raise UserError(
             f"{both:,} of {m:,} held-out pictures are training pictures too, so nothing could be "
             "told; name others with --against, such as CACHE:test"
         )
-    other = np.where(h.positions[:, 0] == np.arange(m), 1, 0)  # not itself
-    return Beside(
-        t.positions[:, 0],
-        h.positions[np.arange(m), other],
-        t.distances[:, 0],
-        h.distances[np.arange(m), other],
-        m,
-    )
+    (t_at, to_t), (h_at, to_h) = (_another(each) for each in (t, h))
+    return Beside(t_at, h_at, to_t, to_h, m)
+
+
+def _another(found: Nearest) -> tuple[NDArray[np.int64], Floats]:
+    """The nearest but that at each query's own place, of two: positions and distances, (m,)."""
+    here = np.arange(len(found.positions))
+    which = (found.positions[:, 0] == here).astype(np.int64)
+    return found.positions[here, which], found.distances[here, which]
 
 
 def share_nearer(found: Beside) -> Interval:

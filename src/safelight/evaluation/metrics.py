@@ -6,6 +6,7 @@ from functools import partial
 
 from safelight.evaluation import (
     accuracy,
+    balls,
     diversity,
     extrapolate,
     frechet,
@@ -22,6 +23,7 @@ from safelight.evaluation.copying import Copying
 from safelight.evaluation.features import Material
 from safelight.evaluation.kernels import CUBIC, ENERGY, GAUSSIAN
 from safelight.evaluation.kinds import Distance, Score, Share
+from safelight.evaluation.plan import Plan
 from safelight.evaluation.support import support_vectors
 from safelight.evaluation.training_score import learner, require_taught
 from safelight.evaluation.unseen import BitsPerDimension, Fidelity
@@ -34,9 +36,10 @@ def learnt_classifier(material: Material) -> Classifier:
     return classifier(material.train, material.store)
 
 
-def require_learnable(source: ImageSource, against: ImageSource, train: ImageSource | None) -> None:
-    """Raise UserError where no classifier can learn from `train` to judge `source`."""
-    accuracy.require_judgeable(source, against, train)
+def require_learnable(plan: Plan, train: ImageSource | None) -> None:
+    """Raise UserError where no classifier can learn from `train` to judge the generated images."""
+    source = plan.generated.source
+    accuracy.require_judgeable(source, plan.reference.source, train)
     accuracy.require_classes(source, train)
     labelled(train)
 
@@ -73,6 +76,7 @@ ROWS: tuple[Metric, ...] = (
         kernel.kernel_distance,
         kernel.require_enough,
         published_name="KID",
+        at_most=kernel.AT_MOST,
     ),
     Distance(
         "mmd",
@@ -81,6 +85,7 @@ ROWS: tuple[Metric, ...] = (
         kernel.METHOD,
         partial(kernel.kernel_distance, kernel=GAUSSIAN),
         kernel.require_enough,
+        at_most=kernel.AT_MOST,
     ),
     Distance(
         "swd",
@@ -90,6 +95,7 @@ ROWS: tuple[Metric, ...] = (
         sliced.sliced_wasserstein,
         sliced.require_quantiles,
         network="pixels",
+        at_most=sliced.AT_MOST,
     ),
     *(
         Distance(
@@ -100,6 +106,7 @@ ROWS: tuple[Metric, ...] = (
             partial(kernel.kernel_distance, kernel=ENERGY),
             kernel.require_enough,
             network=network,
+            at_most=kernel.AT_MOST,
         )
         for network in ("colour", "spectrum")
     ),
@@ -131,7 +138,15 @@ ROWS: tuple[Metric, ...] = (
         network="lpips",
     ),
     *(
-        Distance(name, name, parameters, method, measure, manifold.require_enough)
+        Distance(
+            name,
+            name,
+            parameters,
+            method,
+            measure,
+            manifold.require_enough,
+            at_most=balls.AT_MOST,
+        )
         for name, parameters, method, measure in manifold.ROWS
     ),
     *JUDGED,

@@ -62,8 +62,8 @@ class Network:
         return f"{self.name}, {self.variant}" if self.variant else self.name
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.called, self.weights
+    def key(self) -> tuple[str, str, str]:
+        return self.called, self.weights, self.resize
 
 
 def three_channels(images: Tensor) -> Tensor:

@@ -50,6 +50,10 @@ class Side:
         where = (labels == self.source.classes.index(of_class)).nonzero().flatten().tolist()
         return Side(self.source, [self.seeds[i] for i in where], of_class)
 
+    def first(self, most: int) -> Side:
+        """At most so many; of stored images, whose order is drawn, some at random."""
+        return replace(self, seeds=self.seeds[:most])
+
     def labels(self, classes: Sequence[str]) -> NDArray[np.int64] | None:
         """The class of each image as `classes` numbers them, (n,); None where one is not there."""
         labels = self.source.labels(self.seeds)
@@ -79,17 +83,37 @@ class Learnt:
 class Plan:
     """The sides of an evaluation.
 
+    Stored images are in an order drawn at random (by a folder they would lie class by class), so
+    that the first of a side are a sample of it.
+
     stand_in: real images in the generated ones' place, as many as those, none of them in the
-    reference; None where there are not enough. stand_in_note says which they are, or why none.
+    reference; None where there are not enough, and no_stand_in says so.
     learnt: None where it is not known, or not asked for.
     """
 
     generated: Side
     reference: Side
     stand_in: Side | None
-    stand_in_note: str
+    no_stand_in: str
     seed: int
     learnt: Learnt | None = None
+
+    @property
+    def stand_in_note(self) -> str:
+        """Which real images the stand-in is of, or why there is none."""
+        if self.stand_in is None:
+            return self.no_stand_in
+        said = f"{len(self.stand_in):,} images of {self.stand_in.name}"
+        divided = self.stand_in.fingerprint == self.reference.fingerprint
+        return f"{said}, divided at random from the reference" if divided else said
+
+    def first(self, most: int | None) -> Plan:
+        """The same of at most so many images a side."""
+        if most is None:
+            return self
+        stand_in = None if self.stand_in is None else self.stand_in.first(most)
+        generated, reference = self.generated.first(most), self.reference.first(most)
+        return replace(self, generated=generated, reference=reference, stand_in=stand_in)
 
     @property
     def of_class(self) -> str:
@@ -134,13 +158,8 @@ def with_learnt(plan: Plan, training: ImageSource) -> Plan:
     As many as the reference has, or all if they are fewer; of that as many then. Raises UserError
     where they can't be compared.
     """
-    source, reference = plan.generated.source, plan.reference
-    if training.shape != source.shape:
-        raise UserError(
-            f"{source.name} has images of {spelled(source.shape)} and the training pictures "
-            f"{training.name} are {spelled(training.shape)} (channels x height x width); prepare "
-            "the pictures of one again at the other's size and colour"
-        )
+    reference = plan.reference
+    require_as_large(training, plan.generated.source)
     if training.fingerprint == reference.source.fingerprint:
         raise UserError(
             f"{training.name} can't be both the training pictures and the held-out ones; name "
@@ -155,7 +174,17 @@ def with_learnt(plan: Plan, training: ImageSource) -> Plan:
     held_out = Side(
         reference.source, [reference.seeds[i] for i in chosen[:m].tolist()], plan.of_class
     )
-    return replace(plan, learnt=Learnt(_taken(learnt, 0, m), _taken(held_out, 0, m)))
+    return replace(plan, learnt=Learnt(learnt.first(m), held_out))
+
+
+def require_as_large(training: ImageSource, source: ImageSource) -> None:
+    """Raise UserError where training pictures are not of the images' shape."""
+    if training.shape != source.shape:
+        raise UserError(
+            f"{source.name} has images of {spelled(source.shape)} and the training pictures "
+            f"{training.name} are {spelled(training.shape)} (channels x height x width); prepare "
+            "the pictures of one again at the other's size and colour"
+        )
 
 
 def require_classes_of_both(source: ImageSource, against: ImageSource) -> None:
@@ -182,18 +211,14 @@ def _real(against: ImageSource, pool: ImageSource | None, seed: int) -> tuple[Si
 def _sides(generated: Side, real: Side, pool: Side | None, seed: int) -> Plan:
     """The first real images for the reference, and the stand-in of further ones."""
     count = len(generated)
+    stand_in, none = None, ""
     if pool is None and len(real) >= 2 * count:
-        stand_in = _taken(real, count, 2 * count)
-        note = f"{count:,} images of {real.name}, divided at random from the reference"
+        stand_in = replace(real, seeds=real.seeds[count : 2 * count])
     elif pool is not None and len(pool) >= count:
-        stand_in, note = _taken(pool, 0, count), f"{count:,} images of {pool.name}"
+        stand_in = pool.first(count)
     else:
-        stand_in, note = None, _no_stand_in(real, pool, count)
-    return Plan(generated, _taken(real, 0, count), stand_in, note, seed)
-
-
-def _taken(side: Side, start: int, stop: int) -> Side:
-    return Side(side.source, sorted(side.seeds[start:stop]), side.of_class)
+        none = _no_stand_in(real, pool, count)
+    return Plan(generated, real.first(count), stand_in, none, seed)
 
 
 def held_out(against: ImageSource, n: int | None, seed: int) -> Side:
@@ -219,9 +244,7 @@ def _generated_seeds(source: ImageSource, n: int | None, seed: int) -> Sequence[
             f"{source.name} has {source.count} images and {n or 2} are needed; "
             "add images, or give a smaller -n"
         )
-    if n is None or n == source.count:
-        return range(source.count)
-    return sorted(_shuffled(source, seed, "generated")[:n])
+    return _shuffled(source, seed, "generated")[:n]
 
 
 def _shuffled(source: ImageSource, seed: int, purpose: str) -> list[int]:

@@ -73,8 +73,8 @@ class Published:
         return [said for differs, said in checks if differs]
 
     def _is_reference(self, name: str) -> bool:
-        data, _, split = name.partition(":")
-        return _plain(data).startswith(_plain(self.data)) and split in ("", self.split)
+        """Not without its split: pictures of all splits are other ones."""
+        return _plain(name) == _plain(self.data + self.split)
 
     def _instead(self, name: str) -> str:
         return f"{name or 'pictures without a name'} instead of {self.data}:{self.split}"

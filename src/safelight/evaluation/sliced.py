@@ -33,7 +33,7 @@ FEWEST = 10  # images a side: the quantiles of fewer say little
 
 PARAMETERS = (
     f"root of the mean squared Wasserstein distance on {DIRECTIONS} fixed random directions, "
-    f"at most {AT_MOST:,} images a side"
+    f"at most {AT_MOST:,} images a side, drawn at random"
 )
 METHOD = (
     "delta method through Kantorovich's potentials, both sides, root of the ends; covers the "

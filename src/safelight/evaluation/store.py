@@ -7,10 +7,11 @@ was damaged is computed again. Until all are there, parts of them lie in STORE/f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,7 @@ from safelight.evaluation.network import MICRO_BATCH, Network
 from safelight.evaluation.plan import Side
 from safelight.files import read_json, sha256, write_json, writing
 from safelight.images import ImageSource, pieces
+from safelight.locks import locked
 from safelight.machine import full_precision
 
 FORMAT = 1  # part of every key: a change in how features are made or kept forgets the old ones
@@ -40,10 +42,33 @@ def features_of(
     The images are made once, `batch` at a time, for all networks whose features are not kept yet.
     """
     paths = [_path(source, seeds, network, store) for network in networks]
-    missing = [i for i, path in enumerate(paths) if not _is_sound(path, len(seeds), networks[i])]
-    if missing:
-        _compute(source, seeds, [networks[i] for i in missing], [paths[i] for i in missing], batch)
+    wanted = dict(zip(paths, networks, strict=True))
+
+    def missing() -> dict[Path, Network]:
+        return {p: held for p, held in wanted.items() if not _is_sound(p, len(seeds), held)}
+
+    if lacking := missing():
+        with _alone(lacking):
+            if left := missing():  # another process may have been at work
+                _compute(source, seeds, list(left.values()), list(left), batch)
     return [FeatureFile(path) for path in paths]
+
+
+@contextlib.contextmanager
+def _alone(paths: Iterable[Path]) -> Iterator[None]:
+    """Wait for other processes that are at work on these features; then they wait for this one."""
+    with contextlib.ExitStack() as held:
+        for path in sorted(paths):  # in one order, so that no two wait for each other
+            parts = path.with_suffix("")
+            parts.mkdir(parents=True, exist_ok=True)
+            held.callback(_remove_if_empty, parts)
+            held.enter_context(locked(parts))
+        yield
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def looked_at_once(

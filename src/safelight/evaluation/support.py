@@ -48,7 +48,7 @@ GAMMA_GRID: tuple[float | str, ...] = (
     0.1,
 )  # scale: 1 / (values of a picture x their variance)
 FOLDS = 3
-AT_MOST = 4_000  # training pictures, as many of each class; the work grows with the square
+AT_MOST = 4_000  # training pictures; the work grows with the square
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def support_vectors(material: Material) -> SupportVectors:
     best = max(_searched(d2, y, X, train, material.store), key=lambda trial: trial.accuracy)
     model = SVC(C=best.C, kernel="precomputed").fit(np.exp(-best.gamma * d2), y)
     how = (
-        f"support vectors of {len(y):,} images of {train.name} ({train.fingerprint[:8]}), "
+        f"support vectors of {len(y):,} images {train.fingerprint[:8]}, "
         f"C {best.C:g}, gamma {best.gamma:.3g} of {_grid()}"
     )
     return SupportVectors(network, train.classes, how, X, y, best, model)
@@ -135,10 +135,10 @@ def search(d2: Floats, y: NDArray[np.int64], variance: float, dimension: int) ->
 
 
 def balanced(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of at most AT_MOST images, drawn, of each class as many as the smallest allows."""
+    """Positions of some AT_MOST images, drawn: as many of each class, or all that it has."""
     if len(labels) <= AT_MOST:
         return np.arange(len(labels))
-    each = AT_MOST // len(np.unique(labels))
+    each = max(FOLDS, AT_MOST // len(np.unique(labels)))
     rng = generator(0, "support vectors")
     drawn = torch.randperm(len(labels), generator=rng).numpy()
     taken = [drawn[labels[drawn] == label][:each] for label in np.unique(labels)]

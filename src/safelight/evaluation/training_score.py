@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safelight.errors import UserError
+from safelight.errors import TooFewImages, UserError
 from safelight.evaluation.accuracy import Tally, Verdict, tally
-from safelight.evaluation.classifier import classifier
+from safelight.evaluation.classifier import RECIPE, classifier
 from safelight.evaluation.features import Material, pixels
 from safelight.evaluation.moments import Features, SideFeatures
 from safelight.evaluation.network import Network
@@ -32,7 +32,7 @@ METHOD = (
 )
 BATCH = 256  # pictures at once
 Seen = tuple[Side, Features]
-HOW = "classifier trained on the generated images, tested on the reference"
+HOW = f"classifier trained on the generated images ({RECIPE}), tested on the reference"
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,11 @@ class Learner:
         classes, test = plan.generated.source.classes, (plan.reference, features.reference)
         real, note = None, plan.stand_in_note
         if plan.stand_in is not None and features.stand_in is not None:
-            real = self._tested((plan.stand_in, features.stand_in), test, classes)
-            note = f"a classifier trained on {note}"
+            if empty := _without_image(plan.stand_in, classes):
+                note = f"none: {note} have none of {empty}"
+            else:
+                real = self._tested((plan.stand_in, features.stand_in), test, classes)
+                note = f"a classifier trained on {note}"
         found = self._tested((plan.generated, features.generated), test, classes)
         return Verdict(HOW, classes, found, real, note)
 
@@ -66,8 +69,10 @@ def learner(material: Material) -> Learner:
     return Learner(material, pixels(material))
 
 
-def require_taught(source: ImageSource, against: ImageSource, train: ImageSource | None) -> None:
-    """Raise UserError where `source` can't teach a classifier that `against` can test."""
+def require_taught(plan: Plan, train: ImageSource | None) -> None:
+    """Raise UserError where the generated images can't teach a classifier that real ones can test,
+    TooFewImages where they have none of a class."""
+    source, against = plan.generated.source, plan.reference.source
     if len(source.classes) < 2:
         raise UserError(
             "the classification accuracy score needs images of at least two classes and "
@@ -79,6 +84,19 @@ def require_taught(source: ImageSource, against: ImageSource, train: ImageSource
             f"{against.name}, and one of them lacks {', '.join(lacking)}; name images of the same "
             "classes with --against"
         )
+    if empty := _without_image(plan.generated, source.classes):
+        raise TooFewImages(
+            f"the classification accuracy score learns each class from its images, and the "
+            f"{len(plan.generated):,} of {source.name} have none of {empty}; give a larger -n, "
+            "or more images"
+        )
+
+
+def _without_image(side: Side, classes: tuple[str, ...]) -> str:
+    """The classes of which it has none."""
+    numbers = side.labels(classes)
+    there = set() if numbers is None else set(numbers.tolist())
+    return ", ".join(name for i, name in enumerate(classes) if i not in there)
 
 
 class Pictures:

@@ -38,7 +38,8 @@ class Fidelity:
         mean = mean_interval(restored(source, side.seeds))
         how = Protocol(
             metric=self.metric,
-            parameters="10 log10(255² / mean square error) of 256 levels, mean over pictures",
+            parameters="10 log10(255² / mean square error) of 256 levels, at most 100; mean over "
+            "pictures",
             network="none",
             dimension=math.prod(source.shape),
             weights="",
