@@ -34,6 +34,7 @@ from safelight.evaluation.frechet import frechet_distance
 from safelight.evaluation.inception_score import split_scores
 from safelight.evaluation.kernel import kernel_distance
 from safelight.evaluation.kinds import Distance
+from safelight.evaluation.manifold import K_COUNTS, K_SHARES
 from safelight.evaluation.metrics import METRICS
 from safelight.evaluation.moments import moments
 from safelight.evaluation.network import Network
@@ -165,10 +166,12 @@ PACKAGES: dict[str, tuple[str, Callable[[Folders, Path], Numbers]]] = {  # and -
 
 
 def prdc(first: Array, second: Array) -> Numbers:
-    """Of features, which is all that it takes; the second are real."""
+    """Of features, which is all that it takes; the second are real. k as the papers have it."""
     from prdc import compute_prdc
 
-    return {k: float(v) for k, v in compute_prdc(second, first, nearest_k=5).items()}
+    shares, counts = (compute_prdc(second, first, nearest_k=k) for k in (K_SHARES, K_COUNTS))
+    found = {name: shares[name] for name in ("precision", "recall")}
+    return {name: float(value) for name, value in (counts | found).items()}
 
 
 # ---- ours

@@ -41,7 +41,7 @@ MAY_IMPORT = {
         "samplers",
         "nets",
     },
-    "evaluation": {"seeding", "machine", "files", "console", "images", "config", "data"},
+    "evaluation": {"seeding", "machine", "locks", "files", "console", "images", "config", "data"},
     "reporting": {
         "seeding",
         "files",

@@ -91,7 +91,10 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a folder stands in its place"):
         files.write_text(tmp_path / "folder", "text")
     gone = tmp_path / "gone" / "log"
-    with pytest.raises(UserError, match=r"the folder of .*log has gone"), files.disk_errors(gone):
+    with (
+        pytest.raises(UserError, match=r"the folder of .*log is not there"),
+        files.disk_errors(gone),
+    ):
         gone.open("a")
     with pytest.raises(FileNotFoundError), files.disk_errors(tmp_path / "here"):
         (tmp_path / "another file").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -43,6 +44,11 @@ class Advance(Protocol):
 def say(text: str) -> None:
     """Print one result line (rich markup is not interpreted)."""
     results.print(text, markup=False)
+
+
+def wrapped(text: str) -> str:
+    """Lines that fit a terminal, broken between words; elsewhere the line as it is."""
+    return textwrap.fill(text, results.width) if results.is_terminal else text
 
 
 def inform(text: str) -> None:

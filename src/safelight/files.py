@@ -45,7 +45,7 @@ REFUSALS = {
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
     errno.EISDIR: "cannot write {path}: a folder stands in its place; choose another place",
-    errno.ENOENT: "the folder of {path} has gone; make it again, or choose another place",
+    errno.ENOENT: "the folder of {path} is not there; make it, or choose another place",
 }
 
 
@@ -140,6 +140,12 @@ def _settle(old: Path) -> None:
         _remove(old)
     elif old.exists():
         old.replace(path)
+
+
+def require_file(path: Path | str | None) -> None:
+    """Raise UserError where a file can't be written because a folder is there; before long work."""
+    if path is not None and Path(path).is_dir():
+        raise UserError(f"{path} is a folder; name a file to write, such as {path}/found.json")
 
 
 def write_text(path: Path, text: str) -> None:

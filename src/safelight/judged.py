@@ -23,6 +23,11 @@ class Judged:
     evaluations: Mapping[str, Sequence[Evaluation]]
     recipes: Mapping[str, Sequence[str]]
 
+    @property
+    def called(self) -> dict[str, str]:
+        """The name of each place that alone has it."""
+        return {places[0]: name for name, places in self.recipes.items() if len(places) == 1}
+
 
 def judged(words: Sequence[str | Path]) -> Judged:
     """Read the places that are named, each a run or a file of `evaluate --json`.
@@ -75,6 +80,8 @@ def _evaluations(place: str, run: Run | None) -> Sequence[Evaluation]:
             f"{path} is no run and no file of evaluate --json; evaluate these images first: "
             f"safelight evaluate {path} --against REAL --json {path.stem}.json"
         )
+    if path.with_name(f"{path.name}.json").is_file():
+        raise UserError(f"there is no run at {place}; did you mean {place}.json?")
     raise UserError(f"there is no run at {path}; train one: safelight train DATA --out {path}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from safelight.config import Likelihood, Sampling
-from safelight.data.cache import Cache, open_data
+from safelight.data.cache import Cache, open_data, require_there
 from safelight.errors import UserError
 from safelight.training.run import Run
 
@@ -18,30 +18,38 @@ def is_run(source: str | Path) -> bool:
     return (Path(source).expanduser() / "config.yaml").is_file()
 
 
-def open_source(source: str | Path, size: int | None = None) -> Run | Cache:
-    """What `source` names; pictures that are no cache yet are prepared at `size` first."""
+def require_named(source: str | Path, *others: str | Path | None) -> None:
+    """Raise UserError where nothing is at one of these, or the real images are not named, before
+    any of them is opened."""
+    if not is_run(source) and others[0] is None:
+        raise UserError("name the real images to judge by with --against CACHE:test (or a folder)")
+    for place in (source, *others):
+        if place is not None and not is_run(place):
+            require_there(place)
+
+
+def open_source(source: str | Path) -> Run | Cache:
+    """What `source` names; pictures that are no cache yet are made one, as large as they are."""
     if is_run(source):
         return Run.open(Path(source).expanduser())
-    return open_data(source, size=size)
+    return open_data(source, judged=True)
 
 
 def real_images(against: str | Path | None, source: Run | Cache) -> Cache:
     """The real images to judge by; for a run, its own held-out test split unless others are named.
 
-    Pictures that are no cache yet are prepared at the size of the source's images.
+    They are not resized to the size of the source's images: that would change what is measured.
     """
     if against is not None:
-        size = source.file.shape[1] if isinstance(source, Run) else source.shape[1]
-        found = open_source(against, size)
+        found = open_source(against)
         if isinstance(found, Run):
             raise UserError(
                 f"{against} is a run; --against takes real images, such as its data: "
                 f"{found.file.cache}:test"
             )
         return found
-    if isinstance(source, Run):
-        return source.cache().subset("test")
-    raise UserError("name the real images to judge by with --against CACHE:test (or a folder)")
+    assert isinstance(source, Run)  # see require_named
+    return source.cache().subset("test")
 
 
 def learnt_from(
@@ -72,7 +80,7 @@ def learnt_from(
     elif named is None:
         return None
     else:
-        found = _pictures(named, source)
+        found = _pictures(named)
     if not asked:
         return found
     if real.split is None and real.path == found.path:
@@ -83,8 +91,8 @@ def learnt_from(
     return found
 
 
-def _pictures(named: str | Path, source: Cache) -> Cache:
-    found = open_source(named, source.shape[1])
+def _pictures(named: str | Path) -> Cache:
+    found = open_source(named)
     if isinstance(found, Run):
         raise UserError(
             f"{named} is a run; --train takes pictures, such as its data: {found.file.cache}:train"
@@ -103,7 +111,7 @@ def sibling(cache: Cache, split: str) -> Cache | None:
 
 
 def require_heeded(
-    source: Run | Cache,
+    source: str | Path,
     metrics: Sequence[str],
     sampling: Sampling,
     likelihood: Likelihood,
@@ -113,10 +121,10 @@ def require_heeded(
     """Raise UserError for an option of `evaluate` that would change nothing."""
     drawing = _named(sampling.changes())
     choosing = [*(["--checkpoint"] if checkpoint else []), *(["--weights"] * (weights != "ema"))]
-    if not isinstance(source, Run) and (drawing or choosing):
+    if not is_run(source) and (drawing or choosing):
         raise UserError(
-            f"{', '.join([*drawing, *choosing])} is of a run, and {source.name} is none: its "
-            "images are there already; leave it out"
+            f"{', '.join([*drawing, *choosing])} is of a run, and {source} is none: its images "
+            "are there already; leave it out"
         )
     if drawing and metrics and set(metrics) <= {"bpd"}:
         raise UserError(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safelight.config import Config, Likelihood, Sampling
-from safelight.console import results, say
+from safelight.console import inform, results, say
 from safelight.editing.tasks import Edit
 from safelight.errors import UserError
-from safelight.files import write_json
+from safelight.files import require_file, write_json
 from safelight.presets import AUTO, PRESETS, described, in_latents
 from safelight.starting import (
     judge_of,
@@ -249,12 +249,23 @@ def evaluate(
     """
     from safelight.evaluation.estimate import parsed
     from safelight.evaluation.evaluate import evaluate as judge
+    from safelight.evaluation.evaluate import require_known
     from safelight.evaluation.table import curves, table
-    from safelight.sources import learnt_from, open_source, real_images, require_heeded, sibling
+    from safelight.sources import (
+        learnt_from,
+        open_source,
+        real_images,
+        require_heeded,
+        require_named,
+        sibling,
+    )
     from safelight.training.run import Run
 
+    require_known(metrics, features, resize)
+    require_heeded(source, metrics, sampling, likelihood, checkpoint, weights)
+    require_named(source, against, train)
+    require_file(json)
     opened = open_source(source)
-    require_heeded(opened, metrics, sampling, likelihood, checkpoint, weights)
     if isinstance(opened, Run):
         parsed(opened.evaluations(), opened.metrics_file)  # to be refused before the work
     real = real_images(against, opened)
@@ -320,28 +331,32 @@ def compare(
     from safelight.evaluation import published as figures
     from safelight.evaluation.cautions import cautions
     from safelight.evaluation.compare import compare as set_side_by_side
+    from safelight.evaluation.compare import lacking
     from safelight.evaluation.side_by_side import tables
     from safelight.judged import judged
+    from safelight.reporting.intervals import draw, require_png
 
+    require_file(json)
+    if plot is not None:
+        require_png(Path(plot))
     rows = () if published is None else figures.rows(published)
     read = judged(runs)
     fewest = 1 if rows else 2
     comparisons = set_side_by_side(read.evaluations, per_class, read.recipes, fewest)
     beside = figures.beside(comparisons, rows) if rows else []
+    wrong = cautions(read.evaluations, comparisons, read.called)
     for table in (*tables(comparisons), *map(figures.table, beside)):
         results.print(table)
-    for caution in cautions(read.evaluations, comparisons):
+    if missing := lacking(read.evaluations, comparisons, per_class):
+        inform(f"left out, since not all of them have it: {', '.join(missing)}")
+    for caution in wrong:
         say(f"look out: {caution}")
     if plot is not None:
-        from safelight.reporting.intervals import draw
-
-        say(f"intervals: {draw(comparisons, Path(plot))}")
+        say(f"intervals: {draw(comparisons, Path(plot), wrong)}")
     if json is not None:
         found = [each.to_json() for each in comparisons]
-        write_json(
-            Path(json),
-            {"comparisons": found, "published": [each.to_json() for each in beside]},
-        )
+        kept = [each.to_json() for each in beside]
+        write_json(Path(json), {"comparisons": found, "published": kept, "look out": wrong})
     return comparisons
 
 

@@ -49,7 +49,12 @@ def test_folders_that_cannot_be_compared(
         (folder(tmp_path / "grey", 20, 1, mode="L"), *QUICK): "1x8x8 and many of 3x8x8.*prepare",
         (tmp_path / "empty", *QUICK): "no pictures in",
         (tmp_path / "nowhere", *QUICK): "there is no folder or zip",
-        (folder(tmp_path / "one", 1, 2), *QUICK): "1 picture is too few .* add pictures",
+        (folder(tmp_path / "one", 1, 2), *QUICK): "one has 1 images and 2 are needed",
+        (many, "--json", tmp_path, *QUICK): "is a folder; name a file to write",
+        (many, "--features", "colour", "--metrics", "kid"): (
+            "KID has a kernel for the features of networks, and colour gives levels .*; use "
+            "--metrics colour"
+        ),
         (folder(tmp_path / "few", 3, 3), *QUICK): "the kernel distance needs at least",
         (tmp_path / "few", *rank): "full-rank covariance, got 3.*--metrics kid",
         (many, "--metrics", "accuracy"): "accuracy .*(classes|labelled)",
@@ -61,7 +66,36 @@ def test_folders_that_cannot_be_compared(
         line = refused(capsys, "evaluate", source, "--against", many, *words)
         assert re.search(message, line), (source, words, line)
     line = refused(capsys, "evaluate", many, "--against", tmp_path / "one", *QUICK)
-    assert "1 picture is too few" in line
+    assert "one has 1 images and an evaluation compares with at least 2" in line
+
+
+def test_pictures_are_judged_at_the_size_they_have(
+    many: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """X1: neither side is made as large as the other, which would change what is measured."""
+    large = folder(tmp_path / "large", 30, 4, size=16)
+    for sides in ((large, many), (many, large)):
+        line = refused(capsys, "evaluate", sides[0], "--against", sides[1], *QUICK)
+        assert "prepare the pictures of one again" in line
+    mixed = folder(tmp_path / "mixed", 30, 5)
+    Image.new("RGB", (16, 16)).save(mixed / "odd.png")
+    line = refused(capsys, "evaluate", many, "--against", mixed, *QUICK)
+    assert re.search(
+        r"mixed have different sizes \(.*\), such as odd.png; .* safelight prepare", line
+    )
+
+
+def test_what_gives_no_picture_is_said_every_time(
+    many: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """In a line, out of the way of the results."""
+    broken = folder(tmp_path / "broken", 30, 7)
+    (broken / "half.png").write_bytes((broken / "0.png").read_bytes()[:60])
+    for _ in range(2):
+        main(["evaluate", str(broken), "--against", str(many), *QUICK])
+        shown = capsys.readouterr()
+        assert "30 pictures of 8x8, colour; 1 file gave none, such as half.png" in shown.err
+        assert "pictures" not in shown.out
 
 
 def test_features_that_are_no_numbers_are_refused(

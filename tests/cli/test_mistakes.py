@@ -112,7 +112,7 @@ def test_mistakes_are_answered_in_one_line(
             run,
         ): "is a run; --train takes",
         ("evaluate", f"{cache}:test", "--steps", 5, "--weights", "raw", "--checkpoint", 5): (
-            "--steps, --checkpoint, --weights is of a run, and digits:test is none"
+            "--steps, --checkpoint, --weights is of a run, and .*digits:test is none"
         ),
         ("evaluate", run, "--metrics", "bpd", "--sampler", "heun"): "--sampler says .*bpd draws no",
         ("evaluate", run, "--likelihood.terms", 3): "--likelihood.terms says .*add bpd",

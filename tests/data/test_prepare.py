@@ -314,8 +314,11 @@ def test_what_is_not_there(tmp_path: Path, make_folder: MakeFolder) -> None:
         prepare(empty, size=8)
     with pytest.raises(UserError, match=r"1 picture is too few to split.*--split 100/0/0"):
         prepare(make_folder(a=1))
-    with pytest.raises(UserError, match="cannot be read as a zip"):
+    with pytest.raises(UserError, match=r"c\.jpg is a picture; give the folder"):
         prepare(empty / "c.jpg")
+    (empty / "c.zip").write_text("no archive")
+    with pytest.raises(UserError, match="cannot be read as a zip"):
+        prepare(empty / "c.zip")
 
 
 def test_a_class_with_one_picture_is_trained_on_and_said(

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from safelight.errors import UserError
-from safelight.evaluation.compare import compare
+from safelight.evaluation.compare import compare, lacking
 from safelight.evaluation.estimate import Estimate, Evaluation, Interval, normal_interval
 from safelight.evaluation.protocol import Protocol
 from safelight.evaluation.retraining import difference
@@ -48,7 +48,7 @@ def test_a_clear_difference_is_said() -> None:
         {"a": [evaluation(0.9, 0.01, accuracy)], "b": [evaluation(0.8, 0.01, accuracy)]}
     )
     assert share.sentences == (
-        "a is better than b by 10.0 % [8.6 %, 11.4 %] in accuracy (500 images)",
+        "a is better than b by 10.0 points [8.6, 11.4] in accuracy (500 images)",
     )
     named = replace(evaluation(0.9, 0.01).estimates[0], name="KID (classifier)")
     better = replace(named, value=0.5, low=0.49, high=0.51, n=400)
@@ -173,6 +173,25 @@ def test_trainings_are_compared_at_one_state() -> None:
         compare({"a": early, "b": late, "c": alone}, recipes={"x": ["a", "b"]})
     again = [*early, at("2000", "fd", 0.2)]
     assert len(compare({"a": again, "b": late, "c": alone}, recipes={"x": ["a", "b"]})) == 2
+
+
+def test_a_difference_of_shares_is_at_most_all_of_it() -> None:
+    """X2: two trainings of each leave nothing to be told, and no more than a hundred points."""
+    share = replace(PROTOCOL, metric="accuracy")
+    judged = {
+        name: [replace(evaluation(value, 0.01, share), fingerprint=name)]
+        for name, value in {"a": 0.9, "b": 0.7, "c": 0.8, "d": 0.5}.items()
+    }
+    (found,) = compare(judged, recipes={"x": ["a", "b"], "y": ["c", "d"]})
+    ((_, apart),) = found.differences
+    assert -1 == apart.low < apart.high <= 1
+
+
+def test_what_not_all_have_is_told() -> None:
+    fd = replace(evaluation(1, 0.1).estimates[0], name="fd")
+    judged = {"a": [evaluation(1, 0.1), replace(evaluation(1, 0.1), estimates=(fd,))]}
+    judged["b"] = [evaluation(2, 0.1)]
+    assert lacking(judged, compare(judged), per_class=False) == ["fd"]
 
 
 def test_a_comparison_is_kept() -> None:

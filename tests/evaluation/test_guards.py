@@ -299,7 +299,20 @@ def test_a_comparison_says_what_is_wrong_with_whom(tmp_path: Path) -> None:
     old = dataclasses.replace(copied, findings=(Finding("jpeg", "long mended"),))
     runs = {"a": [clean], "b": [old, copied]}
     compared = compare(runs)
-    assert cautions(runs, [*compared, *compared]) == [f"b: {copied.findings[0].text}"]
+    said = copied.findings[0].text
+    assert cautions(runs, [*compared, *compared], {}) == [f"b: {said}"]
+    again = {**runs, "c": [copied]}
+    assert cautions(again, compare(again), {"b": "ours"}) == [
+        f"ours: {said}",
+        f"c: {said}",
+        "ours, c are the same images",
+    ]
+
+
+def test_nearly_black_images_are_said_to_be_that_and_nothing_else(tmp_path: Path) -> None:
+    """Values of [0, 1] saved as bytes are of one colour, cut off and grey by the same fault."""
+    dark = source("made", (CLEAN.float() / 255).round().byte())
+    assert list(said(judged(dark, REAL, tmp_path))) == ["range"]
 
 
 def evidence(generated: Tensor, real: Tensor) -> Evidence:

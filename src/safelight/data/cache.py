@@ -21,7 +21,7 @@ from safelight.errors import UserError
 if TYPE_CHECKING:  # torch takes seconds to load and much memory: `prepare` does without it
     from torch import Tensor
 
-__all__ = ["SPLITS", "Cache", "open_data"]
+__all__ = ["SPLITS", "Cache", "open_data", "require_there"]
 
 
 def open_data(
@@ -35,12 +35,16 @@ def open_data(
     labels: Literal["folders", "none"] = "folders",
     seed: int = 0,
     workers: int | None = None,
+    judged: bool = False,
 ) -> Cache:
     """The cache of `source`: a cache, `cache:split`, a folder, a zip or a named set.
 
     What is not a cache is prepared first, into the user's cache folder, with these options (see
     `prepare`); a cache keeps those that it was made with. A folder called like a named set is
     meant by ./NAME.
+
+    judged: a folder or zip of pictures to be judged as they are, of which little is said: unless
+    `cache:split` asks for a part they are not divided, and so there may be few.
     """
     # These read back what they made by this module.
     from safelight.data.prepare import checked_options, find, made, usual_place
@@ -55,9 +59,20 @@ def open_data(
             )
     else:
         origin = find(what)
+        if judged and part is None and origin.kind != "named":
+            split = "100/0/0"
         options = checked_options(size, classes, per_class, split, channels, labels, seed)
-        cache = made(origin, options, usual_place(origin, options), workers)
+        cache = made(origin, options, usual_place(origin, options), workers, brief=judged)
     return cache if part is None else cache.subset(part)
+
+
+def require_there(source: str | Path) -> None:
+    """Raise UserError where `open_data` would find nothing; before other, long work."""
+    from safelight.data.prepare import find
+
+    what, _ = _without_split(source)
+    if not is_cache(Path(what)):
+        find(what)
 
 
 def _without_split(source: str | Path) -> tuple[str | Path, str | None]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -69,7 +69,9 @@ def ingest(
         while len(wanted := draw.next()):
             for batch in batches(origin, pictures, wanted, options, size, workers):
                 tried, wanted = wanted[: len(batch.found)], wanted[len(batch.found) :]
-                draw.accept(_record(outcome, tried, batch, options))
+                if options.size is None:
+                    _refuse_other_sizes(origin, [pictures.names[i] for i in tried], batch, size)
+                draw.accept(_record(outcome, tried, batch))
                 writer.append(batch.pixels)
                 advance(len(tried))
     if not outcome.taken:
@@ -128,18 +130,14 @@ def common_size(origin: Origin, pictures: Listing) -> int:
             if own[0] != own[1]:
                 raise UserError(
                     f"the pictures in {origin.where} are not square, such as {name} with "
-                    f"{own[0]}x{own[1]}; say how large they are to be, such as --size 64"
+                    f"{own[0]}x{own[1]}; {_make_alike(origin)}"
                 )
             return own[0]
     raise UserError(f"none of the {len(pictures.names)} files in {origin.where} is a picture")
 
 
-def _record(
-    outcome: Outcome, tried: NDArray[np.int64], batch: Batch, options: Options
-) -> list[int]:
+def _record(outcome: Outcome, tried: NDArray[np.int64], batch: Batch) -> list[int]:
     """Note what became of each file; return the positions of those that are pictures."""
-    if options.size is None:
-        _refuse_other_sizes(batch, outcome.size)
     accepted = []
     for position, found in zip(tried.tolist(), batch.found, strict=True):
         if isinstance(found, str):
@@ -151,15 +149,27 @@ def _record(
     return accepted
 
 
-def _refuse_other_sizes(batch: Batch, side: int) -> None:
-    others = Counter(found for found in batch.found if not isinstance(found, str))
-    others.pop((side, side), None)
+def _refuse_other_sizes(origin: Origin, names: Sequence[str], batch: Batch, side: int) -> None:
+    """names: of the files of the batch."""
+    usual = (side, side)
+    others = {
+        found: name
+        for name, found in zip(names, batch.found, strict=True)
+        if not isinstance(found, str) and found != usual
+    }
     if others:
-        seen = ", ".join(f"{width}x{height}" for width, height in [(side, side), *others][:4])
+        seen = ", ".join(f"{width}x{height}" for width, height in [usual, *others][:4])
         raise UserError(
-            f"the pictures have different sizes ({seen}{' ...' if len(others) > 3 else ''}); "
-            "say how large they are to be, such as --size 64"
+            f"the pictures in {origin.where} have different sizes "
+            f"({seen}{' ...' if len(others) > 3 else ''}), such as {next(iter(others.values()))}; "
+            f"{_make_alike(origin)}"
         )
+
+
+def _make_alike(origin: Origin) -> str:
+    """Also for those whose command has no --size: pictures are judged at the size they have."""
+    made = shlex.join(["safelight", "prepare", origin.where, "--size", "64", "--out", "CACHE"])
+    return f"say how large they are to be: --size 64, or make a cache of them: {made}"
 
 
 def _refuse_short(pictures: Listing, positions: NDArray[np.int64], per_class: int | None) -> None:

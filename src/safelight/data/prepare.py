@@ -20,7 +20,7 @@ from safelight.data.ingest import Origin, ingest
 from safelight.data.locks import alone_in
 from safelight.data.meta import FILE, Meta, NewerFormat, Options, read_meta
 from safelight.data.named import NAMED, recognised, roots_of, user_cache
-from safelight.data.record import finish, summarise
+from safelight.data.record import finish, in_a_line, summarise
 from safelight.data.sources import Listing, listing
 from safelight.data.stored import IMAGES, LABELS, SPLIT_CODES, is_cache
 from safelight.data.walk import Found, signature, walk_folder, walk_zip
@@ -119,24 +119,34 @@ def usual_place(origin: Origin, options: Options) -> Path:
     return user_cache() / "caches" / f"{origin.name}-{hashlib.sha256(what).hexdigest()[:12]}"
 
 
-def made(origin: Origin, options: Options, out: Path, workers: int | None) -> Cache:
-    """The cache at `out`, made now or found as it is asked for."""
+def made(
+    origin: Origin, options: Options, out: Path, workers: int | None, brief: bool = False
+) -> Cache:
+    """The cache at `out`, made now or found as it is asked for.
+
+    brief: what it holds is said in a line, the same each time.
+    """
     with alone_in(out.parent):
-        return _made(origin, options, out, workers or available())
+        cache = _made(origin, options, out, workers or available(), brief)
+    if brief:
+        console.inform(in_a_line(cache.meta))
+    return cache
 
 
-def _made(origin: Origin, options: Options, out: Path, workers: int) -> Cache:
+def _made(origin: Origin, options: Options, out: Path, workers: int, brief: bool) -> Cache:
     found = walked(origin)
     sign = origin.name if found is None else signature(found)
     ready = existing(out, origin, options, sign)
     if ready is not None:
-        console.inform(f"{out} is up to date: {ready.count} pictures, nothing to prepare")
+        if not brief:
+            console.inform(f"{out} is up to date: {ready.count} pictures, nothing to prepare")
         return ready
     pictures = chosen(listed(origin, found, options), options)
     with files.writing_folder(out) as folder:
         outcome = ingest(origin, pictures, options, folder / IMAGES, workers)
         meta = finish(origin, options, sign, outcome, folder)
-    summarise(meta, out)
+    if not brief:
+        summarise(meta, out)
     return Cache.open(out)
 
 

@@ -107,6 +107,19 @@ def _stamped(path: Path) -> int:
     return even
 
 
+def in_a_line(meta: Meta) -> str:
+    """What there is to be judged, and what is not there."""
+    side, kind = meta.size, "grey" if meta.channels == 1 else "colour"
+    said = f"{meta.source}: {meta.count:,} pictures of {side}x{side}, {kind}"
+    if meta.classes:
+        said += f", in {len(meta.classes)} class{'es' if len(meta.classes) > 1 else ''}"
+    if meta.rejected:
+        first, count = meta.rejected[0], len(meta.rejected)
+        files = "1 file" if count == 1 else f"{count:,} files"
+        said += f"; {files} gave none, such as {first.file}: {first.reason}"
+    return said
+
+
 def summarise(meta: Meta, out: Path) -> None:
     """What was made, what was left out and where it is."""
     side, kind = meta.size, "grey" if meta.channels == 1 else "colour"

@@ -113,6 +113,8 @@ def walk_zip(path: Path) -> Found:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
     except (zipfile.BadZipFile, OSError) as error:
+        if _suffix(path.name) in SUFFIXES:
+            raise UserError(f"{path} is a picture; give the folder that it lies in") from error
         raise UserError(
             f"{path} cannot be read as a zip archive ({error}); make or fetch it again"
         ) from error

@@ -150,8 +150,9 @@ def require_judgeable(source: ImageSource, against: ImageSource, train: ImageSou
     if train is None:
         raise UserError(
             "accuracy and the classifier's features need labelled real training images beside the "
-            f"reference, {against.name}, and have none; name a test split with --against, such as "
-            "CACHE:test, or use --features efficientnet-lite0 --metrics fd,kid"
+            f"reference, {against.name}, and have none; name a test split with --against, "
+            "CACHE:test or FOLDER:test (whose pictures are divided, or lie in train and test), or "
+            "use --features efficientnet-lite0 --metrics fd,kid"
         )
     if train.shape != source.shape:
         raise UserError(

@@ -29,7 +29,8 @@ def colour(shape: tuple[int, int, int]) -> Network:
         return torch.cat([x.mean(2), spread], 1).float()
 
     dimension = 2 * shape[0] + len(pairs)
-    return Network("colour", dimension, "none", "none: moments of channels", False, extract)
+    weights = "none: moments of channels"
+    return Network("colour", dimension, "none", weights, False, extract, units="levels of 0..255")
 
 
 def spectrum(shape: tuple[int, int, int]) -> Network:
@@ -53,7 +54,7 @@ def spectrum(shape: tuple[int, int, int]) -> Network:
         return (10.0 * (summed[:, 1:] / sizes + ROUNDING).log10()).float()
 
     weights = f"none: means over {count} rings of frequencies"
-    return Network("spectrum", count, "none", weights, False, extract)
+    return Network("spectrum", count, "none", weights, False, extract, units="decibels")
 
 
 def ring_of(size: tuple[int, ...]) -> tuple[Tensor, int]:

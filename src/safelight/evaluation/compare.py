@@ -57,9 +57,13 @@ class Comparison:
     @property
     def differences(self) -> tuple[tuple[str, Interval], ...]:
         """Each other source's value less the best one's."""
-        (best, _), *others = self.estimates
-        mine = self._each(best)
-        return tuple((name, retraining.difference(mine, self._each(name))) for name, _ in others)
+        (best, first), *others = self.estimates
+        mine, (least, most) = self._each(best), first.span
+        found = ((name, retraining.difference(mine, self._each(name))) for name, _ in others)
+        return tuple(
+            (name, Interval(d.value, max(d.low, least - most), min(d.high, most - least)))
+            for name, d in found
+        )
 
     @property
     def foremost(self) -> tuple[str, ...]:
@@ -117,7 +121,7 @@ class Comparison:
         sign = -1 if first.higher_is_better else 1  # the best one's advantage
         value, *ends = (sign * x + 0.0 for x in (apart.value, apart.low, apart.high))  # no -0
         low, high = sorted(ends)
-        by = f"{first.show(value)} [{first.show(low)}, {first.show(high)}]"
+        by = first.show_apart(Interval(value, low, high))
         how = f"in {self._what(best, other)}"
         if _told_apart(apart):
             return f"{best} is better than {other} by {by} {how}"
@@ -175,6 +179,15 @@ def compare(
             "these have no numbers of each class in common; evaluate them all with --per-class"
         )
     return compared
+
+
+def lacking(
+    judged: Mapping[str, Sequence[Evaluation]], found: Sequence[Comparison], per_class: bool
+) -> list[str]:
+    """The metrics that some of them have and not all, so that they are not compared."""
+    every = [each for of in judged.values() for evaluation in of for each in evaluation.estimates]
+    names = {each.name for each in every if per_class or not each.of_class}
+    return sorted(names - {each.name for each in found})
 
 
 def _common(newest: Mapping[str, Measured], per_class: bool) -> list[str]:

@@ -65,19 +65,30 @@ def normal_interval(value: float, variance: float, at_least: float = -math.inf) 
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
+    return f"{value:.1f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _percent(value: float) -> str:
     return f"{value:.1%}".replace("%", " %")
 
 
+def _points(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
 @dataclass(frozen=True)
 class Reading:
-    """How people read the values of a metric: as what, and whether higher is better."""
+    """How people read the values of a metric: as what, and whether higher is better.
+
+    apart: how the difference of two is read, and its unit.
+    """
 
     show: Callable[[float], str] = _number
     higher: bool = False
+
+    @property
+    def apart(self) -> tuple[Callable[[float], str], str]:
+        return (_points, " points") if self.show is _percent else (self.show, "")
 
 
 # Of the metrics that are not read as most are: numbers of three digits, the lower the better.
@@ -138,6 +149,11 @@ class Estimate:
     def show(self, value: float) -> str:
         """A value of this metric as people read it."""
         return self._reading.show(value)
+
+    def show_apart(self, apart: Interval) -> str:
+        """A difference of two values of this metric, with its interval."""
+        show, unit = self._reading.apart
+        return f"{show(apart.value)}{unit} [{show(apart.low)}, {show(apart.high)}]"
 
     @property
     def higher_is_better(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +23,7 @@ from safelight.evaluation.guards import findings
 from safelight.evaluation.kinds import Distance, OnFeatures, Score, Share
 from safelight.evaluation.metrics import METRICS, TOGETHER, USUAL
 from safelight.evaluation.plan import class_plans, held_out, plan, require_as_large, with_learnt
+from safelight.evaluation.resizes import RESIZES
 from safelight.evaluation.unseen import BitsPerDimension, Fidelity
 from safelight.images import ImageSource, Restoring
 
@@ -87,9 +89,9 @@ def evaluate(
         batch: images made at once, whose features are kept at once.
         store: where features and classifiers are kept (default: the user's cache folder).
     """
+    require_known(metrics, features, resize)
     usual = (*USUAL, "psnr") if isinstance(source, Restoring) else USUAL
-    rows = [lookup(METRICS, name, "metric") for name in _named(metrics or usual, per_class)]
-    lookup(FEATURES, features, "feature network")
+    rows = [METRICS[name] for name in _named(metrics or usual, per_class)]
     if resize is not None:
         on_features = [row for row in rows if isinstance(row, OnFeatures)]
         asked = [name for row in on_features for name in row.networks(features, source.shape)]
@@ -100,6 +102,8 @@ def evaluate(
         require_as_large(learnt, source)
     if learnt is not None and any(isinstance(row, Copying) for row in rows):
         sides, *parts = (with_learnt(each, learnt) for each in (sides, *parts))
+        if sides.learnt is not None and len(sides.learnt.training) < (learnt.count or 0):
+            inform(f"copies are counted of {sides.learnt.describe()}; a larger -n looks at more")
     judged_parts = [judged.part(part.of_class) for part in parts]
     densities = [row for row in rows if isinstance(row, BitsPerDimension)]
     for row in densities:
@@ -117,15 +121,37 @@ def evaluate(
         require_judgeable(source, against, train)
     material = Material(source.shape, train, store or user_cache(), resize)
     bench = Bench(sides, parts, material, features, batch, strict=bool(metrics))
-    estimates = bench.estimates(looking) if looking else []
-    found = (
-        findings(gathered(sides, learnt or train or pool, material.store, batch)) if looking else ()
-    )
+    estimates: list[Estimate] = []
+    found: tuple[Finding, ...] = ()
+    if looking:
+        with _going_on():
+            estimates = bench.estimates(looking)
+            found = findings(gathered(sides, learnt or train or pool, material.store, batch))
     for row in densities:
         estimates += row.estimates(source, judged, judged_parts, likelihood, seed)
     estimates += [ratio.estimate(sides.generated, seed) for ratio in ratios]
     measured = likelihood if densities else None
     return _record(source, against, estimates, found, drawn=bool(looking), measured=measured)
+
+
+@contextlib.contextmanager
+def _going_on() -> Iterator[None]:
+    """Say when it is stopped what the store has."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped; what was seen of the images is kept, and the same command goes on from there"
+        ) from None
+
+
+def require_known(metrics: Sequence[str], features: str, resize: str | None) -> None:
+    """Raise UserError for a name that no table has."""
+    for name in metrics:
+        lookup(METRICS, name, "metric")
+    lookup(FEATURES, features, "feature network")
+    if resize is not None:
+        lookup(RESIZES, resize, "resize")
 
 
 def _named(metrics: Sequence[str], per_class: bool) -> list[str]:

@@ -30,8 +30,9 @@ BALANCE = 0.05  # of the images in another class than they would be
 
 def findings(evidence: Evidence) -> tuple[Finding, ...]:
     """What the guards say of these images, in the order of the table."""
-    said = ((name, find(evidence)) for name, find in GUARDS.items())
-    return tuple(Finding(name, text) for name, text in said if text)
+    said = {name: text for name, find in GUARDS.items() if (text := find(evidence))}
+    follow = {name for cause in said for name in FOLLOW.get(cause, ())}
+    return tuple(Finding(name, text) for name, text in said.items() if name not in follow)
 
 
 def same(evidence: Evidence) -> str:
@@ -187,6 +188,9 @@ GUARDS: Mapping[str, Callable[[Evidence], str]] = {
     "grey": grey,
     "balance": balance,
 }
+
+# Of nearly black images all of these are true too, and their advice is wrong.
+FOLLOW: Mapping[str, Sequence[str]] = {"range": ("constant", "clipped", "jpeg", "enlarged", "grey")}
 
 
 def _class_counts(

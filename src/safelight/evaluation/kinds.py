@@ -65,15 +65,23 @@ class Distance(OnFeatures):
     """A row for a number of two sides.
 
     measure: of at most `at_most` images a side, where that is given: the first of them.
-    require(generated, reference, dimension) refuses too few images.
+    require(generated, reference, dimension) refuses too few images. scaled: its kernel is made for
+    the scale of networks' features.
     """
 
     measure: Callable[[Features, Features], Interval]
     require: Callable[[int, int, int], None]
     at_most: int | None = field(default=None, kw_only=True)
+    scaled: bool = field(default=False, kw_only=True)
 
     def check(self, plan: Plan, network: Network) -> None:
-        """Raises TooFewImages, before any image is made."""
+        """Raises UserError, before any image is made."""
+        if self.scaled and network.units:
+            raise UserError(
+                f"{self.name} has a kernel for the features of networks, and {network.name} gives "
+                f"{network.units}, of which it would make numbers of any size; use --metrics "
+                f"{network.name}"
+            )
         self.require(len(plan.generated), len(plan.reference), network.dimension)
 
     def estimate(self, plan: Plan, network: Network, features: SideFeatures) -> Estimate:

@@ -77,6 +77,7 @@ ROWS: tuple[Metric, ...] = (
         kernel.require_enough,
         published_name="KID",
         at_most=kernel.AT_MOST,
+        scaled=True,
     ),
     Distance(
         "mmd",

@@ -46,6 +46,7 @@ class Network:
     published: whether these are the weights that "FID" and "KID" mean.
     head: what makes classes of the features, where the network was trained to tell some.
     variant: the resize, where there are several and it is not the one that these mean.
+    units: of the features, where they have some, and no network has brought them to one scale.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Network:
     extract: Callable[[Tensor], Tensor]
     head: Head | None = None
     variant: str = ""
+    units: str = ""
 
     @property
     def called(self) -> str:

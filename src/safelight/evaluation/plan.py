@@ -229,7 +229,8 @@ def held_out(against: ImageSource, n: int | None, seed: int) -> Side:
 
 def _no_stand_in(real: Side, pool: Side | None, count: int) -> str:
     if pool is None:
-        return f"none: it takes {2 * count:,} real images, {real.name} has {len(real):,}"
+        said = f"none: it takes {2 * count:,} real images, {real.name} has {len(real):,}"
+        return f"{said}; -n {len(real) // 2} would leave enough" if len(real) >= 4 else said
     return f"none: it takes {count:,} further real images, {pool.name} has {len(pool):,}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from safelight.console import wrapped
 from safelight.evaluation.compare import Comparison
 from safelight.evaluation.estimate import Estimate, Interval
 from safelight.images import pieces
@@ -17,23 +18,28 @@ COLUMNS = 3  # of classes beside one another: as many as 80 characters hold
 def tables(comparisons: Sequence[Comparison]) -> list[Table]:
     """One for each metric; where it is of classes too, one with a column for each.
 
-    With more classes than COLUMNS leaves room for there are several.
+    With more classes than COLUMNS leaves room for there are several. What the intervals cover is
+    said below the last.
     """
     metrics: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         metrics.setdefault(comparison.estimates[0][1].overall, []).append(comparison)
-    return [
+    shown = [
         by_class(name, found[part], found[0])
         if any(each.of_class for each in found)
         else table(found[0])
         for name, found in metrics.items()
         for part in pieces(len(found), COLUMNS)
     ]
+    covers = dict.fromkeys(said for comparison in comparisons for said in comparison.covers)
+    below = [str(shown[-1].caption), *covers]
+    shown[-1].caption = Text("\n".join(wrapped(line) for line in below))
+    return shown
 
 
 def table(comparison: Comparison) -> Table:
     columns = ("", "value", "95 % interval", "real images instead")
-    shown = _empty(comparison.name, comparison.sentences, columns, comparison)
+    shown = _empty(comparison.name, comparison.sentences, columns)
     for name, found in comparison.estimates:
         floor = found.show(found.floor.value) if found.floor else "none"
         interval = f"{found.show(found.low)} to {found.show(found.high)}"
@@ -45,7 +51,7 @@ def table(comparison: Comparison) -> Table:
 def by_class(name: str, compared: Sequence[Comparison], first: Comparison) -> Table:
     """The sources below one another as in `first`, the classes side by side."""
     said = [sentence for each in compared for sentence in each.sentences]
-    shown = _empty(name, said, ["", *(each.of_class or "all" for each in compared)], first)
+    shown = _empty(name, said, ["", *(each.of_class or "all" for each in compared)])
     columns = [dict(each.estimates) for each in compared]
     for source, _ in first.estimates:
         cells = [_cell(column[source], column[source]) for column in columns]
@@ -66,10 +72,10 @@ def _called(source: str, comparison: Comparison) -> str:
     return "\n".join(filter(None, (source, said, comparison.drawn.get(source))))
 
 
-def _empty(title: str, said: Sequence[str], columns: Sequence[str], of: Comparison) -> Table:
+def _empty(title: str, said: Sequence[str], columns: Sequence[str]) -> Table:
     shown = Table(
         title=Text(title),
-        caption=Text("\n".join((*said, *of.covers))),
+        caption=Text("\n".join(map(wrapped, said))),
         caption_justify="left",
         box=None,
         padding=(0, 2),

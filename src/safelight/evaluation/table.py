@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
+from safelight.console import wrapped
 from safelight.evaluation.estimate import COVERS, Estimate, Evaluation
 
 COLUMNS = ("", "value, 95 % interval", "real images instead", "n, protocol")
@@ -19,7 +20,7 @@ def table(evaluation: Evaluation) -> Table:
     wrong = [f"Look out: {finding.text}." for finding in evaluation.findings]
     shown = Table(
         title=Text(f"{evaluation.source}{drawn} against {evaluation.against}"),
-        caption=Text("\n".join((*wrong, COVERS))),
+        caption=Text("\n".join(map(wrapped, (*wrong, COVERS)))),
         caption_justify="left",
         box=None,
         padding=(0, 2, 1, 0),

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from safelight.errors import UserError
 from safelight.evaluation.compare import Comparison
-from safelight.files import writing
+from safelight.files import require_file, writing
 from safelight.reporting.plots import INKS, STYLE
 
 # The page's colours by day: a PNG has no page around it.
@@ -27,18 +27,27 @@ LETTERS_AN_INCH = 16  # of the words below
 LEGEND = "Red: the best value, and what can't be told from it. Blue: real images in their place."
 
 
-def draw(comparisons: Sequence[Comparison], path: Path) -> Path:
-    """Write the intervals into `path`, a PNG. Raises UserError where it is called otherwise."""
+def require_png(path: Path) -> None:
+    """Raise UserError where a plot is called otherwise."""
     if path.suffix.lower() != ".png":
         raise UserError(f"a plot is written as PNG; end its name, {path.name}, in .png")
+    require_file(path)
+
+
+def draw(comparisons: Sequence[Comparison], path: Path, wrong: Sequence[str] = ()) -> Path:
+    """Write the intervals into `path`, a PNG, and below them what is wrong with the images.
+
+    Raises UserError where it is called otherwise.
+    """
+    require_png(path)
     style = {name: _coloured(value) for name, value in STYLE.items()}
     with mpl.rc_context({**style, "font.size": 9}), writing(path) as temporary:
-        drawn = figure(comparisons)
+        drawn = figure(comparisons, wrong)
         drawn.savefig(temporary, format="png", dpi=160, facecolor=PAPER)
     return path
 
 
-def figure(comparisons: Sequence[Comparison]) -> Figure:
+def figure(comparisons: Sequence[Comparison], wrong: Sequence[str] = ()) -> Figure:
     """A panel for each metric.
 
     Sources stand in the order of the first panel, each with its value and its 95 % interval, and
@@ -56,7 +65,8 @@ def figure(comparisons: Sequence[Comparison]) -> Figure:
     for unused in panels[len(comparisons) :]:
         unused.set_axis_off()
     told = [LEGEND, *dict.fromkeys(said for each in comparisons for said in each.covers)]
-    words = textwrap.fill(" ".join(told), round(LETTERS_AN_INCH * size[0]))
+    lines = [" ".join(told), *(f"Look out: {each}." for each in wrong)]
+    words = "\n".join(textwrap.fill(line, round(LETTERS_AN_INCH * size[0])) for line in lines)
     drawn.supxlabel(words, fontsize=7.5, color=COLOURS["quiet"])
     return drawn
 
