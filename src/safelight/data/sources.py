@@ -179,7 +179,8 @@ def _classes(places: Sequence[Parts], depth: int, where: str) -> tuple[Labels, t
     if loose:
         raise UserError(
             f"{len(loose)} pictures in {where} lie beside the class folders, such as "
-            f"{'/'.join(loose[0])}; move them into a class folder, or ignore the folders: safelight prepare --labels none"
+            f"{'/'.join(loose[0])}; move them into a class folder, or "
+            "ignore the folders: safelight prepare --labels none"
         )
     names = [unicodedata.normalize("NFC", shown(place[depth])) for place in places]
     classes = tuple(sorted(set(names), key=lambda name: natural((name,))))
