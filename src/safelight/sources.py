@@ -10,20 +10,17 @@ from safelight.data.cache import Cache, open_data, require_there
 from safelight.errors import UserError
 from safelight.training.run import Run
 
-LEARNT = ("memorisation", "near-copies")  # metrics that ask for the training pictures
-LOOK_AT_NONE = {"bpd", "psnr"}  # those that look at no generated image
-
 
 def is_run(source: str | Path) -> bool:
     return (Path(source).expanduser() / "config.yaml").is_file()
 
 
-def require_named(source: str | Path, *others: str | Path | None) -> None:
+def require_named(source: str | Path, against: str | Path | None, train: str | Path | None) -> None:
     """Raise UserError where nothing is at one of these, or the real images are not named, before
     any of them is opened."""
-    if not is_run(source) and others[0] is None:
+    if not is_run(source) and against is None:
         raise UserError("name the real images to judge by with --against CACHE:test (or a folder)")
-    for place in (source, *others):
+    for place in (source, against, train):
         if place is not None and not is_run(place):
             require_there(place)
 
@@ -61,8 +58,13 @@ def learnt_from(
     None where they are not known; memorisation then says what it lacks. Raises UserError where they
     would not be heeded, and where memorisation is asked for and `real` holds them too.
     """
-    asked = [name for name in metrics if name in LEARNT]
-    if named is not None and metrics and set(metrics) <= LOOK_AT_NONE:
+    from safelight.evaluation.copying import Copying
+    from safelight.evaluation.kinds import OnFeatures, Share
+    from safelight.evaluation.metrics import METRICS
+
+    rows = [METRICS[name] for name in metrics]
+    asked = any(isinstance(row, Copying) for row in rows)
+    if named is not None and rows and not any(isinstance(row, OnFeatures | Share) for row in rows):
         raise UserError(
             "--train names the pictures that a generator learnt from, and copies of them are "
             f"looked for among its images, of which {', '.join(metrics)} takes none; leave it "
