@@ -95,7 +95,7 @@ def test_what_gives_no_picture_is_said_every_time(
         main(["evaluate", str(broken), "--against", str(many), *QUICK])
         shown = capsys.readouterr()
         assert "30 pictures of 8x8, colour; 1 file gave none, such as half.png" in shown.err
-        assert "pictures" not in shown.out
+        assert "1 file of broken gave no picture, and only the others are judged" in shown.out
 
 
 def test_features_that_are_no_numbers_are_refused(

@@ -118,6 +118,11 @@ class Cache:
         return cache if split is None else cache.subset(split)
 
     @property
+    def rejected(self) -> int:
+        """How many files of the whole source gave no picture."""
+        return len(self.meta.rejected)
+
+    @property
     def name(self) -> str:
         return self.meta.name if self.split is None else f"{self.meta.name}:{self.split}"
 

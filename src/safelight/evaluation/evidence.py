@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,14 @@ from safelight.evaluation.store import looked_at
 from safelight.images import ImageSource
 
 FEWEST = 20  # images a side for what is said of a side as a whole
+
+
+@runtime_checkable
+class Collected(Protocol):
+    """A source made of files, some of which gave no picture."""
+
+    @property
+    def rejected(self) -> int: ...
 
 
 @dataclass(frozen=True)

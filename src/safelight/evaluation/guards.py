@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
 from safelight.evaluation.counting import CHANCE, Flags, by_no_chance, counted, more_often
-from safelight.evaluation.evidence import Evidence
+from safelight.evaluation.evidence import Collected, Evidence
 from safelight.evaluation.finding import Finding
 from safelight.evaluation.signature import CONSTANT, END
 from safelight.evaluation.twins import copies, near_copies, repeats
@@ -42,6 +42,16 @@ def same(evidence: Evidence) -> str:
         f"{evidence.generated.side.name} is on both sides: the distance of a set from itself is "
         "zero, or less, and says nothing"
     )
+
+
+def unreadable(evidence: Evidence) -> str:
+    """Files among the generated images that gave no picture."""
+    source = evidence.generated.side.source
+    count = source.rejected if isinstance(source, Collected) else 0
+    if not count:
+        return ""
+    files = "1 file" if count == 1 else f"{count:,} files"
+    return f"{files} of {source.name} gave no picture, and only the others are judged"
 
 
 def overlap(evidence: Evidence) -> str:
@@ -177,6 +187,7 @@ def balance(evidence: Evidence) -> str:
 
 GUARDS: Mapping[str, Callable[[Evidence], str]] = {
     "same": same,
+    "unreadable": unreadable,
     "overlap": overlap,
     "copies": copied,
     "duplicates": repeated,
