@@ -24,7 +24,7 @@ import re
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,7 +38,7 @@ from safelight.evaluation.features import FEATURES
 from safelight.evaluation.frechet import frechet
 from safelight.evaluation.network import MICRO_BATCH, Network
 from safelight.evaluation.plan import plan
-from safelight.evaluation.pretrained import efficientnet
+from safelight.evaluation.pretrained import efficientnet, efficientnet_bf16
 from safelight.evaluation.store import extract
 from safelight.images import ImageSource, dequantise, pieces
 from safelight.seeding import derive
@@ -160,20 +160,10 @@ def rate(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def halved(network: Network) -> Network:
-    """The same network in bf16, as autocast does it."""
-
-    def look(images: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return network.extract(images).float()
-
-    return replace(network, weights=f"{network.weights} bf16", extract=look)
-
-
 def bf16(options: argparse.Namespace) -> dict[str, Any]:
     train, test = splits(options.cifar10)
     sides = plan(train, test, None, options.n, seed=0)
-    networks = {"float32": efficientnet(), "bf16": halved(efficientnet())}
+    networks = {"float32": efficientnet(), "bf16": efficientnet_bf16()}
     features: dict[str, list[list[Tensor]]] = {name: [[], []] for name in networks}
     seconds = dict.fromkeys(networks, 0.0)
     for place, side in enumerate((sides.generated, sides.reference)):

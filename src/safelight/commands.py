@@ -228,8 +228,8 @@ def evaluate(
         against: real images, the same; for a run the test split of its data unless given.
         train: the pictures that the images' generator learnt from, of which copies are looked for
             (and more by memorisation); a run knows its own.
-        features: inception, efficientnet-lite0, dinov2, clip, classifier, pixels, colour, spectrum
-            or lpips.
+        features: inception, efficientnet-lite0, efficientnet-lite0-bf16 (faster), dinov2, clip,
+            classifier, pixels, colour, spectrum or lpips.
         resize: how pictures are made to fit inception: tensorflow (what FID means; the usual one),
             clean (as clean-fid) or pytorch (as pytorch-fid).
         metrics: any of fd, fd-infinity, kid, accuracy, svc (support vectors as the judge), cas (a

@@ -10,10 +10,13 @@ import torch
 
 from safelight.errors import DamagedFile, MissingWeights, UserError
 from safelight.evaluation import pretrained
+from safelight.evaluation.features import FEATURES, Material
 from safelight.evaluation.network import three_channels
 from safelight.evaluation.pretrained import INCEPTION, efficientnet, inception
 from safelight.files import sha256
 from safelight.machine import device, full_precision
+
+MATERIAL = Material((3, 32, 32), None, Path("nowhere"))
 
 
 def test_inception_equals_torch_fidelity(
@@ -110,6 +113,18 @@ def test_efficientnet_equals_its_package() -> None:
     )
     assert features.shape[1] == network.dimension
     assert not network.published
+
+
+def test_bfloat16_is_a_network_of_its_own() -> None:
+    """X1: near float32's features, and never mixed up with them."""
+    network, halved = efficientnet(), FEATURES["efficientnet-lite0-bf16"](MATERIAL)
+    images = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode(), full_precision():
+        full, half = (each.extract(images.to(torch.uint8)) for each in (network, halved))
+    assert half.dtype == torch.float32
+    assert 0 < (full - half).norm() / full.norm() < 0.05
+    assert halved.key != network.key
+    assert halved.called != network.called
 
 
 def test_efficientnet_does_not_depend_on_the_batch() -> None:

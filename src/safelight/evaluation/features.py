@@ -14,7 +14,7 @@ from safelight.evaluation.appearance import colour, spectrum
 from safelight.evaluation.classifier import classifier
 from safelight.evaluation.lpips import lpips
 from safelight.evaluation.network import Network
-from safelight.evaluation.pretrained import efficientnet, inception
+from safelight.evaluation.pretrained import efficientnet, efficientnet_bf16, inception
 from safelight.evaluation.resizes import RESIZES, USUAL
 from safelight.evaluation.transformers import CLIP, DINOV2
 from safelight.images import ImageSource, dequantise
@@ -57,6 +57,7 @@ def pixels(material: Material) -> Network:
 FEATURES: dict[str, Loader] = {
     "inception": lambda material: inception(material.resize or USUAL),
     "efficientnet-lite0": lambda material: efficientnet(),
+    "efficientnet-lite0-bf16": lambda material: efficientnet_bf16(),
     "dinov2": lambda material: DINOV2.network(),
     "clip": lambda material: CLIP.network(),
     "classifier": lambda material: classifier(material.train, material.store).network,

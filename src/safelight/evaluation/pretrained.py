@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,21 @@ def efficientnet() -> Network:
         extract=extract,
         head=head_of(model._fc),
     )
+
+
+def efficientnet_bf16() -> Network:
+    """The same in bfloat16: twice as fast where the processor has instructions for it.
+
+    A network of its own, since its features differ: an FD of both sides moves by 0.2 % (docs), and
+    one of a side by each by 4 %.
+    """
+    full = efficientnet()
+
+    def extract(images: Tensor) -> Tensor:
+        with torch.autocast(device().type, torch.bfloat16):
+            return full.extract(images).float()
+
+    return replace(full, name="efficientnet-lite0-bf16", extract=extract)
 
 
 def _efficientnet_packages() -> tuple[Any, Path]:
