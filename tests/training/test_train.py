@@ -323,12 +323,12 @@ def training(digits: Cache, out: Path, budget: str) -> subprocess.Popen[bytes]:
 @pytest.mark.usefixtures("cpu")
 def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) -> None:
     """X6: SIGKILL, wherever it strikes; benchmarks/kills.py does it twenty times at random."""
-    longer = SMALL.model_copy(update={"budget": "300steps"})
+    longer = SMALL.model_copy(update={"budget": "150steps"})
     straight = train(digits, longer, tmp_path / "straight")
     out = tmp_path / "killed"
     kills = 0
-    for wanted in (20, 110):
-        process = training(digits, out, "300steps")
+    for wanted in (20, 60):
+        process = training(digits, out, "150steps")
         while process.poll() is None and not _reached(out, wanted):
             time.sleep(0.005)
         kills += process.poll() is None
