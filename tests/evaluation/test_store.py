@@ -145,7 +145,9 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["features"]
 
 
-def test_two_at_once_look_at_the_images_once(tmp_path: Path) -> None:
+def test_two_at_once_look_at_the_images_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two terminals, or an evaluation beside a run's own: the second one waits."""
     source, busy = stored("a", 40, 1), threading.Event()
 
@@ -162,6 +164,7 @@ def test_two_at_once_look_at_the_images_once(tmp_path: Path) -> None:
         (here,), (there,) = first.result(), second.result()
     np.testing.assert_array_equal(here[:40], there[:40])
     assert source.asked == 40
+    assert "another safelight command looks at these images" in capsys.readouterr().err
 
 
 def test_networks_see_micro_batches_of_uint8(tmp_path: Path) -> None:

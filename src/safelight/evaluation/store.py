@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from safelight.console import progress
+from safelight.console import inform, progress
 from safelight.errors import DamagedFile, UserError
 from safelight.evaluation.moments import FeatureFile, Features, Rows
 from safelight.evaluation.network import MICRO_BATCH, Network
 from safelight.evaluation.plan import Side
 from safelight.files import read_json, sha256, write_json, writing
 from safelight.images import ImageSource, pieces
-from safelight.locks import locked
+from safelight.locks import Lock, locked
 from safelight.machine import full_precision
 
 FORMAT = 1  # part of every key: a change in how features are made or kept forgets the old ones
@@ -62,7 +62,9 @@ def _alone(paths: Iterable[Path]) -> Iterator[None]:
             parts = path.with_suffix("")
             parts.mkdir(parents=True, exist_ok=True)
             held.callback(_remove_if_empty, parts)
-            held.enter_context(locked(parts))
+            if held.enter_context(locked(parts, wait=False)) is Lock.THEIRS:
+                inform(f"another safelight command looks at these images ({parts}); waiting for it")
+                held.enter_context(locked(parts))
         yield
 
 
