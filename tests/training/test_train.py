@@ -110,7 +110,7 @@ def test_what_a_run_leaves(digits: Cache, out: Path) -> None:
 def test_training_learns(digits: Cache, out: Path) -> None:
     """K3, C3: the held-out loss falls well below that of knowing nothing, which is 1; L2."""
     config = with_optimiser(lr=3e-3, batch=64).model_copy(
-        update={"budget": "150steps", "net": SMALL.net.model_copy(update={"widths": (16, 32)})}
+        update={"budget": "80steps", "net": SMALL.net.model_copy(update={"widths": (16, 32)})}
     )
     run = train(digits, config, out)
     ema, raw = run.records("validation")[-2:]
@@ -323,12 +323,12 @@ def training(digits: Cache, out: Path, budget: str) -> subprocess.Popen[bytes]:
 @pytest.mark.usefixtures("cpu")
 def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) -> None:
     """X6: SIGKILL, wherever it strikes; benchmarks/kills.py does it twenty times at random."""
-    longer = SMALL.model_copy(update={"budget": "150steps"})
+    longer = SMALL.model_copy(update={"budget": "80steps"})
     straight = train(digits, longer, tmp_path / "straight")
     out = tmp_path / "killed"
     kills = 0
-    for wanted in (20, 60):
-        process = training(digits, out, "150steps")
+    for wanted in (10, 40):
+        process = training(digits, out, "80steps")
         while process.poll() is None and not _reached(out, wanted):
             time.sleep(0.005)
         kills += process.poll() is None
