@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from safelight import console
 from safelight.errors import UserError
 from safelight.evaluation.compare import compare, lacking
 from safelight.evaluation.estimate import Estimate, Evaluation, Interval, normal_interval
 from safelight.evaluation.protocol import Protocol
 from safelight.evaluation.retraining import difference
-from safelight.evaluation.side_by_side import table
+from safelight.evaluation.side_by_side import table, tables
 
 PROTOCOL = Protocol(
     metric="kid",
@@ -192,6 +193,17 @@ def test_what_not_all_have_is_told() -> None:
     judged = {"a": [evaluation(1, 0.1), replace(evaluation(1, 0.1), estimates=(fd,))]}
     judged["b"] = [evaluation(2, 0.1)]
     assert lacking(judged, compare(judged), per_class=False) == ["fd"]
+
+
+def test_on_a_terminal_each_sentence_begins_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the intervals cover stands below the last table alone."""
+    monkeypatch.setattr(console, "results", Console(force_terminal=True, width=40))
+    judged = {name: [evaluation(value, 0.1)] for name, value in {"a": 1, "b": 2, "c": 3}.items()}
+    (shown,) = tables(compare(judged))
+    lines = str(shown.caption).splitlines()
+    assert max(map(len, lines)) <= 40
+    begins = ("a is better than b", "a is better than c", "Intervals are")
+    assert all(any(line.startswith(words) for line in lines) for words in begins)
 
 
 def test_a_comparison_is_kept() -> None:

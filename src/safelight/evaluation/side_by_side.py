@@ -32,8 +32,7 @@ def tables(comparisons: Sequence[Comparison]) -> list[Table]:
         for part in pieces(len(found), COLUMNS)
     ]
     covers = dict.fromkeys(said for comparison in comparisons for said in comparison.covers)
-    below = [str(shown[-1].caption), *covers]
-    shown[-1].caption = Text("\n".join(wrapped(line) for line in below))
+    shown[-1].caption = Text("\n".join((str(shown[-1].caption), *map(wrapped, covers))))
     return shown
 
 
