@@ -334,10 +334,11 @@ def compare(
     from safelight.evaluation.compare import lacking
     from safelight.evaluation.side_by_side import tables
     from safelight.judged import judged
-    from safelight.reporting.intervals import draw, require_png
 
     require_file(json)
     if plot is not None:
+        from safelight.reporting.intervals import draw, require_png  # loads matplotlib
+
         require_png(Path(plot))
     rows = () if published is None else figures.rows(published)
     read = judged(runs)

@@ -145,6 +145,12 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["features"]
 
 
+def test_a_store_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UserError, match="taken"):
+        kept(stored("a", 40, 1), tmp_path / "taken")
+
+
 def test_two_at_once_look_at_the_images_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

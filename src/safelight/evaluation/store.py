@@ -26,7 +26,7 @@ from safelight.errors import DamagedFile, UserError
 from safelight.evaluation.moments import FeatureFile, Features, Rows
 from safelight.evaluation.network import MICRO_BATCH, Network
 from safelight.evaluation.plan import Side
-from safelight.files import read_json, sha256, write_json, writing
+from safelight.files import disk_errors, read_json, sha256, write_json, writing
 from safelight.images import ImageSource, pieces
 from safelight.locks import Lock, locked
 from safelight.machine import full_precision
@@ -60,7 +60,8 @@ def _alone(paths: Iterable[Path]) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         for path in sorted(paths):  # in one order, so that no two wait for each other
             parts = path.with_suffix("")
-            parts.mkdir(parents=True, exist_ok=True)
+            with disk_errors(parts):
+                parts.mkdir(parents=True, exist_ok=True)
             held.callback(_remove_if_empty, parts)
             if held.enter_context(locked(parts, wait=False)) is Lock.THEIRS:
                 inform(f"another safelight command looks at these images ({parts}); waiting for it")
