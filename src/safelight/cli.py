@@ -29,8 +29,8 @@ from safelight.commands import (
 from safelight.config import Config
 from safelight.console import results, status
 from safelight.editing.tasks import EDITS
-from safelight.errors import UserError
-from safelight.options import REGISTRY, first_wrong, one_line
+from safelight.errors import UserError, first_wrong
+from safelight.options import REGISTRY, one_line
 from safelight.presets import AUTO, described, preset, with_recipe
 from safelight.starting import (
     latent_shape,

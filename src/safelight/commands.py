@@ -14,8 +14,8 @@ from tyro.conf import Positional, arg
 
 from safelight import verbs
 from safelight.config import Config, Likelihood, Sampling
+from safelight.data.options import Names, Options
 from safelight.editing.tasks import Edit
-from safelight.options import Names
 from safelight.presets import AUTO
 
 Count = Annotated[int | None, arg(aliases=("-n",))]
@@ -27,14 +27,8 @@ def prepare(
     source: Positional[str],
     /,
     *,
-    size: int | None = None,
+    options: Annotated[Options, arg(name="")] = Options(),  # noqa: B008 - frozen
     out: Path | None = None,
-    classes: Names = (),
-    per_class: int | None = None,
-    split: str | None = None,
-    channels: Literal["auto", "grey", "rgb"] = "auto",
-    labels: Literal["folders", "none"] = "folders",
-    seed: int = 0,
     workers: int | None = None,
 ) -> Command:
     """Turn a folder or zip of pictures, or a named set, into a cache to train on.
@@ -42,28 +36,12 @@ def prepare(
     Args:
         source: a folder (sub-folders are classes), a zip of one, or digits, mnist,
             fashion-mnist, cifar10.
-        size: side of the pictures in pixels: the short side is scaled, the centre cut out.
+        options: how they are prepared.
         out: folder of the cache; in the user's cache folder unless given.
-        classes: only these, such as cat,frog.
-        per_class: as many pictures of each class, over all splits.
-        split: percents for train/validation/test, such as 80/10/10.
-        channels: auto is grey where all pictures are stored so.
-        labels: none ignores the folders' names.
-        seed: decides which pictures, and their split.
         workers: decoding processes; one for each core unless given.
     """
     return partial(
-        verbs.prepare,
-        source,
-        size=size,
-        out=out,
-        classes=classes,
-        per_class=per_class,
-        split=split,
-        channels=channels,
-        labels=labels,
-        seed=seed,
-        workers=workers,
+        verbs.prepare, source, out=out, workers=workers, **options.model_dump(mode="json")
     )
 
 
@@ -77,7 +55,7 @@ def train_command(base: Config) -> Callable[..., Command]:
         preset: str = AUTO,
         recipe: str | None = None,
         out: Path | None = None,
-        size: int | None = None,
+        size: str | None = None,
         resume: bool = False,
         config: Annotated[Config, arg(name="")] = base,
     ) -> Command:
@@ -89,7 +67,7 @@ def train_command(base: Config) -> Callable[..., Command]:
             recipe: the mathematics, as the literature names it: flow (unless given), edm,
                 ddpm, improved-ddpm, v, smld, ve or vp; the options of --diffusion change it.
             out: folder of the run; runs/DATA-PRESET-RECIPE unless given.
-            size: prepare the pictures at this size, if they are no cache yet.
+            size: prepare the pictures at this size, such as 32 or 64x96, if they are no cache yet.
             resume: go on with the run in --out, with all its options.
             config: all that decides the run.
         """

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from safelight.config import Section
-from safelight.errors import DamagedFile, UserError
+from safelight.errors import DamagedFile, UserError, first_error
 from safelight.files import write_text
 
 Model = TypeVar("Model", bound=Section)
@@ -21,13 +21,6 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{where}: {first_error(error)}") from error
-
-
-def first_error(error: ValidationError) -> str:
-    """The first thing that was wrong: field, rule and value."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the whole"
-    return f"{field}: {first['msg']} (got {first['input']!r})"
 
 
 def save_yaml(path: Path, value: Section) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:  # the processes that decode pictures import this module
+    from pydantic import ValidationError
 
 Row = TypeVar("Row")
 
@@ -44,3 +47,18 @@ def lookup(table: Mapping[str, Row], name: str, kind: str) -> Row:
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UserError(f"unknown {kind} {name!r}; {hint}choose one of: {', '.join(table)}")
+
+
+def first_error(error: ValidationError) -> str:
+    """The first thing that a description has wrong: field, rule and value."""
+    first: Any = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    reason = first["msg"].removeprefix("Value error, ")
+    got = "" if repr(first["input"]) in reason else f" (got {first['input']!r})"
+    return f"{field}: {reason}{got}"
+
+
+def first_wrong(error: ValidationError) -> str:
+    """The same, the field as its option on the command line."""
+    field, colon, said = first_error(error).partition(":")
+    return f"--{field.replace('_', '-')}{colon}{said}"

@@ -6,25 +6,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from safelight.config import Optimiser, Sampling
-from safelight.configfile import first_error
+from safelight.data.look import parse_size
+from safelight.data.options import Options
 from safelight.editing.tasks import Interpolate
-
-Names = Annotated[
-    tuple[str, ...],
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="A,B,...",
-        instance_from_str=lambda words: tuple(filter(None, words[0].split(","))),
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda names: [",".join(names)],
-    ),
-]
 
 
 def weights(word: str) -> float | tuple[float, ...]:
@@ -64,6 +53,7 @@ INTERVAL = two(float, "a low and a high noise level, such as 0.3,5")
 SEEDS = two(int, "two seeds, such as 3,17")
 SHARES = two(float, "two shares, such as 0.6,0.7")
 COMMAS = (
+    Commas(Options.model_fields["size"].annotation, "SIDE|WIDTHxHEIGHT", parse_size),
     Commas(Sampling.model_fields["guidance"].annotation, "W,W,...", weights),
     Commas(Sampling.model_fields["guidance_interval"].annotation, "LOW,HIGH", INTERVAL),
     Commas(Interpolate.model_fields["seeds"].annotation, "SEED,SEED", SEEDS),
@@ -118,12 +108,6 @@ def _as_word(value: Any) -> list[str]:
 
 def _from_word(parser: Callable[[str], Any], words: Sequence[str]) -> Any:
     return parser(words[0])
-
-
-def first_wrong(error: ValidationError) -> str:
-    """The first field that a value does not suit, as its option."""
-    field, colon, said = first_error(error).partition(":")
-    return f"--{field.replace('_', '-')}{colon}{said}"
 
 
 def one_line(boxed: str) -> str:

@@ -55,7 +55,7 @@ def latent_shape(
     return open_autoencoder(autoencoder, shape).coder.latent
 
 
-def opened(data: str | Path | Cache, size: int | None = None) -> Cache:
+def opened(data: str | Path | Cache, size: int | str | None = None) -> Cache:
     """The cache that `data` is or names; pictures that are no cache yet are prepared first."""
     from safelight.data.cache import Cache, open_data
 

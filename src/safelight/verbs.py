@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from safelight.config import Config, Likelihood, Sampling
 from safelight.console import inform, results, say
@@ -27,6 +27,7 @@ from safelight.starting import (
 
 if TYPE_CHECKING:
     from safelight.data.cache import Cache
+    from safelight.data.options import Wanted
     from safelight.evaluation.compare import Comparison
     from safelight.evaluation.estimate import Evaluation
     from safelight.training.run import Run
@@ -35,31 +36,14 @@ if TYPE_CHECKING:
 def prepare(
     source: str | Path,
     *,
-    size: int | None = None,
     out: Path | str | None = None,
-    classes: Sequence[str] = (),
-    per_class: int | None = None,
-    split: str | None = None,
-    channels: str = "auto",
-    labels: str = "folders",
-    seed: int = 0,
     workers: int | None = None,
+    **options: Unpack[Wanted],
 ) -> Cache:
     """Turn pictures into a cache; `safelight.data.prepare.prepare` says what each option does."""
     from safelight.data import prepare as data
 
-    return data.prepare(
-        source,
-        size=size,
-        out=None if out is None else Path(out),
-        classes=classes,
-        per_class=per_class,
-        split=split,
-        channels=channels,  # type: ignore[arg-type]
-        labels=labels,  # type: ignore[arg-type]
-        seed=seed,
-        workers=workers,
-    )
+    return data.prepare(source, out=out, workers=workers, **options)
 
 
 def train(
@@ -70,7 +54,7 @@ def train(
     recipe: str | None = None,
     budget: str | None = None,
     config: Config | None = None,
-    size: int | None = None,
+    size: int | str | None = None,
     resume: bool = False,
     autoencoder: str | Path | None = None,
 ) -> Run:

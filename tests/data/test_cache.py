@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safelight.data.cache import Cache
-from safelight.data.meta import Meta, Options
+from safelight.data.meta import FORMAT, Meta
+from safelight.data.options import Options
 from safelight.data.prepare import prepare
 from safelight.data.stored import content_hash
 from safelight.data.writer import ImageWriter
@@ -110,10 +111,10 @@ def test_a_file_that_is_gone(cache: Cache) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("format", 2, r"made by a newer safelight \(format 2, .* up to 1\); upgrade"),
+        ("format", 3, r"made by a newer safelight \(format 3, .* up to 2\); upgrade"),
         ("count", 49, "instead of"),
         ("count", "many", "damaged at 'count'"),
-        ("size", 8, "instead of"),
+        ("width", 8, "instead of"),
         ("classes", None, "damaged at 'classes'"),
     ],
 )
@@ -139,6 +140,19 @@ def test_a_newer_cache_is_left_alone(cache: Cache) -> None:
     with pytest.raises(DamagedFile, match="newer safelight"):
         prepare(cache.meta.source, out=cache.path)
     assert json.loads((cache.path / "meta.json").read_text())["format"] == 99
+
+
+def test_a_cache_of_an_older_version_is_read(cache: Cache) -> None:
+    """Format 1 had one side for both; what it holds is the same, and so is its fingerprint."""
+    record = json.loads((cache.path / "meta.json").read_text())
+    side = record.pop("width")
+    assert record.pop("height") == side
+    old = record | {"format": 1, "size": side, "options": record["options"] | {"size": None}}
+    (cache.path / "meta.json").write_text(json.dumps(old))
+    again = Cache.open(cache.path)
+    assert (again.shape, again.fingerprint) == (cache.shape, cache.fingerprint)
+    assert (again.read(np.arange(50)) == cache.read(np.arange(50))).all()
+    assert prepare(cache.meta.source, out=cache.path).fingerprint == cache.fingerprint
 
 
 def test_nothing_there(tmp_path: Path) -> None:
@@ -181,7 +195,7 @@ def big_cache(folder: Path, count: int, size: int) -> Cache:
     """A cache of noise, written without holding it."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    with ImageWriter(folder / "images.npy", size) as writer:
+    with ImageWriter(folder / "images.npy", (size, size)) as writer:
         for _ in range(count // 100):
             writer.append(rng.integers(0, 256, (100, 3, size, size), np.uint8))
     labels, splits = np.zeros(count, np.int64), np.zeros(count, np.uint8)
@@ -189,13 +203,14 @@ def big_cache(folder: Path, count: int, size: int) -> Cache:
     np.save(folder / "splits.npy", splits)
     hashes = {"labels": content_hash(labels), "splits": content_hash(splits)}
     meta = Meta(
-        format=1,
+        format=FORMAT,
         name="noise",
         source="nowhere",
         signature="",
         options=Options(),
         classes=(),
-        size=size,
+        width=size,
+        height=size,
         channels=3,
         count=count,
         counts={},

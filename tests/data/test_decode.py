@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from safelight.data import decode as decoding
-from safelight.data.decode import Channels, RejectedPicture, decode, decode_batch
+from safelight.data.decode import RejectedPicture, decode, decode_batch
+from safelight.data.look import Channels, Look
 from tests.data.conftest import noise, smooth
 
 
@@ -25,7 +26,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def pixels(data: bytes, size: int = 16, channels: Channels = "auto") -> np.ndarray:
-    return np.asarray(decode(data, size, channels)[0])
+    return np.asarray(decode(data, Look((size, size), channels))[0])
 
 
 def test_a_picture_of_the_right_size_is_untouched() -> None:
@@ -60,7 +61,7 @@ def test_exif_rotation_is_applied(orientation: int) -> None:
     exif[274] = orientation
     data = encoded(image, "JPEG", exif=exif, quality=95)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    assert (pixels(data, 32) == np.asarray(decoding.square(upright, 32))).all()
+    assert (pixels(data, 32) == np.asarray(decoding.cropped(upright, (32, 32)))).all()
 
 
 def test_alpha_lies_over_white() -> None:
@@ -109,7 +110,7 @@ def test_thirty_two_bits_have_no_known_white() -> None:
     for dtype in (np.int32, np.float32):
         data = encoded(Image.fromarray(np.full((16, 16), 7, dtype)), "TIFF")
         with pytest.raises(RejectedPicture, match="no known white"):
-            decode(data, 16, "auto")
+            decode(data, Look((16, 16), "auto"))
 
 
 def test_one_bit() -> None:
@@ -136,7 +137,7 @@ def test_of_an_animation_the_first_frame(kind: str) -> None:
 )
 def test_channels(mode: str, channels: Channels, expected: str) -> None:
     image = noise(8, mode=mode)
-    ours, _ = decode(encoded(image), 16, channels)
+    ours, _ = decode(encoded(image), Look((16, 16), channels))
     assert ours.mode == expected
     if mode != "LA":
         assert (np.asarray(ours) == np.asarray(image.convert(expected))).all()
@@ -146,11 +147,11 @@ def test_large_photographs_are_decoded_small_and_still_right() -> None:
     """JPEG's own reduction (1/2, 1/4, 1/8) before Lanczos: less than a level off on average."""
     data = encoded(smooth((900, 1200)), "JPEG", quality=95)
     whole = Image.open(io.BytesIO(data)).convert("RGB")
-    expected = np.asarray(decoding.square(whole, 32)).astype(int)
+    expected = np.asarray(decoding.cropped(whole, (32, 32))).astype(int)
     difference = np.abs(pixels(data, 32) - expected)
     assert difference.mean() < 0.25
     assert difference.max() <= 2
-    assert decode(data, 32, "auto")[1] == (900, 1200)
+    assert decode(data, Look((32, 32), "auto"))[1] == (900, 1200)
 
 
 def test_real_photographs_are_decoded_small_and_still_right(shared: Path) -> None:
@@ -158,7 +159,7 @@ def test_real_photographs_are_decoded_small_and_still_right(shared: Path) -> Non
         for name in archive.namelist()[::400]:
             data = archive.read(name)
             whole = Image.open(io.BytesIO(data)).convert("RGB")
-            expected = np.asarray(decoding.square(whole, 16)).astype(int)
+            expected = np.asarray(decoding.cropped(whole, (16, 16))).astype(int)
             assert np.abs(pixels(data, 16) - expected).mean() < 0.5
 
 
@@ -184,24 +185,24 @@ BAD = {
 @pytest.mark.parametrize("reason", BAD)
 def test_bad_files_say_what_is_wrong(reason: str) -> None:
     with pytest.raises(RejectedPicture, match=reason):
-        decode(BAD[reason], 16, "auto")
+        decode(BAD[reason], Look((16, 16), "auto"))
 
 
 def test_between_the_limits_of_pillow_and_ours() -> None:
     image = Image.new("1", (9500, 9400))
     with pytest.raises(RejectedPicture, match="9500x9400 is more than 89 million"):
-        decode(encoded(image), 16, "auto")
+        decode(encoded(image), Look((16, 16), "auto"))
 
 
 def test_a_postscript_file_is_not_run() -> None:
     """Pillow hands EPS to Ghostscript, whatever the file is called."""
     with pytest.raises(RejectedPicture, match="not a picture"):
-        decode(encoded(noise(14), "EPS"), 16, "auto")
+        decode(encoded(noise(14), "EPS"), Look((16, 16), "auto"))
 
 
 def test_damaged_exif_does_not_cost_the_picture() -> None:
     broken = encoded(smooth((16, 16)), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\7" * 50)
-    batch = decode_batch({"broken": broken}.__getitem__, ["broken"], 16, "auto")
+    batch = decode_batch({"broken": broken}.__getitem__, ["broken"], Look((16, 16)))
     expected = pixels(encoded(smooth((16, 16)), "JPEG"))
     assert (batch.pixels[0] == expected.transpose(2, 0, 1)).all()
 
@@ -215,7 +216,7 @@ def test_a_batch_goes_on_after_bad_files() -> None:
             raise PermissionError
         return files[key]
 
-    batch = decode_batch(read, ["0", "empty", "1", "denied", "gone", "2"], 16, "auto")
+    batch = decode_batch(read, ["0", "empty", "1", "denied", "gone", "2"], Look((16, 16)))
     assert [found for found in batch.found if isinstance(found, str)] == [
         "empty file",
         "no permission to read it",

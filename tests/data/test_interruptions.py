@@ -16,15 +16,16 @@ import psutil
 import pytest
 
 from safelight.data import workers
-from safelight.data.ingest import Origin, batches
-from safelight.data.meta import Options
-from safelight.data.prepare import listed, prepare, walked
+from safelight.data.look import Look
+from safelight.data.options import Options
+from safelight.data.origins import find
+from safelight.data.prepare import prepare
 from safelight.data.writer import ImageWriter
 from safelight.errors import UserError
 from tests.data.conftest import MakeFolder, noise
 
 PREPARE = (
-    "import sys; from pathlib import Path; import safelight.data.ingest as i; i.FEW_FILES = 1; "
+    "import sys; from pathlib import Path; import safelight.data.parts as i; i.FEW_FILES = 1; "
     "from safelight.data.prepare import prepare; "
     "prepare(sys.argv[1], size=64, out=Path(sys.argv[2]), workers=2)"
 )
@@ -110,7 +111,7 @@ def test_a_killed_decoding_process_is_one_clear_line(photographs: Path, tmp_path
 
 
 def test_a_fault_in_a_decoding_process_is_ours() -> None:
-    worker = workers.Worker(workers.Job("tape", "", 64, "auto"))  # type: ignore[arg-type]
+    worker = workers.Worker(workers.Job("tape", "", Look((64, 64))))
     try:
         with pytest.raises(RuntimeError, match="ended with status 1"):
             worker.decode(["0.png"])
@@ -119,9 +120,8 @@ def test_a_fault_in_a_decoding_process_is_ours() -> None:
 
 
 def test_stopping_early_stops_the_processes(photographs: Path) -> None:
-    origin = Origin("folder", "", str(photographs))
-    found = listed(origin, walked(origin), Options())
-    running = batches(origin, found, np.arange(800), Options(), 64, 2)
+    found = find(photographs).listing(Options())
+    running = found.batches(np.arange(800), Look((64, 64)), 2)
     assert len(next(running).pixels) > 0
     children = psutil.Process().children()
     running.close()  # type: ignore[attr-defined]

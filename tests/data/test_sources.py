@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safelight.data.layout import listing, natural
+from safelight.data.listing import Listing
 from safelight.data.prepare import prepare
-from safelight.data.sources import Listing, listing, natural
 from safelight.data.walk import Entry, Found, signature, walk_folder, walk_zip
 from safelight.errors import UserError
 from tests.data.conftest import MakeFolder, noise, zipped
@@ -20,7 +21,7 @@ from tests.data.conftest import MakeFolder, noise, zipped
 
 def listed(*paths: str) -> Listing:
     entries = [Entry(path, tuple(path.split("/")), 10, 0) for path in paths]
-    return listing(Found(entries), "somewhere", with_labels=True)
+    return listing(Found(entries), "folder", "somewhere", with_labels=True)
 
 
 def test_natural_order() -> None:
@@ -104,7 +105,7 @@ def test_loops_of_links_end(make_folder: MakeFolder) -> None:
     found = walk_folder(folder)
     assert len(found.entries) == 9
     assert {r.file for r in found.rejected} == {"b/self.png", "b/gone.png"}
-    assert listing(found, "", True).classes == ("a", "b", "linked")
+    assert listing(found, "folder", "", True).classes == ("a", "b", "linked")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
@@ -173,7 +174,7 @@ def test_archives_of_other_programs(make_folder: MakeFolder, tmp_path: Path) -> 
     assert [r.reason for r in found.rejected] == [
         "packed in an unusual way; pack it again as a plain zip"
     ]
-    found_list = listing(found, "", True)
+    found_list = listing(found, "folder", "", True)
     assert list(found_list.names) == ["top/a/1.png", "top/a/2.png", "top/b/3.PNG"]
     assert found_list.classes == ("a", "b")
     cache = prepare(archive, split="100/0/0", out=tmp_path / "out")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from safelight.config import Config, Plan
-from safelight.data.meta import Options, Rejected
+from safelight.data.meta import Rejected
+from safelight.data.options import Options
 from safelight.evaluation.estimate import Estimate, Evaluation, Interval
 from safelight.evaluation.protocol import Protocol
 from safelight.images import contact_sheet, quantise, save_png

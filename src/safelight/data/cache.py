@@ -6,14 +6,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.data.decode import Channels
+from safelight.data.look import as_option, said
 from safelight.data.meta import FILE, Meta, read_meta
 from safelight.data.named import NAMED
+from safelight.data.options import Wanted, options_of
 from safelight.data.splits import SPLITS
 from safelight.data.stored import Arrays, ImageFile, is_cache
 from safelight.errors import UserError
@@ -27,15 +28,9 @@ __all__ = ["SPLITS", "Cache", "open_data", "require_there"]
 def open_data(
     source: str | Path,
     *,
-    size: int | None = None,
-    classes: Sequence[str] = (),
-    per_class: int | None = None,
-    split: str | None = None,
-    channels: Channels = "auto",
-    labels: Literal["folders", "none"] = "folders",
-    seed: int = 0,
     workers: int | None = None,
     judged: bool = False,
+    **options: Unpack[Wanted],
 ) -> Cache:
     """The cache of `source`: a cache, `cache:split`, a folder, a zip or a named set.
 
@@ -47,28 +42,30 @@ def open_data(
     `cache:split` asks for a part they are not divided, and so there may be few.
     """
     # These read back what they made by this module.
-    from safelight.data.prepare import checked_options, find, made, usual_place
+    from safelight.data.origins import find
+    from safelight.data.prepare import made, usual_place
 
     what, part = _without_split(source)
     if not (isinstance(what, str) and what in NAMED) and is_cache(Path(what)):
         cache = Cache.open(Path(what))
+        size = options_of(**options).size
         if size not in (None, cache.meta.size):
             raise UserError(
-                f"the cache {what} holds {cache.meta.size}x{cache.meta.size} pictures, not "
-                f"{size}x{size}; prepare {cache.meta.source} again with --size {size}"
+                f"the cache {what} holds {said(cache.meta.size)} pictures, not "
+                f"{said(size)}; prepare {cache.meta.source} again with --size {as_option(size)}"
             )
     else:
         origin = find(what)
-        if judged and part is None and origin.kind != "named":
-            split = "100/0/0"
-        options = checked_options(size, classes, per_class, split, channels, labels, seed)
-        cache = made(origin, options, usual_place(origin, options), workers, brief=judged)
+        if judged and part is None and not origin.divided:
+            options["split"] = "100/0/0"
+        asked = options_of(**options)
+        cache = made(origin, asked, usual_place(origin, asked), workers, brief=judged)
     return cache if part is None else cache.subset(part)
 
 
 def require_there(source: str | Path) -> None:
     """Raise UserError where `open_data` would find nothing; before other, long work."""
-    from safelight.data.prepare import find
+    from safelight.data.origins import find
 
     what, _ = _without_split(source)
     if not is_cache(Path(what)):

@@ -10,14 +10,12 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
-Channels = Literal["auto", "grey", "rgb"]
-Size = tuple[int, int]  # width, height
+from safelight.data.look import Channels, Look, Size
 
 # A picture is decoded whole: 89 million pixels are 270 MB. Pillow warns from 89.5 million on.
 MAX_PIXELS = 89_000_000
@@ -33,7 +31,7 @@ SUFFIXES = frozenset(
 )
 
 RESAMPLING = Image.Resampling.LANCZOS
-RESIZE = "square crop in the middle, then Pillow's antialiased Lanczos filter"
+RESIZE = "crop in the middle, then Pillow's antialiased Lanczos filter"
 # JPEG can decode at 1/2, 1/4 or 1/8. Where that leaves at least four times the wanted size, the
 # outcome is within half a level on average; at three times it would be within 0.8.
 DRAFT_MARGIN = 4
@@ -52,6 +50,7 @@ UPRIGHT = {  # EXIF orientation (tag 274) -> what turns the picture upright
     8: Image.Transpose.ROTATE_90,
 }
 ORIENTATION = 274
+SIDEWAYS = {turn for tag, turn in UPRIGHT.items() if tag >= 5}  # width and height change places
 
 
 class RejectedPicture(Exception):
@@ -62,7 +61,7 @@ class RejectedPicture(Exception):
 class Batch:
     """What a run of files became.
 
-    `pixels` is (m, c, size, size) uint8 with one row for each file that is not rejected;
+    `pixels` is (m, c, h, w) uint8 with one row for each file that is not rejected;
     `found` holds each file's own width and height, or the reason why it was rejected.
     """
 
@@ -70,8 +69,8 @@ class Batch:
     found: Sequence[Size | str]
 
 
-def decode(data: bytes, size: int, channels: Channels) -> tuple[Image.Image, Size]:
-    """The picture in `data` as a size x size image of mode L or RGB, and its own (w, h).
+def decode(data: bytes, look: Look) -> tuple[Image.Image, Size]:
+    """The picture in `data` as an image of mode L or RGB that looks so, and its own (w, h).
 
     Raises RejectedPicture.
     """
@@ -79,12 +78,15 @@ def decode(data: bytes, size: int, channels: Channels) -> tuple[Image.Image, Siz
         raise RejectedPicture("empty file")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            found = image.size
-            _refuse_extremes(found)
+            _refuse_extremes(image.size)
+            turn = _turn(image)
+            found = image.size[::-1] if turn in SIDEWAYS else image.size
+            # It is turned last, when it is small.
+            size = look.size[::-1] if turn in SIDEWAYS else look.size
             extent = _draft(image, size)
             image.load()
-            small = square(_eight_bits(image, channels), size, extent)
-            return _upright(small, image), found
+            small = cropped(_eight_bits(image, look.channels), size, extent)
+            return small if turn is None else small.transpose(turn), found
     except RejectedPicture:
         raise
     except UnidentifiedImageError as error:
@@ -101,7 +103,7 @@ def own_size(read: Callable[[str], bytes], key: str) -> Size | None:
     try:
         with Image.open(io.BytesIO(read(key)), formats=FORMATS) as image:
             _refuse_extremes(image.size)
-            return image.size
+            return image.size[::-1] if _turn(image) in SIDEWAYS else image.size
     except Exception:  # `decode` will say why
         return None
 
@@ -115,26 +117,27 @@ def _refuse_extremes(size: Size) -> None:
         raise RejectedPicture(f"{width}x{height} is more than {MAX_ASPECT} times as long as wide")
 
 
-def _draft(image: Image.Image, size: int) -> tuple[float, float]:
+def _draft(image: Image.Image, size: Size) -> tuple[float, float]:
     """Let JPEG decode large pictures small. Returns how far the picture reaches, in pixels.
 
     A reduced picture is rounded up to whole pixels: 227 at 1/2 are 114, of which 113.5 count.
     Without them it would be stretched, by up to several levels of grey at an edge.
     """
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and min(image.size) > DRAFT_MARGIN * size:
-        drafted = image.draft(None, (DRAFT_MARGIN * size, DRAFT_MARGIN * size))
+    least = (DRAFT_MARGIN * size[0], DRAFT_MARGIN * size[1])
+    large = image.width > least[0] and image.height > least[1]
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and large:
+        drafted = image.draft(None, least)
         if drafted is not None:
             return drafted[1][2], drafted[1][3]
     return image.size
 
 
-def _upright(small: Image.Image, image: Image.Image) -> Image.Image:
-    """`small` turned as the EXIF orientation of `image` says. A square can be turned last."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns the picture upright, as its EXIF orientation says."""
     try:
-        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        return UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged EXIF data: the pixels may still be good
-        turn = None
-    return small if turn is None else small.transpose(turn)
+        return None
 
 
 def _eight_bits(image: Image.Image, channels: Channels) -> Image.Image:
@@ -163,16 +166,19 @@ def _over_white(image: Image.Image, mode: str) -> Image.Image:
     return white
 
 
-def square(image: Image.Image, size: int, extent: tuple[float, float] | None = None) -> Image.Image:
-    """The square in the middle of `extent`, resized with antialiasing to size x size."""
+def cropped(
+    image: Image.Image, size: Size, extent: tuple[float, float] | None = None
+) -> Image.Image:
+    """The middle of `extent` in the shape of `size`, resized to it with antialiasing."""
     width, height = extent or image.size
-    if width == height == size:
+    if (width, height) == size:
         return image
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    if side == size:  # nothing to resize, so nothing to blur by half a pixel
+    wide = min(width, height * size[0] / size[1])
+    high = min(height, width * size[1] / size[0])
+    left, top = (width - wide) / 2, (height - high) / 2
+    if (wide, high) == size:  # nothing to resize, so nothing to blur by half a pixel
         left, top = left // 1, top // 1
-    return image.resize((size, size), RESAMPLING, box=(left, top, left + side, top + side))
+    return image.resize(size, RESAMPLING, box=(left, top, left + wide, top + high))
 
 
 def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -180,20 +186,18 @@ def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
 
 
-def pixels_of(images: Sequence[Image.Image], size: int) -> NDArray[np.uint8]:
-    """(m, c, size, size); c is 3 as soon as one of the images has colour."""
+def pixels_of(images: Sequence[Image.Image], size: Size) -> NDArray[np.uint8]:
+    """(m, c, h, w); c is 3 as soon as one of the images has colour."""
     mode = "L" if all(image.mode == "L" for image in images) else "RGB"
     c = len(mode)
     data = b"".join(
         (image if image.mode == mode else image.convert(mode)).tobytes() for image in images
     )
-    stacked = np.frombuffer(data, np.uint8).reshape(len(images), size, size, c)
+    stacked = np.frombuffer(data, np.uint8).reshape(len(images), size[1], size[0], c)
     return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
 
 
-def decode_batch(
-    read: Callable[[str], bytes], keys: Sequence[str], size: int, channels: Channels
-) -> Batch:
+def decode_batch(read: Callable[[str], bytes], keys: Sequence[str], look: Look) -> Batch:
     """Decode these files in order; a file that gives no picture is a reason in `found`."""
     images: list[Image.Image] = []
     found: list[Size | str] = []
@@ -201,12 +205,12 @@ def decode_batch(
         warnings.simplefilter("ignore")
         for key in keys:
             try:
-                image, own = decode(_bytes_of(read, key), size, channels)
+                image, own = decode(_bytes_of(read, key), look)
                 images.append(image)
                 found.append(own)
             except RejectedPicture as reason:
                 found.append(str(reason))
-    return Batch(pixels_of(images, size), found)
+    return Batch(pixels_of(images, look.size), found)
 
 
 def _bytes_of(read: Callable[[str], bytes], key: str) -> bytes:

@@ -4,38 +4,23 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safelight import console
-from safelight.data.decode import Batch, Size, image_of, own_size, pixels_of, square
-from safelight.data.meta import Options
-from safelight.data.sources import Listing
+from safelight.data.decode import Batch
+from safelight.data.listing import Listing
+from safelight.data.look import Size, said
+from safelight.data.options import Options
+from safelight.data.origins import Origin
 from safelight.data.splits import Draw
-from safelight.data.walk import READERS, Rejection
-from safelight.data.workers import Job, decoded
+from safelight.data.walk import Rejection
 from safelight.data.writer import ImageWriter
 from safelight.errors import UserError
-
-# Starting processes takes longer than decoding less than this in the process that is there.
-FEW_FILES = 500
-FEW_BYTES = 16 * 2**20
-CHUNK = 256  # pictures of a named set at a time
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where pictures come from. `where` is a path, or the name of a named set."""
-
-    kind: Literal["folder", "zip", "named"]
-    name: str
-    where: str
-    place: Path | None = None  # of a named set's copy, where one was pointed at
 
 
 @dataclass
@@ -43,7 +28,7 @@ class Outcome:
     """What decoding left. `taken` are positions in `pictures`, one for each stored picture."""
 
     pictures: Listing
-    size: int
+    size: Size
     channels: int = 0
     digest: str = ""
     taken: list[int] = field(default_factory=list)
@@ -64,10 +49,10 @@ def ingest(
     outcome = Outcome(pictures, size, rejected=list(pictures.rejected))
     given = None if options.split else pictures.splits
     draw = Draw(pictures.labels, given, pictures.strata, options.per_class, options.seed)
-    _refuse_full(path, draw.total * size**2 * (3 if options.channels == "rgb" else 1))
+    _refuse_full(path, draw.total * size[0] * size[1] * (3 if options.channels == "rgb" else 1))
     with ImageWriter(path, size) as writer, console.progress("prepare", draw.total) as advance:
         while len(wanted := draw.next()):
-            for batch in batches(origin, pictures, wanted, options, size, workers):
+            for batch in pictures.batches(wanted, options.look(size), workers):
                 tried, wanted = wanted[: len(batch.found)], wanted[len(batch.found) :]
                 if options.size is None:
                     _refuse_other_sizes(origin, [pictures.names[i] for i in tried], batch, size)
@@ -91,49 +76,12 @@ def _refuse_full(path: Path, needed: int) -> None:
         )
 
 
-def batches(
-    origin: Origin,
-    pictures: Listing,
-    wanted: NDArray[np.int64],
-    options: Options,
-    size: int,
-    workers: int,
-) -> Iterator[Batch]:
-    """The pictures at these positions, in order."""
-    if origin.kind == "named":
-        return _of_arrays(pictures, wanted, options, size)
-    few = len(wanted) < FEW_FILES and sum(pictures.sizes[i] for i in wanted.tolist()) < FEW_BYTES
-    job = Job(origin.kind, origin.where, size, options.channels)
-    return decoded(job, [pictures.keys[i] for i in wanted.tolist()], 1 if few else workers)
-
-
-def _of_arrays(
-    pictures: Listing, wanted: NDArray[np.int64], options: Options, size: int
-) -> Iterator[Batch]:
-    assert pictures.pixels is not None
-    mode = {"auto": None, "grey": "L", "rgb": "RGB"}[options.channels]
-    for start in range(0, len(wanted), CHUNK):
-        images = [image_of(pixels) for pixels in pictures.pixels[wanted[start : start + CHUNK]]]
-        found: list[Size | str] = [image.size for image in images]
-        images = [square(image.convert(mode) if mode else image, size) for image in images]
-        yield Batch(pixels_of(images, size), found)
-
-
-def common_size(origin: Origin, pictures: Listing) -> int:
-    """The side of the first picture that can be read, which all others must have too."""
-    if pictures.pixels is not None:
-        return int(pictures.pixels.shape[-1])
-    read = READERS[origin.kind](origin.where)
-    for name, key in zip(pictures.names, pictures.keys, strict=True):
-        own = own_size(read, key)
-        if own is not None:
-            if own[0] != own[1]:
-                raise UserError(
-                    f"the pictures in {origin.where} are not square, such as {name} with "
-                    f"{own[0]}x{own[1]}; {_make_alike(origin)}"
-                )
-            return own[0]
-    raise UserError(f"none of the {len(pictures.names)} files in {origin.where} is a picture")
+def common_size(origin: Origin, pictures: Listing) -> Size:
+    """That of the first picture that can be read, which all others must have too."""
+    found = pictures.first()
+    if found is None:
+        raise UserError(f"none of the {len(pictures.names)} files in {origin.where} is a picture")
+    return found[1]
 
 
 def _record(outcome: Outcome, tried: NDArray[np.int64], batch: Batch) -> list[int]:
@@ -144,21 +92,20 @@ def _record(outcome: Outcome, tried: NDArray[np.int64], batch: Batch) -> list[in
             outcome.rejected.append(Rejection(outcome.pictures.names[position], found))
         else:
             accepted.append(position)
-            outcome.enlarged += min(found) < outcome.size
+            outcome.enlarged += found[0] < outcome.size[0] or found[1] < outcome.size[1]
     outcome.taken += accepted
     return accepted
 
 
-def _refuse_other_sizes(origin: Origin, names: Sequence[str], batch: Batch, side: int) -> None:
+def _refuse_other_sizes(origin: Origin, names: Sequence[str], batch: Batch, usual: Size) -> None:
     """names: of the files of the batch."""
-    usual = (side, side)
     others = {
         found: name
         for name, found in zip(names, batch.found, strict=True)
         if not isinstance(found, str) and found != usual
     }
     if others:
-        seen = ", ".join(f"{width}x{height}" for width, height in [usual, *others][:4])
+        seen = ", ".join(map(said, [usual, *others][:4]))
         raise UserError(
             f"the pictures in {origin.where} have different sizes "
             f"({seen}{' ...' if len(others) > 3 else ''}), such as {next(iter(others.values()))}; "

@@ -6,38 +6,15 @@ import shlex
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from safelight import files
-from safelight.data.decode import Channels
+from safelight.data.look import Size, said
+from safelight.data.options import Options
 from safelight.errors import DamagedFile
 
-FORMAT = 1
+FORMAT = 2  # of 1, all pictures were square
 FILE = "meta.json"
-
-
-class Options(BaseModel):
-    """What was asked of `prepare`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int | None = None
-    classes: tuple[str, ...] = ()
-    per_class: int | None = None
-    split: str | None = None
-    channels: Channels = "auto"
-    labels: Literal["folders", "none"] = "folders"
-    seed: int = 0
-
-    def arguments(self) -> list[str]:
-        """As on the command line, without the defaults."""
-        words = []
-        for name, default in Options().model_dump().items():
-            value = getattr(self, name)
-            if value != default:
-                text = ",".join(value) if isinstance(value, tuple) else str(value)
-                words += [f"--{name.replace('_', '-')}", text]
-        return words
 
 
 class NewerFormat(DamagedFile):
@@ -66,7 +43,8 @@ class Meta(BaseModel):
     signature: str
     options: Options
     classes: tuple[str, ...]
-    size: int
+    width: int
+    height: int
     channels: int
     count: int
     counts: dict[str, dict[str, int]]
@@ -78,9 +56,30 @@ class Meta(BaseModel):
     ignored: dict[str, int]
     versions: dict[str, str]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_version(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("format") == 1 and "size" in value:
+            side = value["size"]
+            kept = {name: field for name, field in value.items() if name != "size"}
+            return {**kept, "format": FORMAT, "width": side, "height": side}
+        return value
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        return (self.count, self.channels, self.size, self.size)
+        """(n, c, h, w)."""
+        return (self.count, self.channels, self.height, self.width)
+
+    @property
+    def size(self) -> Size:
+        """(width, height)."""
+        return self.width, self.height
+
+    @property
+    def looks(self) -> str:
+        """In words: '32x32, colour'."""
+        kind = {1: "grey", 3: "colour"}.get(self.channels, f"{self.channels} channels")
+        return f"{said(self.size)}, {kind}"
 
 
 def command(source: str, options: Options, out: Path) -> str:

@@ -15,7 +15,8 @@ import platformdirs
 from numpy.typing import NDArray
 
 from safelight.console import inform
-from safelight.data.sources import Listing
+from safelight.data.listing import Listing
+from safelight.data.parts import Stack
 from safelight.data.splits import SPLITS
 from safelight.errors import DamagedFile, UserError
 
@@ -73,12 +74,10 @@ def _listing(
         splits[:train] = SPLITS.index("train")
     return Listing(
         names=[f"picture {i}" for i in range(len(pixels))],
-        keys=[],
-        sizes=[pixels[0].nbytes] * len(pixels),
         labels=np.asarray(labels, np.int64),
         splits=splits,
         classes=tuple(classes),
-        pixels=pixels,
+        parts=(Stack(pixels),),
     )
 
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Unpack
 
 import numpy as np
 
 from safelight import console, files
-from safelight.data import splits as dividing
 from safelight.data.cache import Cache
-from safelight.data.decode import Channels
-from safelight.data.ingest import Origin, ingest
+from safelight.data.ingest import ingest
+from safelight.data.listing import Listing
 from safelight.data.locks import alone_in
-from safelight.data.meta import FILE, Meta, NewerFormat, Options, read_meta
-from safelight.data.named import NAMED, recognised, roots_of, user_cache
+from safelight.data.meta import FILE, Meta, NewerFormat, read_meta
+from safelight.data.named import user_cache
+from safelight.data.options import Options, Wanted, options_of
+from safelight.data.origins import Origin, find
 from safelight.data.record import finish, in_a_line, summarise
-from safelight.data.sources import Listing, listing
 from safelight.data.stored import IMAGES, LABELS, SPLIT_CODES, is_cache
-from safelight.data.walk import Found, signature, walk_folder, walk_zip
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError, lookup
 
@@ -31,86 +28,24 @@ from safelight.errors import DamagedFile, UserError, lookup
 def prepare(
     source: str | Path,
     *,
-    size: int | None = None,
-    out: Path | None = None,
-    classes: Sequence[str] = (),
-    per_class: int | None = None,
-    split: str | None = None,
-    channels: Channels = "auto",
-    labels: Literal["folders", "none"] = "folders",
-    seed: int = 0,
+    out: Path | str | None = None,
     workers: int | None = None,
+    **options: Unpack[Wanted],
 ) -> Cache:
-    """Make a cache of square `size` x `size` pictures; does nothing where it is made already.
+    """Make a cache of pictures; does nothing where it is made already.
 
     source: a folder, a zip, or a named set; pictures in sub-folders have these as classes.
-    size: None keeps the pictures' own size, which must then be the same for all, and square.
     out: None puts it into the user's cache folder.
-    classes: only these. per_class: as many pictures of each class, in all splits together.
-    split: percents of train/validation/test, stratified by class; None keeps the splits that the
-    source has (taking 5 % of train to validate where it has none), or divides 80/10/10.
-    channels: "auto" keeps one channel where every picture is stored as greyscale, else three.
-    labels: "none" ignores the names of folders. seed: decides subset and split.
+    workers: decoding processes; one for each core unless given.
+    options: the fields of `Options`, where each is explained.
     Raises UserError; files that give no picture are listed in the cache's `meta.json`.
     """
-    options = checked_options(size, classes, per_class, split, channels, labels, seed)
+    asked = options_of(**options)
     origin = find(source)
-    out = Path(out).expanduser() if out is not None else usual_place(origin, options)
-    cache = made(origin, options, out, workers)
-    console.say(f"next:  safelight train {shlex.quote(str(out))}")
+    place = Path(out).expanduser() if out is not None else usual_place(origin, asked)
+    cache = made(origin, asked, place, workers)
+    console.say(f"next:  safelight train {shlex.quote(str(place))}")
     return cache
-
-
-def checked_options(
-    size: int | None,
-    classes: Sequence[str],
-    per_class: int | None,
-    split: str | None,
-    channels: str,
-    labels: str,
-    seed: int,
-) -> Options:
-    """The options in one; raises UserError for what can't be meant."""
-    if size is not None and not 1 <= size <= 4096:
-        raise UserError(f"--size is {size}: give the side in pixels, 1 to 4096, such as 32")
-    if per_class is not None and per_class < 1:
-        raise UserError(f"--per-class is {per_class}: give 1 or more, or leave it out for all")
-    lookup({"auto": 0, "grey": 0, "rgb": 0}, channels, "--channels")
-    lookup({"folders": 0, "none": 0}, labels, "--labels")
-    if split is not None:
-        dividing.parse_split(split)
-    return Options.model_validate(
-        {
-            "size": size,
-            "classes": tuple(sorted({unicodedata.normalize("NFC", name) for name in classes})),
-            "per_class": per_class,
-            "split": split,
-            "channels": channels,
-            "labels": labels,
-            "seed": seed,
-        }
-    )
-
-
-def find(source: str | Path) -> Origin:
-    """Raises UserError where there is nothing of the kind."""
-    if isinstance(source, str) and source in NAMED:
-        if Path(source).exists():
-            console.inform(f"{source!r} is the named set; say ./{source} for the folder here")
-        return Origin("named", source, source)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        name = recognised(path)
-        whole = path.resolve()
-        if name is not None:
-            return Origin("named", name, str(whole), whole)
-        return Origin("folder", whole.name, str(whole))
-    if path.is_file():
-        return Origin("zip", path.stem, str(path.resolve()))
-    raise UserError(
-        f"there is no folder or zip {str(source)!r}; give one that exists, or a named set "
-        f"({', '.join(NAMED)})"
-    )
 
 
 def usual_place(origin: Origin, options: Options) -> Path:
@@ -134,35 +69,19 @@ def made(
 
 
 def _made(origin: Origin, options: Options, out: Path, workers: int, brief: bool) -> Cache:
-    found = walked(origin)
-    sign = origin.name if found is None else signature(found)
+    sign = origin.signature()
     ready = existing(out, origin, options, sign)
     if ready is not None:
         if not brief:
             console.inform(f"{out} is up to date: {ready.count} pictures, nothing to prepare")
         return ready
-    pictures = chosen(listed(origin, found, options), options)
+    pictures = chosen(origin.listing(options), options)
     with files.writing_folder(out) as folder:
         outcome = ingest(origin, pictures, options, folder / IMAGES, workers)
         meta = finish(origin, options, sign, outcome, folder)
     if not brief:
         summarise(meta, out)
     return Cache.open(out)
-
-
-def walked(origin: Origin) -> Found | None:
-    """The files of the source; None for a named set, which never changes."""
-    if origin.kind == "named":
-        return None
-    walk = {"folder": walk_folder, "zip": walk_zip}[origin.kind]
-    return walk(Path(origin.where))
-
-
-def listed(origin: Origin, found: Found | None, options: Options) -> Listing:
-    if found is None:
-        return NAMED[origin.name].load(roots_of(origin.name, origin.place))
-    by_folder = options.labels == "folders" or bool(options.classes)
-    return listing(found, origin.where, by_folder)
 
 
 def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | None:
@@ -197,10 +116,8 @@ def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | 
 
 
 def _differences(meta: Meta, origin: Origin, options: Options, sign: str) -> str:
-    pairs = [
-        (f"--{name.replace('_', '-')}", getattr(meta.options, name), getattr(options, name))
-        for name in Options.model_fields
-    ]
+    before, asked = meta.options.model_dump(), options.model_dump()
+    pairs = [(f"--{name.replace('_', '-')}", before[name], asked[name]) for name in asked]
     if meta.signature != sign:
         pairs.append(("source", meta.source, origin.where))
     return ", ".join(f"{name} was {was} and is {now} now" for name, was, now in pairs if was != now)

@@ -15,9 +15,12 @@ import safelight
 from safelight import console, files
 from safelight.data import splits as dividing
 from safelight.data.decode import RESIZE
-from safelight.data.ingest import Origin, Outcome
-from safelight.data.meta import FILE, FORMAT, Meta, Options, Rejected
-from safelight.data.sources import Listing
+from safelight.data.ingest import Outcome
+from safelight.data.listing import Listing
+from safelight.data.look import said
+from safelight.data.meta import FILE, FORMAT, Meta, Rejected
+from safelight.data.options import Options
+from safelight.data.origins import Origin
 from safelight.data.splits import SPLITS
 from safelight.data.stored import IMAGES, LABELS, SPLIT_CODES, content_hash
 from safelight.data.walk import shown
@@ -36,7 +39,8 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
         signature=sign,
         options=options,
         classes=pictures.classes,
-        size=outcome.size,
+        width=outcome.size[0],
+        height=outcome.size[1],
         channels=outcome.channels,
         count=len(pictures.labels),
         counts=_counts(pictures, codes),
@@ -109,28 +113,26 @@ def _stamped(path: Path) -> int:
 
 def in_a_line(meta: Meta) -> str:
     """What there is to be judged, and what is not there."""
-    side, kind = meta.size, "grey" if meta.channels == 1 else "colour"
-    said = f"{meta.source}: {meta.count:,} pictures of {side}x{side}, {kind}"
+    line = f"{meta.source}: {meta.count:,} pictures of {meta.looks}"
     if meta.classes:
-        said += f", in {len(meta.classes)} class{'es' if len(meta.classes) > 1 else ''}"
+        line += f", in {len(meta.classes)} class{'es' if len(meta.classes) > 1 else ''}"
     if meta.rejected:
         first, count = meta.rejected[0], len(meta.rejected)
         files = "1 file" if count == 1 else f"{count:,} files"
-        said += f"; {files} gave none, such as {first.file}: {first.reason}"
-    return said
+        line += f"; {files} gave none, such as {first.file}: {first.reason}"
+    return line
 
 
 def summarise(meta: Meta, out: Path) -> None:
     """What was made, what was left out and where it is."""
-    side, kind = meta.size, "grey" if meta.channels == 1 else "colour"
-    console.say(f"{meta.count} pictures of {side}x{side}, {kind}, from {meta.source}")
+    console.say(f"{meta.count} pictures of {meta.looks}, from {meta.source}")
     totals = {split: sum(row[split] for row in meta.counts.values()) for split in SPLITS}
     console.say("  " + ", ".join(f"{split} {count}" for split, count in totals.items()))
     for name, row in meta.counts.items() if meta.classes else ():
         alone = "; a class with one picture is only trained on" if sum(row.values()) == 1 else ""
         console.say(f"  {name}: " + ", ".join(f"{s} {n}" for s, n in row.items()) + alone)
     if meta.enlarged:
-        console.say(f"  {meta.enlarged} were smaller than {side}x{side} and have been enlarged")
+        console.say(f"  {meta.enlarged} were smaller than {said(meta.size)} and have been enlarged")
     if meta.rejected:
         console.say(f"  {len(meta.rejected)} files were rejected (all are listed in {out / FILE}):")
         reasons = Counter(rejected.reason for rejected in meta.rejected)

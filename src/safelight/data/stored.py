@@ -62,7 +62,7 @@ class ImageFile:
     def __init__(self, path: Path, meta: Meta) -> None:
         self.path, self.meta = path / IMAGES, meta
         self._lock = threading.Lock()
-        self._bytes = meta.channels * meta.size**2
+        self._bytes = meta.channels * meta.height * meta.width
         try:
             self._file = self.path.open("rb", buffering=0)
         except OSError as error:

@@ -203,4 +203,5 @@ UNPACK: dict[int, Callable[[bytes, int], bytes]] = {
     zipfile.ZIP_STORED: lambda data, size: data,
     zipfile.ZIP_DEFLATED: _inflate,
 }
+WALKS: dict[str, Callable[[Path], Found]] = {"folder": walk_folder, "zip": walk_zip}
 READERS: dict[str, Callable[[str], Read]] = {"folder": _folder, "zip": _zip}

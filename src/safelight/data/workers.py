@@ -20,11 +20,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 
-from safelight.data.decode import Batch, Channels, Size, decode_batch
+from safelight.data.decode import Batch, decode_batch
+from safelight.data.look import Look, Size
 from safelight.data.walk import READERS
 from safelight.errors import UserError
 
@@ -45,15 +46,14 @@ serve()
 class Job:
     """What the decoding processes need to know."""
 
-    kind: Literal["folder", "zip"]
+    kind: str  # a row of READERS
     root: str
-    size: int
-    channels: Channels
+    look: Look
 
 
 def decoded(job: Job, keys: Sequence[str], workers: int) -> Iterator[Batch]:
     """The batches of these files in their order; decoded here where `workers` is 1."""
-    length = max(1, min(BATCH_FILES, BATCH_BYTES // (3 * job.size**2)))
+    length = max(1, min(BATCH_FILES, BATCH_BYTES // (3 * job.look.size[0] * job.look.size[1])))
     parts = [keys[start : start + length] for start in range(0, len(keys), length)]
     workers = min(workers, len(parts))
     if workers > 1:
@@ -61,7 +61,7 @@ def decoded(job: Job, keys: Sequence[str], workers: int) -> Iterator[Batch]:
     else:
         read = READERS[job.kind](job.root)
         for part in parts:
-            yield decode_batch(read, part, job.size, job.channels)
+            yield decode_batch(read, part, job.look)
 
 
 def _in_processes(job: Job, parts: Iterable[Sequence[str]], workers: int) -> Iterator[Batch]:
@@ -148,10 +148,11 @@ def serve() -> None:
     first = _receive(requests)
     if first is None:
         return
-    job = Job(**first[0])
-    read = READERS[job.kind](job.root)
+    told, _ = first
+    read = READERS[told["kind"]](told["root"])
+    look = Look(**told["look"] | {"size": tuple(told["look"]["size"])})
     while (request := _receive(requests)) is not None:
-        batch = decode_batch(read, request[0], job.size, job.channels)
+        batch = decode_batch(read, request[0], look)
         try:
             _send(answers, (batch.pixels.shape, batch.found), batch.pixels.reshape(-1).data)
         except BrokenPipeError:  # the parent was killed

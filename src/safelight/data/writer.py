@@ -11,6 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.look import Size
+
 HEADER_BYTES = 128  # a fixed length, so that the number of images can be filled in at the end
 CHUNK = 256  # images at a time where a file is gone through
 
@@ -23,13 +25,13 @@ def npy_header(shape: tuple[int, int, int, int]) -> bytes:
 
 
 class ImageWriter:
-    """Takes (m, c, size, size) uint8 batches with c = 1 or 3.
+    """Takes (m, c, h, w) uint8 batches with c = 1 or 3.
 
     The file has one channel as long as every image has; the first colour image widens what is
     there. So greyness is known without decoding anything twice.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: Size) -> None:
         self.path, self.size = path, size
         self.count, self.channels = 0, 1
         self._hash = hashlib.sha256()
@@ -47,7 +49,7 @@ class ImageWriter:
     ) -> None:
         if error is None:
             self._file.seek(0)
-            self._file.write(npy_header((self.count, self.channels, self.size, self.size)))
+            self._file.write(npy_header((self.count, self.channels, self.size[1], self.size[0])))
         self._file.close()
 
     @property
@@ -74,12 +76,12 @@ class ImageWriter:
 
     def _widen(self, c: int) -> None:
         """Repeat each grey image into c channels, from the last to the first, in place."""
-        pixels = self.size**2
+        pixels = self.size[0] * self.size[1]
         for last in range(self.count, 0, -CHUNK):
             first = max(0, last - CHUNK)
             self._file.seek(HEADER_BYTES + first * pixels)
             grey = np.frombuffer(self._file.read((last - first) * pixels), np.uint8)
-            wide = self._with_channels(grey.reshape(-1, 1, self.size, self.size), c)
+            wide = self._with_channels(grey.reshape(-1, 1, self.size[1], self.size[0]), c)
             self._file.seek(HEADER_BYTES + first * pixels * c)
             self._file.write(wide.reshape(-1).data)
         self.channels = c

@@ -1,4 +1,4 @@
-"""What pictures a source holds: their order, classes and splits."""
+"""What the folders of files say: their order, classes and splits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import functools
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safelight.data.decode import MAX_BYTES, SUFFIXES
+from safelight.data.listing import Labels, Listing
+from safelight.data.parts import Files
 from safelight.data.splits import SPLITS
 from safelight.data.walk import Entry, Found, Rejection, shown
 from safelight.errors import UserError
@@ -26,55 +27,9 @@ SPLIT_FOLDERS = {
 }
 HASH = re.compile(r"[0-9a-f]{16,}", re.IGNORECASE)
 Parts = tuple[str, ...]  # folders and name
-Labels = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The n pictures of a source in their order.
-
-    `labels` are positions in `classes` (all 0 where there are none), `splits` positions in SPLITS.
-    `pixels` (n, c, h, w) are there at once for a named set, and decoded from files otherwise.
-    """
-
-    names: Sequence[str]
-    keys: Sequence[str]  # what the reader of the source takes
-    sizes: Sequence[int]  # bytes
-    labels: Labels
-    splits: NDArray[np.uint8] | None
-    classes: tuple[str, ...]
-    ignored: dict[str, int] = field(default_factory=dict)
-    rejected: tuple[Rejection, ...] = ()
-    pixels: NDArray[np.uint8] | None = None
-
-    @property
-    def strata(self) -> tuple[str, ...]:
-        """The classes, or one stratum of everything."""
-        return self.classes or ("",)
-
-    def taken(self, keep: NDArray[np.bool_]) -> Listing:
-        """Only the pictures where `keep` is true."""
-        where = np.flatnonzero(keep).tolist()
-        return replace(
-            self,
-            names=[self.names[i] for i in where],
-            keys=[self.keys[i] for i in where] if self.keys else [],
-            sizes=[self.sizes[i] for i in where],
-            labels=self.labels[where],
-            splits=None if self.splits is None else self.splits[where],
-            pixels=None if self.pixels is None else self.pixels[where],
-        )
-
-    def renumbered(self, kept: Sequence[int]) -> Listing:
-        """With the classes `kept` only, which are all that the labels still name."""
-        return replace(
-            self,
-            labels=np.searchsorted(kept, self.labels).astype(np.int64),
-            classes=tuple(self.classes[i] for i in kept),
-        )
-
-
-def listing(found: Found, where: str, with_labels: bool) -> Listing:
+def listing(found: Found, kind: str, where: str, with_labels: bool) -> Listing:
     """The pictures in natural order, with the classes and splits that their folders give.
 
     Raises UserError where there are none, or where the folders contradict each other.
@@ -95,11 +50,12 @@ def listing(found: Found, where: str, with_labels: bool) -> Listing:
     labels, classes = _classes(places, inner, where) if with_labels else _no_classes(places)
     return Listing(
         names=[entry.name for entry in entries],
-        keys=[entry.key for entry in entries],
-        sizes=[entry.size for entry in entries],
         labels=labels,
         splits=splits,
         classes=classes,
+        parts=(
+            Files(kind, where, [entry.key for entry in entries], [entry.size for entry in entries]),
+        ),
         ignored=dict(found.ignored),
         rejected=(*found.rejected, *too_long),
     )

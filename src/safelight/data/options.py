@@ -1,0 +1,109 @@
+"""What is asked of `prepare`."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Literal, TypedDict, Unpack
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
+from tyro.constructors import PrimitiveConstructorSpec
+
+from safelight.data import splits
+from safelight.data.look import Channels, Look, Size, as_option, parse_size
+from safelight.errors import UserError, first_wrong
+
+Names = Annotated[
+    tuple[str, ...],
+    PrimitiveConstructorSpec(  # on the command line several names are one word
+        nargs=1,
+        metavar="A,B,...",
+        instance_from_str=lambda words: tuple(filter(None, words[0].split(","))),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda names: [",".join(names)],
+    ),
+]
+Wide = Annotated[Size, BeforeValidator(parse_size), PlainSerializer(as_option, return_type=str)]
+
+
+class Options(BaseModel):
+    """How pictures are prepared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Wide | None = None
+    """Side of the pictures in pixels, or WIDTHxHEIGHT.
+
+    Unless given they keep their own, which must then be the same for all.
+    """
+    classes: Names = ()
+    """Only these, such as cat,frog."""
+    per_class: Annotated[int, Field(ge=1)] | None = None
+    """As many pictures of each class, over all splits."""
+    split: str | None = None
+    """Percents for train/validation/test, such as 80/10/10, stratified by class.
+
+    Unless given, the splits that the source has stay (5 % of train validate where it has none for
+    that), and what has none is divided 80/10/10.
+    """
+    channels: Channels = "auto"
+    """auto is grey where all pictures are stored so."""
+    labels: Literal["folders", "none"] = "folders"
+    """none ignores the folders' names."""
+    seed: int = 0
+    """Decides which pictures, and their split."""
+
+    @field_validator("classes", mode="after")
+    @classmethod
+    def _in_one_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({unicodedata.normalize("NFC", name) for name in names}))
+
+    @field_validator("split", mode="after")
+    @classmethod
+    def _sums_to_the_whole(cls, split: str | None) -> str | None:
+        if split is not None:
+            try:
+                splits.parse_split(split)
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        return split
+
+    def look(self, size: Size) -> Look:
+        """How every picture is made, at this size."""
+        return Look(size, self.channels)
+
+    def arguments(self) -> list[str]:
+        """As on the command line, without the defaults."""
+        usual, words = Options().model_dump(), []
+        for name, value in self.model_dump().items():
+            if value != usual[name]:
+                text = ",".join(value) if isinstance(value, tuple | list) else str(value)
+                words += [f"--{name.replace('_', '-')}", text]
+        return words
+
+
+class Wanted(TypedDict, total=False):
+    """The fields of `Options`, as keyword arguments of `prepare`."""
+
+    size: int | str | Size | None
+    classes: tuple[str, ...] | list[str]
+    per_class: int | None
+    split: str | None
+    channels: Channels
+    labels: Literal["folders", "none"]
+    seed: int
+
+
+def options_of(**wanted: Unpack[Wanted]) -> Options:
+    """The options in one; raises UserError for what can't be meant."""
+    try:
+        return Options.model_validate(wanted)
+    except ValidationError as error:
+        raise UserError(first_wrong(error)) from error

@@ -1,0 +1,96 @@
+"""Pictures that are read in one way: files that have to be decoded, or arrays that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.data.decode import Batch, cropped, image_of, own_size, pixels_of
+from safelight.data.look import Look, Size
+from safelight.data.walk import READERS
+from safelight.data.workers import Job, decoded
+
+# Starting processes takes longer than decoding less than this in the process that is there.
+FEW_FILES = 500
+FEW_BYTES = 16 * 2**20
+CHUNK = 256  # pictures of an array at a time
+
+Positions = NDArray[np.int64]
+
+
+class Part(Protocol):
+    """Pictures 0..n-1."""
+
+    def __len__(self) -> int: ...
+
+    def taken(self, positions: Positions) -> Part:
+        """Only these."""
+        ...
+
+    def first(self) -> tuple[int, Size] | None:
+        """The first picture that can be read, and its own (w, h); None where there is none."""
+        ...
+
+    def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
+        """These pictures, in this order, which is a rising one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of pictures; `keys` are what the reader `kind` of `root` takes, `sizes` their bytes."""
+
+    kind: str
+    root: str
+    keys: Sequence[str]
+    sizes: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def taken(self, positions: Positions) -> Files:
+        where = positions.tolist()
+        keys, sizes = [self.keys[i] for i in where], [self.sizes[i] for i in where]
+        return Files(self.kind, self.root, keys, sizes)
+
+    def first(self) -> tuple[int, Size] | None:
+        read = READERS[self.kind](self.root)
+        sizes = ((i, own_size(read, key)) for i, key in enumerate(self.keys))
+        return next(((i, size) for i, size in sizes if size is not None), None)
+
+    def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
+        where = wanted.tolist()
+        few = len(where) < FEW_FILES and sum(self.sizes[i] for i in where) < FEW_BYTES
+        job = Job(self.kind, self.root, look)
+        return decoded(job, [self.keys[i] for i in where], 1 if few else workers)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Pictures of one size, (n, c, h, w) uint8."""
+
+    pixels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def taken(self, positions: Positions) -> Stack:
+        return Stack(self.pixels[positions])
+
+    def first(self) -> tuple[int, Size] | None:
+        _, _, h, w = self.pixels.shape
+        return (0, (w, h)) if len(self.pixels) else None
+
+    def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
+        mode = {"auto": None, "grey": "L", "rgb": "RGB"}[look.channels]
+        for start in range(0, len(wanted), CHUNK):
+            images = [image_of(pixels) for pixels in self.pixels[wanted[start : start + CHUNK]]]
+            found = [image.size for image in images]
+            images = [
+                cropped(image.convert(mode) if mode else image, look.size) for image in images
+            ]
+            yield Batch(pixels_of(images, look.size), found)
