@@ -147,10 +147,13 @@ def test_a_cache_of_an_older_version_is_read(cache: Cache) -> None:
     record = json.loads((cache.path / "meta.json").read_text())
     side = record.pop("width")
     assert record.pop("height") == side
+    for name in ("sizes", "names"):
+        del record["hashes"][name]
     old = record | {"format": 1, "size": side, "options": record["options"] | {"size": None}}
     (cache.path / "meta.json").write_text(json.dumps(old))
     again = Cache.open(cache.path)
     assert (again.shape, again.fingerprint) == (cache.shape, cache.fingerprint)
+    assert (again.file_names(), again.own_sizes()) == (None, None)
     assert (again.read(np.arange(50)) == cache.read(np.arange(50))).all()
     assert prepare(cache.meta.source, out=cache.path).fingerprint == cache.fingerprint
 

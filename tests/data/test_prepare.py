@@ -297,6 +297,28 @@ def test_sizes(make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFi
             prepare(folder, size=size)  # type: ignore[arg-type]
 
 
+def test_originals_are_written_down(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """F11: the name and the own size of each picture, in the order of the cache and of a split."""
+    folder = make_folder(a=9, b=9)
+    noise(1, (20, 30)).save(folder / "a" / "line\nend.png")
+    cache = prepare(folder, size=16, out=tmp_path / "out")
+    names, sizes = cache.file_names(), cache.own_sizes()
+    assert names is not None
+    assert sizes is not None
+    assert (len(names), sizes.shape) == (19, (19, 2))
+    assert sizes[names.index("a/line end.png")].tolist() == [20, 30]
+    assert (sizes == [16, 16]).all(1).sum() == 18
+    test = cache.subset("test")
+    where = np.flatnonzero(np.load(cache.path / "splits.npy") == 2)
+    assert test.file_names() == [names[i] for i in where]
+    for i, name in enumerate(names):
+        if "img" in name:
+            seed = int(name.removesuffix(".png").rpartition("img")[2]) + 1000 * (name[0] == "b")
+            assert (
+                cache.read(np.array([i]))[0] == np.asarray(noise(seed)).transpose(2, 0, 1)
+            ).all()
+
+
 def test_wide_and_high(tmp_path: Path) -> None:
     """24x16 is 24 wide and 16 high, cut out of the middle; of pictures on their side too."""
     folder = tmp_path / "pictures"

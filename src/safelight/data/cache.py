@@ -16,7 +16,7 @@ from safelight.data.meta import FILE, Meta, read_meta
 from safelight.data.named import NAMED
 from safelight.data.options import Wanted, options_of
 from safelight.data.splits import SPLITS
-from safelight.data.stored import Arrays, ImageFile, is_cache
+from safelight.data.stored import Arrays, ImageFile, is_cache, read_names, read_sizes
 from safelight.errors import UserError
 
 if TYPE_CHECKING:  # torch takes seconds to load and much memory: `prepare` does without it
@@ -174,6 +174,18 @@ class Cache:
             return None
         whole = self._arrays.labels
         return whole if self._positions is None else whole[self._positions]
+
+    def own_sizes(self) -> NDArray[np.int32] | None:
+        """Width and height of each original here, (count, 2); None of a cache that has them not."""
+        whole = read_sizes(self.path, self.meta)
+        return whole if whole is None or self._positions is None else whole[self._positions]
+
+    def file_names(self) -> list[str] | None:
+        """The file of each picture here; None of a cache that has them not."""
+        whole = read_names(self.path, self.meta)
+        if whole is None or self._positions is None:
+            return whole
+        return [whole[i] for i in self._positions.tolist()]
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 (b, c, h, w). Raises DamagedFile where the file has become shorter."""

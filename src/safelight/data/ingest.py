@@ -25,13 +25,17 @@ from safelight.errors import UserError
 
 @dataclass
 class Outcome:
-    """What decoding left. `taken` are positions in `pictures`, one for each stored picture."""
+    """What decoding left.
+
+    `taken` are positions in `pictures`, one for each stored picture, `own` its (w, h) before.
+    """
 
     pictures: Listing
     size: Size
     channels: int = 0
     digest: str = ""
     taken: list[int] = field(default_factory=list)
+    own: list[Size] = field(default_factory=list)
     enlarged: int = 0
     rejected: list[Rejection] = field(default_factory=list)
 
@@ -92,6 +96,7 @@ def _record(outcome: Outcome, tried: NDArray[np.int64], batch: Batch) -> list[in
             outcome.rejected.append(Rejection(outcome.pictures.names[position], found))
         else:
             accepted.append(position)
+            outcome.own.append(found)
             outcome.enlarged += found[0] < outcome.size[0] or found[1] < outcome.size[1]
     outcome.taken += accepted
     return accepted

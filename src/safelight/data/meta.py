@@ -32,7 +32,8 @@ class Meta(BaseModel):
     """The record of a cache.
 
     `counts` has a row for each class (one called "all" where there are none): split -> images.
-    `hashes` are SHA-256 of the arrays' contents, `stamp` the time of images.npy in nanoseconds.
+    `hashes` are SHA-256 of the contents of the other files, `stamp` is the time of images.npy in
+    nanoseconds.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,7 +49,7 @@ class Meta(BaseModel):
     channels: int
     count: int
     counts: dict[str, dict[str, int]]
-    hashes: dict[Literal["images", "labels", "splits"], str]
+    hashes: dict[Literal["images", "labels", "splits", "sizes", "names"], str]
     stamp: int
     resize: str
     enlarged: int

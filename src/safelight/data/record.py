@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +24,10 @@ from safelight.data.meta import FILE, FORMAT, Meta, Rejected
 from safelight.data.options import Options
 from safelight.data.origins import Origin
 from safelight.data.splits import SPLITS
-from safelight.data.stored import IMAGES, LABELS, SPLIT_CODES, content_hash
+from safelight.data.stored import IMAGES, LABELS, NAMES, SIZES, SPLIT_CODES, content_hash
 from safelight.data.walk import shown
+
+LINE_ENDS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as str.splitlines has them
 
 
 def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder: Path) -> Meta:
@@ -32,6 +36,10 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
     codes = divided(pictures, options)
     np.save(folder / LABELS, pictures.labels)
     np.save(folder / SPLIT_CODES, codes)
+    sizes = np.array(outcome.own, np.int32)
+    np.save(folder / SIZES, sizes)
+    names = _lines(outcome)
+    (folder / NAMES).write_bytes(names)
     meta = Meta(
         format=FORMAT,
         name=shown(origin.name),
@@ -48,6 +56,8 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
             "images": outcome.digest,
             "labels": content_hash(pictures.labels),
             "splits": content_hash(codes),
+            "sizes": content_hash(sizes),
+            "names": hashlib.sha256(names).hexdigest(),
         },
         stamp=_stamped(folder / IMAGES),
         resize=RESIZE,
@@ -62,6 +72,12 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
     )
     files.write_text(folder / FILE, meta.model_dump_json(indent=1) + "\n")
     return meta
+
+
+def _lines(outcome: Outcome) -> bytes:
+    """The name of each stored picture's file, in a line."""
+    names = (shown(outcome.pictures.names[i]) for i in outcome.taken)
+    return "".join(f"{LINE_ENDS.sub(' ', name)}\n" for name in names).encode()
 
 
 def _without_empty_classes(outcome: Outcome) -> Listing:

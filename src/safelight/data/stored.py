@@ -17,6 +17,7 @@ from safelight.data.writer import HEADER_BYTES, npy_header
 from safelight.errors import DamagedFile
 
 IMAGES, LABELS, SPLIT_CODES = "images.npy", "labels.npy", "splits.npy"
+SIZES, NAMES = "sizes.npy", "names.txt"  # of the originals; caches of format 1 have neither
 
 
 def is_cache(path: Path) -> bool:
@@ -45,6 +46,32 @@ class Arrays:
         if array.shape != (meta.count,) or array.dtype != dtype or content_hash(array) != wanted:
             raise damaged(path, "was changed after it was made", meta)
         return np.asarray(array)
+
+
+def read_sizes(path: Path, meta: Meta) -> NDArray[np.int32] | None:
+    """(n, 2): width and height of each original; None where they were not written down."""
+    if "sizes" not in meta.hashes:
+        return None
+    try:
+        sizes = np.load(path / SIZES, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path / SIZES, "is missing or damaged", meta) from error
+    if content_hash(sizes) != meta.hashes["sizes"]:
+        raise damaged(path / SIZES, "was changed after it was made", meta)
+    return np.asarray(sizes)
+
+
+def read_names(path: Path, meta: Meta) -> list[str] | None:
+    """The name of each picture's file, as one may show it; None where they were not kept."""
+    if "names" not in meta.hashes:
+        return None
+    try:
+        data = (path / NAMES).read_bytes()
+    except OSError as error:
+        raise damaged(path / NAMES, "is missing or damaged", meta) from error
+    if hashlib.sha256(data).hexdigest() != meta.hashes["names"]:
+        raise damaged(path / NAMES, "was changed after it was made", meta)
+    return data.decode().splitlines()
 
 
 def content_hash(array: NDArray[Any]) -> str:
