@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-safelight-"
 ASIDE = f"{TEMPORARY}old-"  # before the name of a folder that is being replaced
+PART = f"{TEMPORARY}part-"  # before that of one whose filling may go on after a kill
+ABANDONED = 7 * 24 * 3600  # seconds after which nobody is expected to go on
 
 _FULL = (
     "the disk is full while writing {path}; free some space and run the same command again "
@@ -87,11 +90,35 @@ def writing_folder(path: Path) -> Iterator[Path]:
         with _temporary(_folder_beside, path) as temporary:
             temporary.chmod(0o777 & ~_umask())
             yield temporary
-            for file in temporary.rglob("*"):
-                flush(file)
-            flush(temporary)
-            _exchange(temporary, path)
-            flush(path.parent)
+            _settle_in(temporary, path)
+
+
+@contextlib.contextmanager
+def resumable_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill; it takes `path`'s place when the block ends well.
+
+    What a kill or Ctrl-C leaves in it is there again in the next call for the same path. After an
+    error it is gone. An existing folder at `path` is replaced.
+    """
+    part = path.with_name(PART + hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16])
+    with disk_errors(path):
+        part.mkdir(parents=True, exist_ok=True)
+        with locked(part):
+            try:
+                yield part
+                _settle_in(part, path)
+            except Exception:
+                _remove(part)
+                raise
+
+
+def _settle_in(folder: Path, path: Path) -> None:
+    """Put the folder onto the disk and into its place."""
+    for file in folder.rglob("*"):
+        flush(file)
+    flush(folder)
+    _exchange(folder, path)
+    flush(path.parent)
 
 
 @contextlib.contextmanager
@@ -206,15 +233,24 @@ def require_free(out: Path, record: str, identity: str, what: str) -> None:
 def clear_leftovers(folder: Path) -> None:
     """Remove what killed processes left half-written directly in `folder`.
 
-    What they had moved aside and not replaced yet is put back. What another process holds stays as
-    it is, and where there are no locks all that could be somebody's does.
+    What they had moved aside and not replaced yet is put back, and what may go on stays for a week.
+    What another process holds stays as it is, and where there are no locks all that could be
+    somebody's does.
     """
     for left in sorted(folder.glob(f"{TEMPORARY}*")):
+        if left.name.startswith(PART) and _age(left) < ABANDONED:
+            continue
         with locked(left, wait=False) as lock:
             if left.name.startswith(ASIDE) and lock is not Lock.THEIRS:
                 _settle(left)
             elif lock is Lock.OURS:
                 _remove(left)
+
+
+def _age(folder: Path) -> float:
+    """Seconds since anything in it was written."""
+    times = [path.stat().st_mtime for path in (folder, *folder.iterdir())]
+    return time.time() - max(times)
 
 
 def _remove(path: Path) -> None:

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from safelight.data import workers
+from safelight.data.decode import Batch
+from safelight.data.journal import Journal
 from safelight.data.look import Look
 from safelight.data.options import Options
 from safelight.data.origins import find
@@ -57,46 +61,178 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def begun(process: subprocess.Popen[bytes], folder: Path) -> list[psutil.Process]:
-    """Wait until pictures are being written; the decoding processes."""
+def lines_of(folder: Path) -> int:
+    """How many batches are in the journal there."""
+    return sum(file.read_text().count("\n") for file in folder.glob(".tmp-*/journal.jsonl"))
+
+
+def begun(process: subprocess.Popen[bytes], folder: Path, lines: int = 0) -> list[psutil.Process]:
+    """Wait until there is more than `lines` batches in the journal; the decoding processes."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        if any(file.stat().st_size > 10_000 for file in folder.glob(".tmp-*/images.npy")):
+        if lines_of(folder) > lines:
             return psutil.Process(process.pid).children()
         time.sleep(0.005)
     pytest.fail("prepare ended before it could be stopped")
 
 
 @posix
-def test_sigkill_leaves_nothing_and_the_next_run_succeeds(
-    photographs: Path, tmp_path: Path
-) -> None:
+def test_a_killed_prepare_goes_on_to_the_same_cache(photographs: Path, tmp_path: Path) -> None:
+    """Nothing that looks like a cache is there before it is whole, and no work is done twice."""
     whole = prepare(photographs, size=64, out=tmp_path / "whole").fingerprint
     out = tmp_path / "killed" / "out"
+    kept = 0
     for _ in range(3):
         process = start(photographs, out)
-        children = begun(process, out.parent)
+        children = begun(process, out.parent, kept)
         process.kill()
         process.wait()
         assert not out.exists()
         _, alive = psutil.wait_procs(children, timeout=10)
         assert not alive  # the decoding processes end with the one that they work for
         assert len(list(out.parent.iterdir())) == 1
+        before, kept = kept, lines_of(out.parent)
+        assert kept >= before > 0 or before == 0
     assert prepare(photographs, size=64, out=out).fingerprint == whole
     assert [file.name for file in out.parent.iterdir()] == ["out"]
 
 
 @posix
-def test_ctrl_c_leaves_nothing_at_all(photographs: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_done(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped" / "out"
     process = start(photographs, out)
     children = begun(process, out.parent)
     process.send_signal(signal.SIGINT)
     _, noise_on_the_screen = process.communicate(timeout=30)
     assert process.returncode != 0
-    assert list(out.parent.iterdir()) == []
+    assert lines_of(out.parent) > 0
     assert noise_on_the_screen.count(b"Traceback") == 1  # which the command line turns into a line
+    assert b"kept for a week, and the same command goes on from there" in noise_on_the_screen
     assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+class Killed(BaseException):
+    """As if the process were gone: nothing that cleans up is to see it."""
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
+    """The next `prepare` is killed when so many batches are written."""
+    written, add = [0], Journal.add
+
+    def adding(self: Journal, batch: Batch) -> None:
+        if written[0] == batches:
+            raise Killed
+        written[0] += 1
+        add(self, batch)
+
+    monkeypatch.setattr(Journal, "add", adding)
+
+
+def killed(
+    folder: Path, out: Path, batches: int, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> Path:
+    """What a `prepare` leaves that is killed after so many batches."""
+    with monkeypatch.context() as patched:
+        stop_after(patched, batches)
+        with pytest.raises(Killed):
+            prepare(folder, out=out, **options)
+    return next(out.parent.glob(".tmp-safelight-part-*"))
+
+
+@pytest.fixture
+def mixed(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Grey pictures first, then colour, some broken, in batches of 7."""
+    monkeypatch.setattr("safelight.data.workers.BATCH_FILES", 7)
+    folder = make_folder(mode="L", a=30)
+    make_folder(b=30)
+    for broken in (3, 4, 20):
+        (folder / "b" / f"img{broken}.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_any_number_of_stops_gives_the_same_cache(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where what was grey has become colour, and where a class is filled up again."""
+    for options in ({}, {"per_class": 20, "split": "80/10/10"}):
+        whole = prepare(mixed, out=tmp_path / f"whole{len(options)}", **options)
+        for batches in range(1, 7):
+            out = tmp_path / "here" / f"{len(options)}-{batches}"
+            for _ in range(3):
+                try:
+                    part = killed(mixed, out, batches, monkeypatch, **options)
+                except pytest.fail.Exception:
+                    break  # it came to its end
+                assert (part / "journal.jsonl").read_text().count("\n") >= batches
+            again = prepare(mixed, out=out, **options)
+            assert again.fingerprint == whole.fingerprint
+            assert again.meta.rejected == whole.meta.rejected
+            assert again.file_names() == whole.file_names()
+
+
+def cut(file: Path, by: int) -> None:
+    os.truncate(file, file.stat().st_size - by)
+
+
+def spoil(file: Path, at: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("images.npy", lambda file: cut(file, 5)),
+        ("images.npy", lambda file: cut(file, file.stat().st_size)),
+        ("images.npy", lambda file: spoil(file, 0)),
+        ("images.npy", lambda file: spoil(file, 5000)),
+        ("images.npy", lambda file: file.unlink()),
+        ("journal.jsonl", lambda file: cut(file, 5)),
+        ("journal.jsonl", lambda file: spoil(file, 0)),
+        ("journal.jsonl", lambda file: file.unlink()),
+        ("asked.json", lambda file: cut(file, 5)),
+        ("asked.json", lambda file: file.unlink()),
+    ],
+)
+def test_what_a_power_cut_spoils_is_made_again(
+    name: str,
+    damage: Callable[[Path], None],
+    mixed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = prepare(mixed, out=tmp_path / "whole").fingerprint
+    part = killed(mixed, tmp_path / "here" / "out", 6, monkeypatch)
+    damage(part / name)
+    assert prepare(mixed, out=tmp_path / "here" / "out").fingerprint == whole
+
+
+def test_what_was_asked_otherwise_is_not_gone_on_with(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "here" / "out"
+    part = killed(mixed, out, 4, monkeypatch)
+    noise(77).save(mixed / "a" / "another.png")
+    assert prepare(mixed, out=out).count == 58
+    assert not part.exists()
+    whole = prepare(mixed, size=12, out=tmp_path / "whole").fingerprint
+    out = tmp_path / "here" / "other"
+    killed(mixed, out, 4, monkeypatch, size=13)
+    assert prepare(mixed, size=12, out=out).fingerprint == whole
+
+
+def test_what_nobody_goes_on_with_is_removed(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = killed(mixed, tmp_path / "here" / "out", 4, monkeypatch)
+    prepare(mixed, out=tmp_path / "here" / "other")
+    assert part.exists()
+    long_ago = time.time() - 8 * 24 * 3600
+    for file in (*part.iterdir(), part):
+        os.utime(file, (long_ago, long_ago))
+    prepare(mixed, out=tmp_path / "here" / "other")
+    assert not part.exists()
 
 
 @posix

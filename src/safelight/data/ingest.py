@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 
 from safelight import console
-from safelight.data.decode import Batch
+from safelight.data.journal import Found, Journal
 from safelight.data.listing import Listing
 from safelight.data.look import Size, said
+from safelight.data.meta import FORMAT
 from safelight.data.options import Options
 from safelight.data.origins import Origin
+from safelight.data.parts import Positions
 from safelight.data.splits import Draw
+from safelight.data.stored import IMAGES
 from safelight.data.walk import Rejection
-from safelight.data.writer import ImageWriter
 from safelight.errors import UserError
 
 
@@ -36,46 +40,115 @@ class Outcome:
     digest: str = ""
     taken: list[int] = field(default_factory=list)
     own: list[Size] = field(default_factory=list)
-    enlarged: int = 0
     rejected: list[Rejection] = field(default_factory=list)
+
+    @property
+    def enlarged(self) -> int:
+        """How many pictures were smaller."""
+        return sum(w < self.size[0] or h < self.size[1] for w, h in self.own)
 
 
 def ingest(
-    origin: Origin, pictures: Listing, options: Options, path: Path, workers: int
+    origin: Origin, pictures: Listing, options: Options, sign: str, folder: Path, workers: int
 ) -> Outcome:
-    """Decode into `path` until each class has its pictures or no more to try.
+    """Decode into `folder` until each class has its pictures or no more to try.
 
-    Raises UserError where nothing can be read, where sizes differ and none was asked for, and
-    where a class has fewer pictures than --per-class.
+    What an earlier call for the same left there is not decoded again. Raises UserError where
+    nothing can be read, where sizes differ and none was asked for, and where a class has fewer
+    pictures than --per-class.
     """
     _refuse_short(pictures, np.arange(len(pictures.labels)), options.per_class)
     size = options.size or common_size(origin, pictures)
     outcome = Outcome(pictures, size, rejected=list(pictures.rejected))
     given = None if options.split else pictures.splits
     draw = Draw(pictures.labels, given, pictures.strata, options.per_class, options.seed)
-    _refuse_full(path, draw.total * size[0] * size[1] * (3 if options.channels == "rgb" else 1))
-    with ImageWriter(path, size) as writer, console.progress("prepare", draw.total) as advance:
-        while len(wanted := draw.next()):
-            for batch in pictures.batches(wanted, options.look(size), workers):
-                tried, wanted = wanted[: len(batch.found)], wanted[len(batch.found) :]
-                if options.size is None:
-                    _refuse_other_sizes(origin, [pictures.names[i] for i in tried], batch, size)
-                draw.accept(_record(outcome, tried, batch))
-                writer.append(batch.pixels)
-                advance(len(tried))
+    with Journal(folder, size, _asked(origin, options, sign)) as journal:
+        done = sum(len(line.found) for line in journal.before)
+        if done:
+            console.inform(f"{done:,} files were done when it was stopped; going on from there")
+        _refuse_full(
+            folder, draw.total * size[0] * size[1] * (3 if options.channels == "rgb" else 1)
+        )
+        with console.progress("prepare", max(draw.total, done), done) as advance:
+            _Filling(origin, options, outcome, draw, journal).fill(workers, advance)
     if not outcome.taken:
         raise UserError(_nothing_readable(origin, outcome))
     _refuse_short(pictures, np.array(outcome.taken), options.per_class)
-    outcome.channels, outcome.digest = writer.channels, writer.digest
+    outcome.channels, outcome.digest = journal.writer.channels, journal.writer.digest
     return outcome
 
 
-def _refuse_full(path: Path, needed: int) -> None:
+@dataclass(frozen=True)
+class _Filling:
+    """Files become pictures, batch by batch."""
+
+    origin: Origin
+    options: Options
+    outcome: Outcome
+    draw: Draw
+    journal: Journal
+
+    def fill(self, workers: int, advance: console.Advance) -> None:
+        """What the journal has from before, and then what is decoded now."""
+        before, look = deque(self.journal.before), self.options.look(self.outcome.size)
+        while len(wanted := self.draw.next()):
+            while before and len(wanted):
+                wanted = self._take(wanted, before.popleft().found)
+            for batch in self.outcome.pictures.batches(wanted, look, workers):
+                if self.options.size is None:
+                    self._refuse_other_sizes(wanted, batch.found)
+                self.journal.add(batch)
+                wanted = self._take(wanted, batch.found)
+                advance(len(batch.found))
+
+    def _take(self, wanted: Positions, found: Found) -> Positions:
+        """Note what became of the first of the wanted files; the rest of them."""
+        tried, accepted = wanted[: len(found)].tolist(), []
+        outcome = self.outcome
+        for position, own in zip(tried, found, strict=True):
+            if isinstance(own, str):
+                outcome.rejected.append(Rejection(outcome.pictures.names[position], own))
+            else:
+                accepted.append(position)
+                outcome.own.append(own)
+        outcome.taken += accepted
+        self.draw.accept(accepted)
+        return wanted[len(found) :]
+
+    def _refuse_other_sizes(self, wanted: Positions, found: Found) -> None:
+        usual, names = self.outcome.size, self.outcome.pictures.names
+        others = {
+            own: names[position]
+            for position, own in zip(wanted.tolist(), found, strict=False)
+            if not isinstance(own, str) and own != usual
+        }
+        if others:
+            seen = ", ".join(map(said, [usual, *others][:4]))
+            raise UserError(
+                f"the pictures in {self.origin.where} have different sizes "
+                f"({seen}{' ...' if len(others) > 3 else ''}), such as "
+                f"{next(iter(others.values()))}; {_make_alike(self.origin)}"
+            )
+
+
+def _asked(origin: Origin, options: Options, sign: str) -> dict[str, Any]:
+    """All that decides the pixels, and their order."""
+    return {
+        "format": FORMAT,
+        "source": origin.where,
+        "signature": sign,
+        "options": options.model_dump(mode="json"),
+        "versions": {"pillow": PIL.__version__, "numpy": np.__version__},
+    }
+
+
+def _refuse_full(folder: Path, needed: int) -> None:
     """Before hours of work rather than after; what is needed with colour is known only then."""
-    free = shutil.disk_usage(path.parent).free
+    needed -= (folder / IMAGES).stat().st_size
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"the disk is too full for {path.parent.parent}: the cache needs {needed / 1e6:.1f} MB "
+            f"the disk is too full for {folder.parent}: the cache needs {needed / 1e6:.1f} MB "
             f"or more and {free / 1e6:.1f} MB are free; free some, or choose another --out"
         )
 
@@ -86,36 +159,6 @@ def common_size(origin: Origin, pictures: Listing) -> Size:
     if found is None:
         raise UserError(f"none of the {len(pictures.names)} files in {origin.where} is a picture")
     return found[1]
-
-
-def _record(outcome: Outcome, tried: NDArray[np.int64], batch: Batch) -> list[int]:
-    """Note what became of each file; return the positions of those that are pictures."""
-    accepted = []
-    for position, found in zip(tried.tolist(), batch.found, strict=True):
-        if isinstance(found, str):
-            outcome.rejected.append(Rejection(outcome.pictures.names[position], found))
-        else:
-            accepted.append(position)
-            outcome.own.append(found)
-            outcome.enlarged += found[0] < outcome.size[0] or found[1] < outcome.size[1]
-    outcome.taken += accepted
-    return accepted
-
-
-def _refuse_other_sizes(origin: Origin, names: Sequence[str], batch: Batch, usual: Size) -> None:
-    """names: of the files of the batch."""
-    others = {
-        found: name
-        for name, found in zip(names, batch.found, strict=True)
-        if not isinstance(found, str) and found != usual
-    }
-    if others:
-        seen = ", ".join(map(said, [usual, *others][:4]))
-        raise UserError(
-            f"the pictures in {origin.where} have different sizes "
-            f"({seen}{' ...' if len(others) > 3 else ''}), such as {next(iter(others.values()))}; "
-            f"{_make_alike(origin)}"
-        )
 
 
 def _make_alike(origin: Origin) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -11,6 +13,7 @@ from typing import Unpack
 import numpy as np
 
 from safelight import console, files
+from safelight.data import journal
 from safelight.data.cache import Cache
 from safelight.data.ingest import ingest
 from safelight.data.listing import Listing
@@ -76,12 +79,23 @@ def _made(origin: Origin, options: Options, out: Path, workers: int, brief: bool
             console.inform(f"{out} is up to date: {ready.count} pictures, nothing to prepare")
         return ready
     pictures = chosen(origin.listing(options), options)
-    with files.writing_folder(out) as folder:
-        outcome = ingest(origin, pictures, options, folder / IMAGES, workers)
+    with _told_to_go_on(), files.resumable_folder(out) as folder:
+        outcome = ingest(origin, pictures, options, sign, folder, workers)
         meta = finish(origin, options, sign, outcome, folder)
+        journal.close(folder)
     if not brief:
         summarise(meta, out)
     return Cache.open(out)
+
+
+@contextlib.contextmanager
+def _told_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped; what is prepared is kept for a week, and the same command goes on from there"
+        ) from None
 
 
 def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.data.look import Size
+from safelight.errors import UserError
 
 HEADER_BYTES = 128  # a fixed length, so that the number of images can be filled in at the end
 CHUNK = 256  # images at a time where a file is gone through
@@ -24,8 +27,17 @@ def npy_header(shape: tuple[int, int, int, int]) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + text.ljust(length - 1) + b"\n"
 
 
+def channels_said(header: bytes) -> int | None:
+    """How many channels the pictures have below this header; None where it is no header of ours."""
+    try:
+        shape, _, _ = np.lib.format.read_array_header_1_0(io.BytesIO(header[8:]))
+    except ValueError:
+        return None
+    return int(shape[1]) if len(shape) == 4 and header == npy_header(shape) else None
+
+
 class ImageWriter:
-    """Takes (m, c, h, w) uint8 batches with c = 1 or 3.
+    """Takes (m, c, h, w) uint8 batches into a file, and goes on with one that was begun.
 
     The file has one channel as long as every image has; the first colour image widens what is
     there. So greyness is known without decoding anything twice.
@@ -33,10 +45,11 @@ class ImageWriter:
 
     def __init__(self, path: Path, size: Size) -> None:
         self.path, self.size = path, size
-        self.count, self.channels = 0, 1
+        self.count, self.channels = 0, 0  # no channels: as many as the first image has
         self._hash = hashlib.sha256()
-        self._file = path.open("w+b")
-        self._file.write(b"\0" * HEADER_BYTES)
+        path.touch()
+        self._file = path.open("r+b")
+        self.channels = channels_said(self._file.read(HEADER_BYTES)) or 0
 
     def __enter__(self) -> Self:
         return self
@@ -48,8 +61,8 @@ class ImageWriter:
         trace: TracebackType | None,
     ) -> None:
         if error is None:
-            self._file.seek(0)
-            self._file.write(npy_header((self.count, self.channels, self.size[1], self.size[0])))
+            self._file.truncate(self._place(self.count))
+            self._write_header(self.count)
         self._file.close()
 
     @property
@@ -57,13 +70,44 @@ class ImageWriter:
         """SHA-256 of all pixels so far, without the header."""
         return self._hash.hexdigest()
 
+    def goes_on(self, count: int, trusted: Callable[[NDArray[np.uint8]], bool]) -> bool:
+        """Whether the next `count` images are there already and may be trusted: they are kept."""
+        size = count * self._bytes
+        self._file.seek(self._place(self.count))
+        data = self._file.read(size)
+        shape = (count, self.channels, self.size[1], self.size[0])
+        if len(data) < size or not trusted(np.frombuffer(data, np.uint8).reshape(shape)):
+            return False
+        self._hash.update(data)
+        self.count += count
+        return True
+
     def append(self, pixels: NDArray[np.uint8]) -> None:
+        """After this the images are in the file, and outlive this process."""
         if len(pixels) == 0:
             return
-        if pixels.shape[1] > self.channels:
-            self._widen(pixels.shape[1])
+        c = pixels.shape[1]
+        if self.count == 0:
+            self.channels = c
+            self._write_header(0)
+        if c > self.channels:
+            self._widen(c)
+        self._file.seek(self._place(self.count))
         self._write(self._with_channels(pixels, self.channels))
+        self._file.flush()
         self.count += len(pixels)
+
+    @property
+    def _bytes(self) -> int:
+        """Of one image."""
+        return self.channels * self.size[0] * self.size[1]
+
+    def _place(self, i: int) -> int:
+        return HEADER_BYTES + i * self._bytes
+
+    def _write_header(self, count: int) -> None:
+        self._file.seek(0)
+        self._file.write(npy_header((count, self.channels, self.size[1], self.size[0])))
 
     def _write(self, pixels: NDArray[np.uint8]) -> None:
         data = pixels.reshape(-1).data
@@ -71,24 +115,24 @@ class ImageWriter:
         self._file.write(data)
 
     def _with_channels(self, pixels: NDArray[np.uint8], c: int) -> NDArray[np.uint8]:
+        """Grey images with c channels. Raises UserError for others that have not got c."""
+        if pixels.shape[1] not in (1, c):
+            raise UserError(
+                f"some pictures have {pixels.shape[1]} channels and others {c}; prepare them apart"
+            )
         same = pixels if pixels.shape[1] == c else pixels.repeat(c, axis=1)
         return np.ascontiguousarray(same)
 
     def _widen(self, c: int) -> None:
-        """Repeat each grey image into c channels, from the last to the first, in place."""
-        pixels = self.size[0] * self.size[1]
-        for last in range(self.count, 0, -CHUNK):
-            first = max(0, last - CHUNK)
-            self._file.seek(HEADER_BYTES + first * pixels)
-            grey = np.frombuffer(self._file.read((last - first) * pixels), np.uint8)
-            wide = self._with_channels(grey.reshape(-1, 1, self.size[1], self.size[0]), c)
-            self._file.seek(HEADER_BYTES + first * pixels * c)
-            self._file.write(wide.reshape(-1).data)
-        self.channels = c
-        self._rehash()
-
-    def _rehash(self) -> None:
-        self._hash = hashlib.sha256()
-        self._file.seek(HEADER_BYTES)
-        while data := self._file.read(2**20):
-            self._hash.update(data)
+        """Repeat each grey image into c channels, in a file that takes this one's place."""
+        wide = ImageWriter(self.path.with_suffix(".wide"), self.size)
+        wide._file.truncate(0)
+        for first in range(0, self.count, CHUNK):
+            m = min(CHUNK, self.count - first)
+            self._file.seek(self._place(first))
+            grey = np.frombuffer(self._file.read(m * self._bytes), np.uint8)
+            shape = (m, self.channels, self.size[1], self.size[0])
+            wide.append(self._with_channels(grey.reshape(shape), c))
+        wide.path.replace(self.path)
+        self._file.close()
+        self._file, self._hash, self.channels = wide._file, wide._hash, c
