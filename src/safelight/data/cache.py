@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.encoded import EncodedFiles
 from safelight.data.look import as_option, said
 from safelight.data.meta import FILE, Meta, read_meta
 from safelight.data.named import NAMED
@@ -28,6 +29,9 @@ from safelight.errors import UserError
 
 if TYPE_CHECKING:  # torch takes seconds to load and much memory: `prepare` does without it
     from torch import Tensor
+
+Pictures = ImageFile | EncodedFiles
+STORES: dict[str, Callable[[Path, Meta], Pictures]] = {"pixels": ImageFile, "files": EncodedFiles}
 
 __all__ = ["SPLITS", "Cache", "open_data", "require_there"]
 
@@ -101,7 +105,7 @@ class Cache:
     split: str | None
 
     def __init__(
-        self, path: Path, meta: Meta, arrays: Arrays, split: str | None, file: ImageFile
+        self, path: Path, meta: Meta, arrays: Arrays, split: str | None, file: Pictures
     ) -> None:
         self.path, self.meta, self.split = path, meta, split
         self._arrays, self._file = arrays, file
@@ -118,7 +122,8 @@ class Cache:
                 f"there is no cache at {path}; make one: safelight prepare PICTURES --out {path}"
             )
         meta = read_meta(path)
-        cache = cls(path, meta, Arrays.read(path, meta), None, ImageFile(path, meta))
+        file = STORES[meta.options.store](path, meta)
+        cache = cls(path, meta, Arrays.read(path, meta), None, file)
         return cache if split is None else cache.subset(split)
 
     @property

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from safelight import console
 from safelight.data.duplicates import Pairs, duplicates, superfluous
+from safelight.data.encoded import CHECKS, Checks, Place, files_of, write_places
 from safelight.data.journal import Found, Journal, Line
 from safelight.data.listing import Listing
 from safelight.data.look import Size, said
@@ -47,6 +48,7 @@ class Outcome:
     rejected: list[Rejection] = field(default_factory=list)
     duplicates: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 3), np.int64))
     prints: Prints = field(default_factory=Prints)
+    places: tuple[Place, ...] = ()
 
     @property
     def enlarged(self) -> int:
@@ -77,19 +79,33 @@ def ingest(
     outcome = Outcome(pictures, size, rejected=list(pictures.rejected))
     given = None if options.split else pictures.splits
     draw = Draw(pictures.labels, given, pictures.strata, options.per_class, options.seed)
-    with Journal(folder, size, _asked(origin, options, sign)) as journal:
-        done = sum(len(line.found) for line in journal.before)
+    with _store(outcome, folder, origin, options, sign) as store:
+        done = sum(len(line.found) for line in store.before)
         if done:
             console.inform(f"{done:,} files were done when it was stopped; going on from there")
-        _refuse_full(
-            folder, draw.total * size[0] * size[1] * (3 if options.channels == "rgb" else 1)
-        )
+        if options.store == "pixels":
+            least = size[0] * size[1] * (3 if options.channels == "rgb" else 1)
+            _refuse_full(folder, draw.total * least)
         with console.progress("prepare", max(draw.total, done), done) as advance:
-            _Filling(origin, options, outcome, draw, journal).fill(workers, advance)
+            _Filling(origin, options, outcome, draw, store).fill(workers, advance)
     _refuse_short(pictures, np.array(outcome.taken), options.per_class)
-    outcome.channels, outcome.digest = journal.writer.channels, journal.writer.digest
-    outcome.prints = journal.writer.prints
+    outcome.channels, outcome.digest = store.channels, store.digest
+    outcome.prints = store.prints
+    if isinstance(store, Checks):
+        np.save(folder / CHECKS, store.found)
+        outcome.places = write_places(folder, files_of(pictures), outcome.taken)
     return outcome
+
+
+def _store(
+    outcome: Outcome, folder: Path, origin: Origin, options: Options, sign: str
+) -> Journal | Checks:
+    """What takes the pictures."""
+    if options.store == "pixels":
+        return Journal(folder, outcome.size, _asked(origin, options, sign))
+    files_of(outcome.pictures)  # or it is refused
+    look = options.look(outcome.size)
+    return Checks(lambda some: outcome.pictures.pixels(np.array(outcome.taken)[some], look))
 
 
 @dataclass(frozen=True)
@@ -100,11 +116,11 @@ class _Filling:
     options: Options
     outcome: Outcome
     draw: Draw
-    journal: Journal
+    store: Journal | Checks
 
     def fill(self, workers: int, advance: console.Advance) -> None:
         """Until there is no more to try; with another in place of what is left out."""
-        before = deque(self.journal.before)
+        before = deque(self.store.before)
         self._decode(before, workers, advance)
         if not self.outcome.taken:
             raise UserError(_nothing_readable(self.origin, self.outcome))
@@ -120,7 +136,7 @@ class _Filling:
             for batch in self.outcome.pictures.batches(wanted, look, workers):
                 if self.options.size is None:
                     self._refuse_other_sizes(wanted, batch.found)
-                self.journal.add(batch)
+                self.store.add(batch)
                 wanted = self._take(wanted, batch.found)
                 advance(len(batch.found))
 
@@ -140,8 +156,8 @@ class _Filling:
 
     def _leave_out_duplicates(self) -> bool:
         """Find them, and whether any was left out."""
-        outcome, writer = self.outcome, self.journal.writer
-        outcome.duplicates = found = duplicates(writer.prints, writer.read)
+        outcome, store = self.outcome, self.store
+        outcome.duplicates = found = duplicates(store.prints, store.read)
         if self.options.duplicates == "keep":
             return False
         if self.options.duplicates == "drop":
@@ -152,7 +168,7 @@ class _Filling:
         if not len(gone):
             return False
         outcome.leave_out(gone)
-        writer.keep_only(~np.isin(np.arange(len(taken)), gone[:, 0]))
+        store.keep_only(~np.isin(np.arange(len(taken)), gone[:, 0]))
         self.draw.give_back(taken[gone[:, 0]].tolist())
         return True
 

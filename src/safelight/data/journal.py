@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from safelight.data.decode import Batch
 from safelight.data.look import Size
+from safelight.data.prints import Prints
 from safelight.data.stored import IMAGES
 from safelight.data.writer import ImageWriter
 
@@ -54,7 +55,7 @@ class Journal:
         """Goes on only with what was asked for alike; anything else in the folder is removed."""
         lines = _lines(folder, asked)
         self.writer = ImageWriter(folder / IMAGES, size)
-        self.before = list(takewhile(self._is_there, lines))
+        self.before: Sequence[Line] = list(takewhile(self._is_there, lines))
         if len(self.before) < len(lines):  # the computer lost power: all after it is made again
             (folder / TRUSTED).write_text("".join(map(_written, self.before)))
             (folder / TRUSTED).replace(folder / JOURNAL)
@@ -72,6 +73,24 @@ class Journal:
     ) -> None:
         self._file.close()
         self.writer.__exit__(kind, error, trace)
+
+    @property
+    def channels(self) -> int:
+        return self.writer.channels
+
+    @property
+    def digest(self) -> str:
+        return self.writer.digest
+
+    @property
+    def prints(self) -> Prints:
+        return self.writer.prints
+
+    def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.writer.read(positions)
+
+    def keep_only(self, kept: NDArray[np.bool_]) -> None:
+        self.writer.keep_only(kept)
 
     def _is_there(self, line: Line) -> bool:
         return self.writer.goes_on(line.count, line.matches)

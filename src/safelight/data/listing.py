@@ -72,6 +72,11 @@ class Listing:
             if len(within):
                 yield from part.batches(within, look, workers)
 
+    def pixels(self, positions: Positions, look: Look) -> NDArray[np.uint8]:
+        """(b, c, h, w): the pictures at these positions, all of which can be read."""
+        wanted, which = np.unique(positions, return_inverse=True)
+        return np.concatenate([batch.pixels for batch in self.batches(wanted, look, 1)])[which]
+
     def _within(self, positions: Positions) -> Iterator[tuple[Part, Positions]]:
         """Each part, and which of its own pictures these rising positions mean."""
         before = 0

@@ -35,7 +35,8 @@ class Meta(BaseModel):
     `hashes` are SHA-256 of the contents of the other files, `stamp` is the time of images.npy in
     nanoseconds. `same`, `nearly` and `across` count pictures that are there twice: to the last
     value, nearly, and with the other in another split. `grey` are without colour, be it stored or
-    not, and `constant` are of one colour.
+    not, and `constant` are of one colour. `places` are what the pictures are read from where their
+    pixels are not stored: kinds of readers, and their roots.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +55,7 @@ class Meta(BaseModel):
     hashes: dict[Literal["images", "labels", "splits", "sizes", "names", "duplicates"], str]
     stamp: int
     resize: str
+    places: tuple[tuple[str, str], ...] = ()
     enlarged: int
     same: int = 0
     nearly: int = 0

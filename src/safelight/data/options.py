@@ -64,6 +64,11 @@ class Options(BaseModel):
     that nearly do. Of each the first stays, or the one that tests. All are told of, and where the
     pictures are divided here, duplicates stay on one side.
     """
+    store: Literal["pixels", "files"] = "pixels"
+    """What is kept: the pixels, or where each file lies, which is decoded each time.
+
+    files is for sets larger than the disk. They have to stay as they are, and channels auto is rgb.
+    """
     seed: int = 0
     """Decides which pictures, and their split."""
 
@@ -84,7 +89,9 @@ class Options(BaseModel):
 
     def look(self, size: Size) -> Look:
         """How every picture is made, at this size."""
-        return Look(size, self.channels)
+        # Whether all are grey is known at the end, when there is nothing to be widened.
+        anew = self.store == "files" and self.channels == "auto"
+        return Look(size, "rgb" if anew else self.channels)
 
     def arguments(self) -> list[str]:
         """As on the command line, without the defaults."""
@@ -106,6 +113,7 @@ class Wanted(TypedDict, total=False):
     channels: Channels
     labels: Literal["folders", "none"]
     duplicates: Literal["keep", "drop", "drop-near"]
+    store: Literal["pixels", "files"]
     seed: int
 
 

@@ -36,6 +36,12 @@ class Prints:
         spread = np.ptp(pixels.reshape(*pixels.shape[:2], -1), axis=2).max(1)
         self._constant.append(spread <= NOTHING)
 
+    def keep_only(self, kept: NDArray[np.bool_]) -> None:
+        """Forget all others. kept: (n,)."""
+        self._hashes = self.hashes()[kept].tolist()
+        self._thumbnails = [self.thumbnails()[kept]]
+        self._grey, self._constant = [self.grey()[kept]], [self.constant()[kept]]
+
     def hashes(self) -> NDArray[np.int64]:
         """(n,): of Python's own hash of bytes, so that they mean nothing to another process."""
         return np.array(self._hashes, np.int64)
