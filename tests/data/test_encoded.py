@@ -74,9 +74,7 @@ def test_a_file_that_is_another_now_is_not_taken_for_the_old_one(
     others = np.array([i for i in range(cache.count) if i not in (changed, gone)])
     noise(99).save(folder / "a" / "img3.png")
     (folder / "b" / "img5.png").unlink()
-    with pytest.raises(
-        DamagedFile, match=r"picture a/img3.png in .*: it is another picture now"
-    ):
+    with pytest.raises(DamagedFile, match=r"picture a/img3.png in .*: it is another picture now"):
         cache.read(np.array([0, changed]))
     with pytest.raises(DamagedFile, match=r"picture b/img5.png in .*: not there any more.*prepare"):
         cache.read(np.array([gone]))

@@ -122,8 +122,8 @@ class Cache:
                 f"there is no cache at {path}; make one: safelight prepare PICTURES --out {path}"
             )
         meta = read_meta(path)
-        file = STORES[meta.options.store](path, meta)
-        cache = cls(path, meta, Arrays.read(path, meta), None, file)
+        arrays = Arrays.read(path, meta)
+        cache = cls(path, meta, arrays, None, STORES[meta.options.store](path, meta))
         return cache if split is None else cache.subset(split)
 
     @property

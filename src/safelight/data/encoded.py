@@ -93,7 +93,7 @@ def files_of(pictures: Listing) -> list[Files]:
 
 
 def write_places(folder: Path, parts: Sequence[Files], taken: Sequence[int]) -> tuple[Place, ...]:
-    """A line for each of the pictures `taken`: the number of a place, and the key of a file there."""
+    """A line for each of `taken`: the number of a place, and the key of a file there."""
     ends = np.cumsum([len(part) for part in parts])
     with (folder / PLACES).open("w") as file:
         for position in taken:
