@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,12 @@ import PIL
 from numpy.typing import NDArray
 
 from safelight import console
+from safelight.data.decode import Batch
 from safelight.data.duplicates import Pairs, duplicates, superfluous
 from safelight.data.encoded import CHECKS, Checks, Place, files_of, write_places
 from safelight.data.journal import Found, Journal, Line
 from safelight.data.listing import Listing
-from safelight.data.look import Size, said
+from safelight.data.look import Look, Size, said
 from safelight.data.meta import FORMAT
 from safelight.data.options import Options
 from safelight.data.origins import Origin
@@ -36,7 +38,8 @@ DUPLICATE = "a duplicate"  # begins the reason why it was left out
 class Outcome:
     """What decoding left.
 
-    `taken` are positions in `pictures`, one for each stored picture, `own` its (w, h) before.
+    `taken` are positions in `pictures`, one for each stored picture, `own` its (w, h) before
+    and `made` what `Batch.made` says of it.
     """
 
     pictures: Listing
@@ -45,15 +48,11 @@ class Outcome:
     digest: str = ""
     taken: list[int] = field(default_factory=list)
     own: list[Size] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     duplicates: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 3), np.int64))
     prints: Prints = field(default_factory=Prints)
     places: tuple[Place, ...] = ()
-
-    @property
-    def enlarged(self) -> int:
-        """How many pictures were smaller."""
-        return sum(w < self.size[0] or h < self.size[1] for w, h in self.own)
 
     def leave_out(self, gone: Pairs) -> None:
         """gone: (p, 2), places in `taken` that are left out, and the picture that each is like."""
@@ -63,6 +62,7 @@ class Outcome:
         without = set(gone[:, 0].tolist())
         self.taken = [taken for i, taken in enumerate(self.taken) if i not in without]
         self.own = [own for i, own in enumerate(self.own) if i not in without]
+        self.made = [made for i, made in enumerate(self.made) if i not in without]
 
 
 def ingest(
@@ -132,27 +132,28 @@ class _Filling:
         look = self.options.look(self.outcome.size)
         while len(wanted := self.draw.next()):
             while before and len(wanted):
-                wanted = self._take(wanted, before.popleft().found)
+                wanted = self._take(wanted, before.popleft())
             for batch in self.outcome.pictures.batches(wanted, look, workers):
                 if self.options.size is None:
                     self._refuse_other_sizes(wanted, batch.found)
                 self.store.add(batch)
-                wanted = self._take(wanted, batch.found)
+                wanted = self._take(wanted, batch)
                 advance(len(batch.found))
 
-    def _take(self, wanted: Positions, found: Found) -> Positions:
+    def _take(self, wanted: Positions, batch: Batch | Line) -> Positions:
         """Note what became of the first of the wanted files; the rest of them."""
-        tried, accepted = wanted[: len(found)].tolist(), []
+        tried, accepted = wanted[: len(batch.found)].tolist(), []
         outcome = self.outcome
-        for position, own in zip(tried, found, strict=True):
+        for position, own in zip(tried, batch.found, strict=True):
             if isinstance(own, str):
                 outcome.rejected.append(Rejection(outcome.pictures.names[position], own))
             else:
                 accepted.append(position)
                 outcome.own.append(own)
         outcome.taken += accepted
+        outcome.made += map(sys.intern, batch.made)  # few differ
         self.draw.accept(accepted)
-        return wanted[len(found) :]
+        return wanted[len(batch.found) :]
 
     def _leave_out_duplicates(self) -> bool:
         """Find them, and whether any was left out."""
@@ -214,7 +215,11 @@ def common_size(origin: Origin, pictures: Listing) -> Size:
     """That of the first picture that can be read, which all others must have too."""
     found = pictures.first()
     if found is None:
-        raise UserError(f"none of the {len(pictures.names)} files in {origin.where} is a picture")
+        batch = next(pictures.batches(np.zeros(1, np.int64), Look((1, 1)), workers=1))
+        raise UserError(
+            f"none of the {len(pictures.names)} files in {origin.where} gives a picture, such as "
+            f"{pictures.names[0]}: {batch.found[0]}"
+        )
     return found[1]
 
 

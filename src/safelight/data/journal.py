@@ -30,9 +30,13 @@ Found = Sequence[Size | str]
 
 @dataclass(frozen=True)
 class Line:
-    """One batch: what became of its files, the channels it had, and the CRC-32 of its pixels."""
+    """One batch: what became of its files, the channels it had, and the CRC-32 of its pixels.
+
+    `made` is as in `Batch`.
+    """
 
     found: Found
+    made: Sequence[str]
     channels: int
     checksum: int
 
@@ -98,7 +102,8 @@ class Journal:
     def add(self, batch: Batch) -> None:
         """The pixels first: a line says that they are there."""
         self.writer.append(batch.pixels)
-        line = Line(batch.found, batch.pixels.shape[1], _checksum(batch.pixels))
+        channels = batch.pixels.shape[1]
+        line = Line(batch.found, batch.made, channels, _checksum(batch.pixels))
         self._file.write(_written(line))
         self._file.flush()
 
@@ -131,5 +136,6 @@ def _written(line: Line) -> str:
 
 
 def _read(text: str) -> Line:
-    found, channels, checksum = json.loads(text).values()
-    return Line([x if isinstance(x, str) else (x[0], x[1]) for x in found], channels, checksum)
+    found, made, channels, checksum = json.loads(text).values()
+    found = [x if isinstance(x, str) else (x[0], x[1]) for x in found]
+    return Line(found, made, channels, checksum)

@@ -21,7 +21,8 @@ class Listing:
     """The n pictures of a source in their order.
 
     `labels` are positions in `classes` (all 0 where there are none), `splits` positions in SPLITS.
-    `parts` hold the pictures, one after another.
+    `parts` hold the pictures, one after another. `ignored` counts the files whose ending is no
+    picture's, by ending, and `left_aside` names the first of them.
     """
 
     names: Sequence[str]
@@ -30,6 +31,7 @@ class Listing:
     classes: tuple[str, ...]
     parts: tuple[Part, ...]
     ignored: dict[str, int] = field(default_factory=dict)
+    left_aside: tuple[str, ...] = ()
     rejected: tuple[Rejection, ...] = ()
 
     @property

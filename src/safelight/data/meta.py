@@ -32,6 +32,9 @@ class Meta(BaseModel):
     """The record of a cache.
 
     `counts` has a row for each class (one called "all" where there are none): split -> images.
+    `resize` says how they came to have their size. `formats` counts those of the originals, and
+    `changes` what else was done, by the values of `Change`. `ignored` counts files whose ending is
+    no picture's, by ending, and `left_aside` names the first of them.
     `hashes` are SHA-256 of the contents of the other files, `stamp` is the time of images.npy in
     nanoseconds. `same`, `nearly` and `across` count pictures that are there twice: to the last
     value, nearly, and with the other in another split. `grey` are without colour, be it stored or
@@ -62,8 +65,11 @@ class Meta(BaseModel):
     across: int = 0
     grey: int = 0
     constant: int = 0
+    formats: dict[str, int] = {}  # of format 1 these are not known
+    changes: dict[str, int] = {}
     rejected: tuple[Rejected, ...]
     ignored: dict[str, int]
+    left_aside: tuple[str, ...] = ()
     versions: dict[str, str]
 
     @model_validator(mode="before")

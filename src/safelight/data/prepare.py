@@ -23,8 +23,9 @@ from safelight.data.meta import FILE, Meta, NewerFormat, read_meta
 from safelight.data.named import user_cache
 from safelight.data.options import Options, Wanted, options_of
 from safelight.data.origins import Origin, find
-from safelight.data.record import finish, in_a_line, summarise
+from safelight.data.record import finish
 from safelight.data.stored import CONTENT, is_cache
+from safelight.data.summary import in_a_line, summarise
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError, lookup
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from safelight.data.cache import Cache, open_data
-from safelight.data.decode import SUFFIXES, RejectedPicture, decode, own_size, pixels_of
+from safelight.data.decode import SUFFIXES, decode, own_size, pixels_of
 from safelight.data.layout import natural
-from safelight.data.look import Channels, Look
+from safelight.data.look import Channels, Look, RejectedPicture
 from safelight.data.stored import is_cache
 from safelight.data.walk import walk_folder
 from safelight.editing.tasks import Edit, Inpaint, Interpolate
@@ -228,7 +228,7 @@ def _decoded(path: Path, channels: Channels, fits: Fits) -> Pixels:
         raise UserError(f"there is no picture {path}; name one that exists")
     own = own_size(lambda _: data, "")
     try:
-        image, _ = decode(data, Look(own or (1, 1), channels))
+        image = decode(data, Look(own or (1, 1), channels)).image
     except RejectedPicture as reason:
         raise UserError(f"{path} gives no picture: {reason}") from None
     assert own is not None  # or `decode` would have rejected it
