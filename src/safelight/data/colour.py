@@ -19,6 +19,7 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;
 ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 DEEP_FORMATS = frozenset({"PNG", "PPM"})  # here Pillow's 32-bit mode holds 0..65535
 CONVERTED = {"CMYK": Change.CMYK, "LAB": Change.LAB}
+MODES = {"grey": "L", "rgb": "RGB"}  # of what is asked for, where it is not auto
 BITS, PHOTOMETRIC, PLANES = 258, 262, 284  # tags of TIFF
 
 Layers = tuple[Image.Image, Image.Image | None]
@@ -43,7 +44,7 @@ def plain(image: Image.Image, look: Look, stored: str) -> tuple[Image.Image, lis
     if alpha is not None and alpha.getextrema() != (255, 255):
         changes.append(Change.FLATTENED)
         colours = laid_over(colours, alpha, look)
-    wanted = {"auto": colours.mode, "grey": "L", "rgb": "RGB"}[look.channels]
+    wanted = MODES.get(look.channels, colours.mode)
     return colours if colours.mode == wanted else colours.convert(wanted), changes
 
 
@@ -77,7 +78,8 @@ def _is_deep(image: Image.Image, stored: str) -> bool:
 
 def _layers(image: Image.Image, stored: str) -> Layers:
     """Mode L, RGB or CMYK, and how opaque each pixel is where some may not be."""
-    _refuse_deep_planes(image)
+    if image.format == "TIFF":
+        _refuse_deep_planes(image)
     if image.mode in ("L", "RGB", "CMYK") and "transparency" not in image.info:
         return image, None
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP_FORMATS):

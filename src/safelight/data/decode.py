@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +59,7 @@ UPRIGHT = {  # EXIF orientation (tag 274) -> what turns the picture upright
 ORIENTATION = 274
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A picture as it was wanted, its own (w, h), its format, and what had to be changed."""
 
     image: Image.Image
@@ -117,7 +117,7 @@ def _made(image: ImageFile, look: Look) -> Decoded:
     image.load()
     colours, changes = plain(image, look, stored)
     small = fitted(colours, frame, look, turn, reduction)
-    if turn is not None:
+    if turn is not None or image.info.get("original_orientation"):  # pillow-heif has turned it
         changes.append(Change.TURNED)
     if animated:
         changes.append(Change.FIRST_FRAME)
@@ -182,11 +182,13 @@ def pixels_of(images: Sequence[Image.Image], size: Size) -> NDArray[np.uint8]:
     """(m, c, h, w); c is 3 as soon as one of the images has colour."""
     mode = "L" if all(image.mode == "L" for image in images) else "RGB"
     c = len(mode)
+    order = "L" if c == 1 else "RGB;L"  # each row's reds, greens and blues: quicker to put apart
     data = b"".join(
-        (image if image.mode == mode else image.convert(mode)).tobytes() for image in images
+        (image if image.mode == mode else image.convert(mode)).tobytes("raw", order)
+        for image in images
     )
-    stacked = np.frombuffer(data, np.uint8).reshape(len(images), size[1], size[0], c)
-    return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
+    stacked = np.frombuffer(data, np.uint8).reshape(len(images), size[1], c, size[0])
+    return np.ascontiguousarray(stacked.transpose(0, 2, 1, 3))
 
 
 def decode_batch(read: Callable[[str], bytes], keys: Sequence[str], look: Look) -> Batch:

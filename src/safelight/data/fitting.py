@@ -5,7 +5,7 @@ The decoding processes import this module, so it must not import torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ SIDEWAYS = frozenset(  # the turns by which width and height change places
 )
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """The middle `part` of a picture of `own` size (both in its pixels) becomes `size`."""
 
     own: Size

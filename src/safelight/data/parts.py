@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.colour import MODES
 from safelight.data.decode import Batch, Decoded, batch_of, image_of, own_size
 from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, Size
@@ -97,6 +98,5 @@ def _as_wanted(pixels: NDArray[np.uint8], look: Look) -> Decoded:
     """Raises RejectedPicture."""
     image = image_of(pixels)
     refuse_misfit(image.size, look)
-    mode = {"auto": image.mode, "grey": "L", "rgb": "RGB"}[look.channels]
-    frame = framed(image.size, look)
-    return Decoded(fitted(image.convert(mode), frame, look), image.size)
+    image = image.convert(MODES.get(look.channels, image.mode))
+    return Decoded(fitted(image, framed(image.size, look), look), image.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -162,15 +163,16 @@ def _rejected(rejected: Sequence[Rejected], out: Path) -> Iterator[str]:
     if not rejected:
         return
     yield f"{len(rejected)} left out (named in {out / FILE}):"
-    first = {_kind(one.reason): one.file for one in reversed(rejected)}
-    reasons = Counter(_kind(one.reason) for one in rejected)
-    for reason, count in reasons.most_common(REASONS):
-        yield f"  {count}: {reason} ({'such as ' if count > 1 else ''}{first[reason]})"
-    if len(reasons) > REASONS:
-        told = sum(count for _, count in reasons.most_common(REASONS))
+    first = {_kind(one.reason): one for one in reversed(rejected)}
+    kinds = Counter(_kind(one.reason) for one in rejected)
+    for kind, count in kinds.most_common(REASONS):
+        reason = DUPLICATE if kind == DUPLICATE else first[kind].reason
+        yield f"  {count}: {reason} ({'such as ' if count > 1 else ''}{first[kind].file})"
+    if len(kinds) > REASONS:
+        told = sum(count for _, count in kinds.most_common(REASONS))
         yield f"  {len(rejected) - told} for other reasons"
 
 
 def _kind(reason: str) -> str:
-    """Without the name of the picture that another is a duplicate of."""
-    return DUPLICATE if reason.startswith(DUPLICATE) else reason
+    """Alike for reasons that differ only in the picture they name, or in its numbers."""
+    return DUPLICATE if reason.startswith(DUPLICATE) else re.sub(r"\d+", "0", reason)
