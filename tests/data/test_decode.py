@@ -15,13 +15,7 @@ from PIL import Image, ImageOps
 
 from safelight.data.decode import decode, decode_batch
 from safelight.data.look import Channels, Look, RejectedPicture
-from tests.data.conftest import noise, smooth
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
+from tests.data.conftest import encoded, noise, smooth
 
 
 def pixels(data: bytes, size: int = 16, channels: Channels = "auto") -> np.ndarray:

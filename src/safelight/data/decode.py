@@ -21,7 +21,7 @@ from PIL.ImageFile import ImageFile
 from safelight.data import containers
 from safelight.data.changes import Change
 from safelight.data.colour import plain, stored_as
-from safelight.data.fitting import SIDEWAYS, fitted, framed, refuse_misfit
+from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, RejectedPicture, Size, said
 
 # A picture is decoded whole: 89 million pixels are 270 MB. Pillow warns from 89.5 million on.
@@ -45,7 +45,9 @@ CALLED = {"MPO": "JPEG", "HEIF": "HEIC", "WEBP": "WebP"}  # where Pillow calls i
 
 # JPEG can decode at 1/2, 1/4 or 1/8. Where that leaves at least four times the wanted size, the
 # outcome is within half a level on average; at three times it would be within 0.8.
+# The other filters take each of the file's pixels into one new one, or into none.
 DRAFT_MARGIN = 4
+DRAFTED = frozenset({"lanczos", "bicubic", "bilinear"})
 
 UPRIGHT = {  # EXIF orientation (tag 274) -> what turns the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -57,6 +59,10 @@ UPRIGHT = {  # EXIF orientation (tag 274) -> what turns the picture upright
     8: Image.Transpose.ROTATE_90,
 }
 ORIENTATION = 274
+SIDEWAYS = {turn for tag, turn in UPRIGHT.items() if tag >= 5}  # width and height change places
+# By which the picture's right or lower end, in the file, comes to lie left, and by which above.
+TO_THE_LEFT = {UPRIGHT[tag] for tag in (2, 3, 6, 7)}
+TO_THE_TOP = {UPRIGHT[tag] for tag in (3, 4, 7, 8)}
 
 
 class Decoded(NamedTuple):
@@ -111,12 +117,14 @@ def _made(image: ImageFile, look: Look) -> Decoded:
     turn = _turn(image)  # this may load it
     own = _upright(image.size, turn)
     refuse_misfit(own, look)
-    # It is turned last, when it is small.
-    frame = framed(image.size, look.sideways() if turn in SIDEWAYS else look)
-    reduction = _draft(image, frame.size) if look.filter != "nearest" else 1
+    frame = framed(own, look)
+    reduction = _draft(image, _upright(frame.size, turn)) if look.filter in DRAFTED else 1
     image.load()
     colours, changes = plain(image, look, stored)
-    small = fitted(colours, frame, look, turn, reduction)
+    if turn is not None:  # before it is resized, which rounds one direction before the other
+        colours = colours.transpose(turn)
+    ends = (turn in TO_THE_LEFT, turn in TO_THE_TOP)
+    small = fitted(colours, frame, look, reduction, ends)
     if turn is not None or image.info.get("original_orientation"):  # pillow-heif has turned it
         changes.append(Change.TURNED)
     if animated:
@@ -142,7 +150,7 @@ def _refuse_huge(size: Size) -> None:
 
 
 def _draft(image: Image.Image, size: Size) -> int:
-    """Let JPEG decode a large picture at 1/2, 1/4 or 1/8; returns which, 1 for the whole."""
+    """Let JPEG decode what becomes `size` at 1/2, 1/4 or 1/8; returns 2, 4, 8, or else 1."""
     least = (DRAFT_MARGIN * size[0], DRAFT_MARGIN * size[1])
     width = image.width
     if not isinstance(image, JpegImagePlugin.JpegImageFile):

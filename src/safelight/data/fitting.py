@@ -16,15 +16,6 @@ from safelight.data.look import Look, RejectedPicture, Size, said
 
 MAX_STRETCH = 10  # beyond it, next to nothing of the picture or of the frame would show
 
-SIDEWAYS = frozenset(  # the turns by which width and height change places
-    {
-        Image.Transpose.TRANSPOSE,
-        Image.Transpose.ROTATE_270,
-        Image.Transpose.TRANSVERSE,
-        Image.Transpose.ROTATE_90,
-    }
-)
-
 
 class Frame(NamedTuple):
     """The middle `part` of a picture of `own` size (both in its pixels) becomes `size`."""
@@ -69,36 +60,31 @@ def fitted(
     image: Image.Image,
     frame: Frame,
     look: Look,
-    turn: Image.Transpose | None = None,
     reduction: int = 1,
+    ends: tuple[bool, bool] = (False, False),
 ) -> Image.Image:
-    """Mode L or RGB, of the size of `look`, turned by `turn` (`frame` is of the unturned one).
+    """Mode L or RGB, of the size of `look`; `frame` is that of the image's own size.
 
     reduction: the image has been decoded at 1/2, 1/4 or 1/8. Then it is rounded up to whole
     pixels: 227 at 1/2 are 114, of which 113.5 count. Without that it would be stretched, by up to
     several levels of grey at an edge.
+    ends: whether what does not count lies left and above, rather than right and below.
     """
     width, height = frame.own[0] / reduction, frame.own[1] / reduction
     wide, high = frame.part[0] / reduction, frame.part[1] / reduction
+    left = (width - wide) / 2 + (image.width - width) * ends[0]
+    top = (height - high) / 2 + (image.height - height) * ends[1]
     if (wide, high) == frame.size:  # nothing to resize, so nothing to blur by half a pixel
-        return _set_in(_middle(_turned(image, turn), frame.size, turn), look)
-    left, top = (width - wide) / 2, (height - high) / 2
+        return _set_in(_cut(image, int(left), int(top), frame.size), look)
     filter = Image.Resampling[look.filter.upper()]
     small = image.resize(frame.size, filter, box=(left, top, left + wide, top + high))
-    return _set_in(_turned(small, turn), look)
+    return _set_in(small, look)
 
 
-def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
-    return image if turn is None else image.transpose(turn)
-
-
-def _middle(image: Image.Image, size: Size, turn: Image.Transpose | None) -> Image.Image:
-    """The pixels in the middle of the upright picture; `size` is that before the turn."""
-    wide, high = size[::-1] if turn in SIDEWAYS else size
-    if (wide, high) == image.size:
+def _cut(image: Image.Image, left: int, top: int, size: Size) -> Image.Image:
+    if image.size == size:
         return image
-    left, top = (image.width - wide) // 2, (image.height - high) // 2
-    return image.crop((left, top, left + wide, top + high))
+    return image.crop((left, top, left + size[0], top + size[1]))
 
 
 def _set_in(image: Image.Image, look: Look) -> Image.Image:

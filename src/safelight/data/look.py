@@ -6,7 +6,7 @@ The processes that decode import this module, so it must not import torch.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Channels = Literal["auto", "grey", "rgb"]
@@ -44,10 +44,6 @@ class Look:
     enlarge: bool = True
     filter: Filter = "lanczos"
     background: str = "white"
-
-    def sideways(self) -> Look:
-        """For a picture that is turned by a quarter afterwards."""
-        return replace(self, size=self.size[::-1])
 
     @property
     def behind(self) -> Colour:
