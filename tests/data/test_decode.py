@@ -154,10 +154,34 @@ def test_real_photographs_are_decoded_small_and_still_right(shared: Path) -> Non
         for name in archive.namelist()[::400]:
             data = archive.read(name)
             whole = Image.open(io.BytesIO(data)).convert("RGB")
-            expected = np.asarray(ImageOps.fit(whole, (16, 16), Image.Resampling.LANCZOS)).astype(
-                int
-            )
-            assert np.abs(pixels(data, 16) - expected).mean() < 0.5
+            expected = np.asarray(ImageOps.fit(whole, (16, 16), Image.Resampling.LANCZOS))
+            assert np.abs(pixels(data, 16) - expected.astype(int)).mean() < 0.5
+
+
+SETS = {"cifar10.zip": (60_000, 500), "flowers5.zip": (4064, 150)}  # pictures; of which each n-th
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_real_sets_are_decoded_to_pillows_pixels(name: str, shared: Path) -> None:
+    decoded_as_pillow_does(shared / name, SETS[name][1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_whole_sets_are_decoded_to_pillows_pixels(name: str, shared: Path) -> None:
+    assert decoded_as_pillow_does(shared / name, 1) == SETS[name][0]
+
+
+def decoded_as_pillow_does(path: Path, every: int) -> int:
+    with zipfile.ZipFile(path) as archive:
+        files = [name for name in archive.namelist() if name.endswith((".jpg", ".png"))][::every]
+        for file in files:
+            data = archive.read(file)
+            whole = Image.open(io.BytesIO(data))
+            ours = decode(data, Look(whole.size, "rgb"))
+            assert (np.asarray(ours.image) == np.asarray(whole.convert("RGB"))).all(), file
+            assert list(ours.changes) == [], file
+    return len(files)
 
 
 def bomb() -> bytes:

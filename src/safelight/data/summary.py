@@ -152,7 +152,8 @@ def _left_aside(meta: Meta, out: Path) -> Iterator[str]:
 
 def _aside(kind: Kind, endings: Mapping[str, int]) -> str:
     count = sum(endings.values())
-    common = [ending or "without" for ending, _ in Counter(endings).most_common(REASONS)]
+    by_number = sorted(endings, key=lambda ending: (-endings[ending], ending))
+    common = [ending or "without" for ending in by_number[:REASONS]]
     more = ", ..." if len(endings) > REASONS else ""
     remedy = f": {kind.remedy}" if kind.remedy else ""
     called = kind.one if count == 1 else kind.several
