@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from safelight import console
 from safelight.data.changes import Change
 from safelight.data.ingest import DUPLICATE
@@ -16,6 +19,7 @@ from safelight.data.meta import FILE, Meta, Rejected
 from safelight.data.splits import SPLITS
 from safelight.data.stored import read_sizes
 
+Sizes = NDArray[np.int32]  # (n, 2): width and height of each original
 REASONS = 8  # kinds of rejection, and endings of one kind, that are told one by one
 
 CHANGED: dict[Change, str] = {
@@ -79,7 +83,14 @@ def in_a_line(meta: Meta) -> str:
 def summarise(meta: Meta, out: Path) -> None:
     """What was made of what, what was left out, and where it is."""
     console.say(f"{meta.count} pictures of {meta.looks}, from {meta.source}")
-    for line in (*_divided(meta), *_originals(meta, out), *_changed(meta), *_noticed(meta)):
+    sizes = read_sizes(out, meta)
+    assert sizes is not None  # it has just been made
+    for line in (
+        *_divided(meta),
+        *_originals(meta, sizes),
+        *_changed(meta, sizes),
+        *_noticed(meta),
+    ):
         console.say(console.wrapped(f"  {line}", "    "))
     for line in (*_left_aside(meta, out), *_rejected(meta.rejected, out)):
         console.say(console.wrapped(f"  {line}", "      "))
@@ -94,12 +105,11 @@ def _divided(meta: Meta) -> Iterator[str]:
         yield f"{name}: " + ", ".join(f"{split} {n}" for split, n in row.items()) + alone
 
 
-def _originals(meta: Meta, out: Path) -> Iterator[str]:
+def _originals(meta: Meta, sizes: Sizes) -> Iterator[str]:
     """Their formats, and their sizes where these differ."""
     if meta.formats:
         yield ", ".join(f"{count} {name}" for name, count in meta.formats.items())
-    sizes = read_sizes(out, meta)
-    if sizes is None or (sizes == sizes[0]).all():
+    if (sizes == sizes[0]).all():
         return
     w, h = sizes.astype(int).T
     shapes = {"landscape": w > h, "portrait": w < h, "square": w == h}
@@ -108,12 +118,15 @@ def _originals(meta: Meta, out: Path) -> Iterator[str]:
     yield f"{counts}; from {said(least)} to {said(most)}"
 
 
-def _changed(meta: Meta) -> Iterator[str]:
+def _changed(meta: Meta, sizes: Sizes) -> Iterator[str]:
     for change, what in CHANGED.items():
         if change in meta.changes:
             yield f"{meta.changes[change]} {what.format(background=meta.options.background)}"
     if meta.enlarged:
         yield f"{meta.enlarged} smaller than {said(meta.size)}, enlarged"
+    if not meta.options.enlarge:  # crop has left none
+        small = int((sizes < meta.size).all(1).sum())
+        yield f"{small} smaller than {said(meta.size)}, which keep their own size"
 
 
 def _noticed(meta: Meta) -> Iterator[str]:
