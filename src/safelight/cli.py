@@ -20,6 +20,7 @@ from safelight.commands import (
     demo,
     edit_command,
     evaluate,
+    export_images,
     prepare,
     presets,
     report,
@@ -98,7 +99,7 @@ def parse(words: Sequence[str], base: Config) -> Command:
     for command in (prepare, train_command(base), sample):
         app.command(command)
     app.command(edits, name="edit", help="Edit pictures with a trained model.")
-    for command in (evaluate, compare, report, presets, demo):
+    for command in (evaluate, compare, report, export_images, presets, demo):
         app.command(command)
     wrong = io.StringIO()
     try:

@@ -121,13 +121,8 @@ def require_heeded(
     weights: str,
 ) -> None:
     """Raise UserError for an option of `evaluate` that would change nothing."""
+    require_drawn(source, sampling, checkpoint, weights)
     drawing = _named(sampling.changes())
-    choosing = [*(["--checkpoint"] if checkpoint else []), *(["--weights"] * (weights != "ema"))]
-    if not is_run(source) and (drawing or choosing):
-        raise UserError(
-            f"{', '.join([*drawing, *choosing])} is of a run, and {source} is none: its images "
-            "are there already; leave it out"
-        )
     if drawing and metrics and set(metrics) <= {"bpd"}:
         raise UserError(
             f"{', '.join(drawing)} says how images are drawn, and bpd draws none; leave it out, or "
@@ -137,6 +132,23 @@ def require_heeded(
         raise UserError(
             f"{', '.join(measuring)} says how bpd is measured; leave it out, or add bpd to "
             "--metrics"
+        )
+
+
+def require_drawn(
+    source: str | Path,
+    sampling: Sampling,
+    checkpoint: str | None,
+    weights: str,
+    more: Sequence[str] = (),
+) -> None:
+    """Raise UserError for options of drawing, and for those of `more`, where `source` is no run."""
+    named = _named(sampling.changes())
+    named += ["--checkpoint"] * bool(checkpoint) + ["--weights"] * (weights != "ema")
+    if not is_run(source) and (named := [*named, *more]):
+        raise UserError(
+            f"{', '.join(named)} is of a run, and {source} is none: its images are there already; "
+            "leave it out"
         )
 
 

@@ -148,6 +148,51 @@ def sample(
     return folder
 
 
+def export_images(
+    source: str | Path,
+    *,
+    out: Path | str,
+    n: int | None = None,
+    classes: Sequence[str] = (),
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    seed: int = 0,
+    checkpoint: str | None = None,
+    weights: str = "ema",
+    with_report: bool = False,
+) -> Path:
+    """Write the images of any source as PNGs by class, into a folder or a zip; returns its place.
+
+    Args:
+        source: run, cache, cache:split, folder, zip or named set.
+        out: a folder, or a FILE.zip.
+        n: images of each class (of all where there are no classes). A run draws so many, 64 unless
+            given; of stored pictures these are at most the first so many, all unless given.
+        classes: only these.
+        sampling, seed, checkpoint, weights: of a run, as for `sample`.
+        with_report: of a run: its report and its numbers too.
+    """
+    from safelight import exporting
+    from safelight.sources import open_source, require_drawn
+    from safelight.training.run import Run
+
+    out = Path(out).expanduser()
+    exporting.require_place(out)
+    more = ["--seed"] * (seed != 0) + ["--with-report"] * with_report
+    require_drawn(source, sampling, checkpoint, weights, more)
+    if n is not None and n < 1:
+        raise UserError(f"-n {n} asks for no image; give 1 or more")
+    opened = open_source(source)
+    if isinstance(opened, Run):
+        export = exporting.of_run(
+            opened, n, classes, sampling, seed, checkpoint, weights, with_report
+        )
+    else:
+        export = exporting.of_pictures(opened, n, classes)
+    exporting.write(export, out)
+    say(exporting.told(export, out))
+    return out
+
+
 def edit(
     run: str | Path,
     pictures: str | Path | Sequence[str | Path],
