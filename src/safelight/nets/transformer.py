@@ -136,7 +136,7 @@ def check_patch(sides: Sequence[int], patch: int) -> None:
         both = math.gcd(*sides)
         fits = [p for p in range(1, both + 1) if both % p == 0]
         raise UserError(
-            f"patches of {patch} do not tile images of {sides[0]}x{sides[1]}; choose --net.patch "
+            f"patches of {patch} do not tile images of {sides[1]}x{sides[0]}; choose --net.patch "
             f"from {', '.join(map(str, fits))}"
         )
 

@@ -219,8 +219,8 @@ def check_shape(
         fits = next(d for d in range(depth, 0, -1) if h % 2 ** (d - 1) == w % 2 ** (d - 1) == 0)
         times = f"{depth - 1} time{'s' if depth > 2 else ''}"
         raise UserError(
-            f"images of {h}x{w} cannot be halved {times}; prepare them at "
-            f"{nearest[0]}x{nearest[1]}, or give {fewer(fits)}"
+            f"images of {w}x{h} cannot be halved {times}; prepare them at "
+            f"{nearest[1]}x{nearest[0]}, or give {fewer(fits)}"
         )
     resolutions = [h >> d for d in range(depth)]
     for resolution in attention:

@@ -35,12 +35,11 @@ def headline(data: ReportData) -> str:
     coder = data.config.diffusion.autoencoder
     where = f", in the latents of {coder}," if coder else ""
     classes = f", {words.plural(len(data.pictures.classes), 'class', 'classes')}"
-    c, h, w = data.shape
     return (
         f"{called} of "
         f"{words.large(summary.parameters)} parameters, trained on "
-        f"{words.count(data.copying.training)} images of {data.pictures.name} ({h}×{w}, "
-        f"{words.channels(c)}{classes if data.pictures.classes else ''}){where} for "
+        f"{words.count(data.copying.training)} images of {data.pictures.name} "
+        f"({words.look(data.shape)}{classes if data.pictures.classes else ''}){where} for "
         f"{words.duration(summary.seconds)} at {words.count(summary.images_per_second)} images a "
         f"second on {summary.device}, {summary.precision}."
     )
@@ -169,10 +168,9 @@ def pictures(data: ReportData) -> DataShown:
     held = data.pictures
     splits = tuple(split for split in SPLITS if held.of(split))
     totals = [held.of(split) for split in splits]
-    c, h, w = data.shape
     about = (
-        f"{words.plural(sum(totals), 'picture')} from {held.name}, {h}×{w}, {words.channels(c)}. "
-        "Training sees the first split only."
+        f"{words.plural(sum(totals), 'picture')} from {held.name}, {words.look(data.shape)}"
+        f"{words.shown(data.shape[0])}. Training sees the first split only."
     )
     rows = [(name, [counts.get(split, 0) for split in splits]) for name, counts in held.counts]
     return DataShown(about, splits, rows, totals, list(held.rejected))
