@@ -170,9 +170,12 @@ class Plan(Section):
 
 
 class RunFile(Section):
-    """config.yaml of a run folder."""
+    """config.yaml of a run folder.
 
-    format: int = 1
+    format: 2 since the order of the pictures, and how they are varied, come from other numbers.
+    """
+
+    format: int = 2
     cache: str
     """The folder of the training images."""
     fingerprint: str

@@ -87,6 +87,21 @@ def test_stopping_and_resuming_gives_the_same_bits(
     assert run.records("validation")[-1]["loss"] == straight.records("validation")[-1]["loss"]
 
 
+@pytest.mark.usefixtures("cpu")
+def test_a_run_of_an_earlier_version_goes_on_and_is_told_so(
+    digits: Cache, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """X6: it had the pictures in another order, so that its weights can't be the same bits."""
+    train_and_stop_at_seven(digits, SMALL, out, monkeypatch)
+    assert "earlier version" not in capsys.readouterr().err
+    file = out / "config.yaml"
+    file.write_text(file.read_text().replace("format: 2", "format: 1"))
+    assert train(digits, SMALL, out).summary.finished
+    assert "was begun by an earlier version, which had the pictures in" in capsys.readouterr().err
+    train(digits, SMALL, out)
+    assert "earlier version" not in capsys.readouterr().err  # there is nothing left to do
+
+
 def checkpoints_in(out: Path, step: int) -> bool:
     return any(saved.step == step for saved in checkpoints(out / "checkpoints"))
 
@@ -110,7 +125,7 @@ def test_what_a_run_leaves(digits: Cache, out: Path) -> None:
 def test_training_learns(digits: Cache, out: Path) -> None:
     """K3, C3: the held-out loss falls well below that of knowing nothing, which is 1; L2."""
     config = with_optimiser(lr=3e-3, batch=64).model_copy(
-        update={"budget": "80steps", "net": SMALL.net.model_copy(update={"widths": (16, 32)})}
+        update={"budget": "100steps", "net": SMALL.net.model_copy(update={"widths": (16, 32)})}
     )
     run = train(digits, config, out)
     ema, raw = run.records("validation")[-2:]
@@ -277,7 +292,7 @@ def test_damaged_configurations_are_refused(digits: Cache, out: Path) -> None:
     train(digits, SMALL, out)
     file = out / "config.yaml"
     good = file.read_text()
-    file.write_text(good.replace("format: 1", "format: 9"))
+    file.write_text(good.replace("format: 2", "format: 9"))
     with pytest.raises(DamagedFile, match="newer version .format 9"):
         Run.open(out)
     file.write_text(good.replace("batch: 16", "batch: many"))

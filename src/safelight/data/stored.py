@@ -100,14 +100,14 @@ class ImageFile:
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(b, c, h, w); neighbours in the file are read in one go."""
         images = np.empty((len(positions), *self.meta.shape[1:]), np.uint8)
+        buffer, each = images.reshape(-1).data, self._bytes
         breaks = np.flatnonzero(np.diff(positions) != 1) + 1
         for first, last in itertools.pairwise([0, *breaks.tolist(), len(positions)]):
             if last > first:
-                self._fill(images[first:last], int(positions[first]))
+                self._fill(buffer[first * each : last * each], int(positions[first]))
         return images
 
-    def _fill(self, images: NDArray[np.uint8], position: int) -> None:
-        buffer = images.reshape(-1).data
+    def _fill(self, buffer: memoryview, position: int) -> None:
         offset = HEADER_BYTES + position * self._bytes
         while len(buffer):
             got = self._read_at(buffer, offset)

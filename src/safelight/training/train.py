@@ -118,23 +118,16 @@ def _run_in(
     if run is None:
         plan = make_plan(cache, config, accelerator, began, latents, judge)
         accelerator.free_memory()  # the throw-away networks
-        run = _written(cache, config, plan, out, codec, accelerator)
+        run = _written(out, _described(cache, config, plan), codec, accelerator)
     elif Path(run.file.cache) != cache.path.resolve():  # the same pictures, moved
-        run = _written(cache, run.config, run.plan, out, codec, accelerator)
+        moved = run.file.model_copy(update={"cache": str(cache.path.resolve())})
+        run = _written(out, moved, codec, accelerator)
     return run, latents
 
 
-def _written(
-    cache: Cache,
-    config: Config,
-    plan: Plan,
-    out: Path,
-    codec: Codec | None,
-    accelerator: Accelerator,
-) -> Run:
+def _written(out: Path, file: RunFile, codec: Codec | None, accelerator: Accelerator) -> Run:
     """One process writes it: two that replace a folder at once would find it gone."""
-    main = accelerator.is_main_process
-    run = start_run(cache, config, plan, out, codec) if main else None
+    run = Run.create(out, file, codec) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
     return run or Run.open(out)
 
@@ -181,8 +174,12 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
 def start_run(
     cache: Cache, config: Config, plan: Plan, out: Path, codec: Codec | None = None
 ) -> Run:
+    return Run.create(out, _described(cache, config, plan), codec)
+
+
+def _described(cache: Cache, config: Config, plan: Plan) -> RunFile:
     train = cache.subset("train")
-    file = RunFile(
+    return RunFile(
         cache=str(cache.path.resolve()),
         fingerprint=train.fingerprint,
         shape=train.shape,
@@ -190,7 +187,6 @@ def start_run(
         config=_settled(config),
         plan=plan,
     )
-    return Run.create(out, file, codec)
 
 
 def _settled(config: Config) -> Config:
@@ -328,6 +324,11 @@ def _take_up(trainer: Trainer, run: Run) -> None:
         inform(
             f"planned for {run.plan.processes} processes and going on with "
             f"{trainer.accelerator.num_processes}: {_with_other_processes(run.config)}"
+        )
+    if trainer.step < run.plan.steps and run.file.format < RunFile.model_fields["format"].default:
+        inform(
+            f"{run.path} was begun by an earlier version, which had the pictures in another order; "
+            "it goes on as well, but not to the weights that it would have had there"
         )
     if trainer.step == run.plan.steps:
         inform(f"{run.path} has finished its {trainer.step:,} steps; nothing to do")
