@@ -27,7 +27,8 @@ def first_error(error: ValidationError) -> str:
     """The first thing that was wrong: field, rule and value."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"]) or "the whole"
-    return f"{field}: {first['msg']} (got {first['input']!r})"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {said} (got {first['input']!r})"
 
 
 def save_yaml(path: Path, value: Section) -> None:

@@ -70,6 +70,7 @@ COMMAS = (
     Commas(Interpolate.model_fields["part"].annotation, "SHARE,SHARE", SHARES),
     Commas(Optimiser.model_fields["betas"].annotation, "SHARE,SHARE", SHARES),
 )
+LEFT_OPEN, STATES = ("--data.flip",), ("True", "False", "None")
 REGISTRY = ConstructorRegistry()
 
 
@@ -120,6 +121,19 @@ def _from_word(parser: Callable[[str], Any], words: Sequence[str]) -> Any:
     return parser(words[0])
 
 
+def switched(words: Sequence[str]) -> list[str]:
+    """The words with a value for each switch that may also be left open, as the parser wants it."""
+    found: list[str] = []
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        section, dot, name = word.replace("_", "-").rpartition(".")
+        on = f"{section}{dot}{name.removeprefix('no-')}"
+        if on in LEFT_OPEN and (name.startswith("no-") or following not in STATES):
+            found += [on, str(not name.startswith("no-"))]
+        else:
+            found.append(word)
+    return found
+
+
 def first_wrong(error: ValidationError) -> str:
     """The first field that a value does not suit, as its option."""
     field, colon, said = first_error(error).partition(":")
@@ -155,5 +169,5 @@ def _plain(what: str) -> str:
     if section is None:
         return what
     option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
-    reason = re.sub(r"^\S+ | \[type=.*", "", section[2])
+    reason = re.sub(r"^\S+ (Value error, )?| \[type=.*", "", section[2])
     return f"--{option.replace('_', '-')}: {reason}"

@@ -7,6 +7,7 @@ run is built, so that a new row of a table needs no change here.
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -25,15 +26,56 @@ class Section(BaseModel):
         return self.model_dump(exclude_defaults=True)
 
 
+def size(value: Any) -> Any:
+    """32, "32x32" -> "32"; "48x32" stays. Raises ValueError for what is no width and height."""
+    if value is None:
+        return None
+    sides = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", str(value))
+    if sides is None:
+        raise ValueError("give a number of pixels, such as 32, or width and height, such as 48x32")
+    width, height = sides[1], sides[2] or sides[1]
+    return width if width == height else f"{width}x{height}"
+
+
 class Data(Section):
     """What is learnt from, and how it is varied."""
 
     conditional: bool = True
     """Give the network each picture's class, where there are classes."""
-    flip: bool = False
-    """Mirror half of the pictures left to right. Not for digits or text."""
+    flip: bool | None = None
+    """Mirror half of the pictures left to right: --data.flip, or --data.no-flip.
+
+    Unless given where pictures can't be told from their mirror images: never digits or text.
+    """
+    crop: Annotated[str | None, BeforeValidator(size)] = None
+    """Learn from parts of the pictures of so many pixels, such as 32 or 48x32 (width x height).
+
+    Anywhere in them; all else sees their centres. Whole pictures unless given.
+    """
     shift: Annotated[int, Field(ge=0)] = 0
     """Pad by this many pixels and crop at random."""
+    turn: bool = False
+    """Turn each picture by a random number of quarter turns: where there is no up and down."""
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Brightness, contrast and saturation, each by up to this share either way, such as 0.1."""
+    cutout: Annotated[int, Field(ge=0)] = 0
+    """Side in pixels of a grey square that hides a part of each picture, anywhere."""
+    augment: Share = 0.0
+    """Probability, such as 0.12, that pictures are scaled, turned, stretched and moved, each.
+
+    And half are mirrored, where they are not anyway. The network is told, and draws images untold:
+    they look like pictures that were left as they are. Of networks of our own, learning diffusion.
+    """
+    upside_down: bool = False
+    """With --data.augment turn pictures upside down too."""
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """(height, width) of the crop."""
+        if self.crop is None:
+            return None
+        width, _, height = self.crop.partition("x")
+        return int(height or width), int(width)
 
 
 def plain(values: Any) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from safelight.config import Config, Sampling
+from safelight.config import Config, Data, Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.path import PATHS, make_path
 from safelight.errors import DamagedFile, NonFiniteLoss, UserError
@@ -76,12 +76,14 @@ def train_and_stop_at_seven(
 def test_stopping_and_resuming_gives_the_same_bits(
     digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """X6, L9: Ctrl-C in the middle, then the same command again."""
-    straight = train(digits, SMALL, tmp_path / "straight")
+    """X6, L9: Ctrl-C in the middle, then the same command again; with all that varies pictures."""
+    varied = Data(shift=1, crop="6x8", jitter=0.1, cutout=2, augment=0.5)
+    config = SMALL.model_copy(update={"data": varied})
+    straight = train(digits, config, tmp_path / "straight")
     out = tmp_path / "stopped"
-    train_and_stop_at_seven(digits, SMALL, out, monkeypatch)
+    train_and_stop_at_seven(digits, config, out, monkeypatch)
     assert checkpoints(out / "checkpoints")[-1].step == 7
-    run = train(digits, SMALL, out)
+    run = train(digits, config, out)
     assert weights_hash(run) == weights_hash(straight)
     assert [r["step"] for r in run.records("train")] == list(range(1, 13))
     assert run.records("validation")[-1]["loss"] == straight.records("validation")[-1]["loss"]

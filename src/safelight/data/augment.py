@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ Uniform = NDArray[np.floating]  # in [0, 1), a row for each picture
 def flip(images: Pixels, u: Uniform) -> Pixels:
     """Mirror left to right those of (b, c, h, w) whose u (b,) is under one half."""
     mirrored, out = u < 0.5, images.copy()
-    out[mirrored] = images[mirrored, ..., ::-1]
+    out[mirrored] = torch.from_numpy(images[mirrored]).flip(-1).numpy()  # numpy takes twice as long
     return out
 
 

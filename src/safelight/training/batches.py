@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from safelight.config import Data
-from safelight.data.augment import crop, flip
 from safelight.data.cache import Cache
-from safelight.images import dequantise, pieces
+from safelight.images import pieces
 from safelight.seeding import Draws, ImageNoise
 from safelight.training.order import visited
+from safelight.training.variation import varied
 
 
 @dataclass(frozen=True)
 class Batch:
     images: Tensor  # (b, c, h, w) float32, pictures in [-1, 1] or latents
     labels: Tensor | None  # (b,) int64
+    varied: Tensor | None = None  # (b, LABELS), what a network is told of how images were varied
 
 
 class Examples(Protocol):
@@ -41,13 +42,18 @@ class Examples(Protocol):
         """The class of each (count,) int64; None where the model is not to know it."""
         ...
 
-    def read(self, positions: NDArray[np.int64], draws: Draws, noise: ImageNoise) -> Tensor:
-        """(b, c, h, w) float32 on the device, varied as `draws` and `noise` have it."""
+    def read(
+        self, positions: NDArray[np.int64], draws: Draws, noise: ImageNoise
+    ) -> tuple[Tensor, Tensor | None]:
+        """(b, c, h, w) float32 on the device, varied as `draws` and `noise` have it.
+
+        And what a network is told of how they were varied, if it is to be.
+        """
         ...
 
 
 class Pictures:
-    """The pictures of a split in [-1, 1], flipped and shifted as the options say."""
+    """The pictures of a split in [-1, 1], varied as the options say."""
 
     def __init__(self, cache: Cache, options: Data, device: torch.device) -> None:
         self._cache, self._options, self.device = cache, options, device
@@ -57,14 +63,15 @@ class Pictures:
     def count(self) -> int:
         return self._cache.count
 
-    def read(self, positions: NDArray[np.int64], draws: Draws, noise: ImageNoise) -> Tensor:
-        images = self._cache.read(positions)
-        if self._options.flip:
-            images = flip(images, draws.uniform("flip", 1)[:, 0])
-        if self._options.shift:
-            _, h, w = self._cache.shape
-            images = crop(images, draws.uniform("crop", 2), h, w, pad=self._options.shift)
-        return dequantise(torch.from_numpy(images).to(self.device))
+    def read(
+        self, positions: NDArray[np.int64], draws: Draws, noise: ImageNoise
+    ) -> tuple[Tensor, Tensor | None]:
+        return varied(self._cache.read(positions), self._options, draws, self.device)
+
+
+def centred(cache: Cache, options: Data) -> Cache:
+    """The pictures as all but the training sees them: their centres, where it learns from parts."""
+    return cache if options.window is None else cache.cropped(*options.window)
 
 
 def labels_told(cache: Cache, options: Data) -> Tensor | None:
@@ -102,7 +109,8 @@ class Batches:
             noise = ImageNoise(draws.seeds(), examples.device)
             positions, labels = self._positions(step, places), examples.labels
             told = None if labels is None else labels[positions].to(examples.device)
-            yield Batch(examples.read(positions, draws, noise), told), noise
+            images, how = examples.read(positions, draws, noise)
+            yield Batch(images, told, how), noise
 
     def _positions(self, step: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
         return visited(step * self._size + places, self._examples.count, self._seed)

@@ -20,9 +20,11 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from safelight.config import Config, Plan, RunFile
 from safelight.console import inform, say
 from safelight.data.cache import Cache
+from safelight.data.mirror import symmetry
 from safelight.errors import UserError
 from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
+from safelight.training.batches import centred
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
 from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
@@ -42,6 +44,7 @@ from safelight.training.planning import (
     require_reached,
 )
 from safelight.training.run import Run
+from safelight.training.variation import require_fitting
 from safelight.training.watching import Judge
 
 WARM_UP_STEPS, WARM_UP_SECONDS = 4, 4.0  # at least so many steps are timed, for so long
@@ -112,6 +115,8 @@ def _run_in(
     accelerator.wait_for_everyone()  # none may make the run while another still looks for it
     if run is None:
         require_heeded(config)
+        require_fitting(config.data, cache.shape)
+        config = _mirroring(cache, config, accelerator)
     with accelerator.main_process_first():  # the others read what it has encoded
         latents = learnt_in(cache, run.config if run else config, run)
     codec = latents.codec if latents else None
@@ -152,6 +157,22 @@ def _see_through(
         accelerator.free_memory()
 
 
+def _mirroring(cache: Cache, config: Config, accelerator: Accelerator) -> Config:
+    """The same, with its word on whether pictures are mirrored; and says why, where it had none."""
+    if config.data.flip is not None:
+        return config
+    main = accelerator.is_main_process
+    found = _agree(symmetry(cache.subset("train")) if main else None, accelerator)
+    assert found is not None
+    if main:
+        inform(found.sentence())
+    return _with_flip(config, found.mirrored)
+
+
+def _with_flip(config: Config, flip: bool | None) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update={"flip": flip})})
+
+
 def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
     """The run in `out`, if it is the one that these arguments describe."""
     if not (out / "config.yaml").is_file():
@@ -160,6 +181,8 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
             return None  # empty, or killed before its plan was written
         raise UserError(f"{out} is not empty and holds no run; choose another folder with --out")
     run = Run.open(out)
+    if config.data.flip is None:  # decided when the run began
+        config = _with_flip(config, run.config.data.flip)
     differences = _differences(deciding(_settled(run.config)), deciding(_settled(config)))
     if cache.subset("train").fingerprint != run.file.fingerprint:
         differences.insert(0, "the training images")
@@ -182,7 +205,7 @@ def _described(cache: Cache, config: Config, plan: Plan) -> RunFile:
     return RunFile(
         cache=str(cache.path.resolve()),
         fingerprint=train.fingerprint,
-        shape=train.shape,
+        shape=centred(train, config.data).shape,
         classes=cache.classes,
         config=_settled(config),
         plan=plan,
@@ -218,7 +241,7 @@ def make_plan(
         micro_batch=1,
         precision=precision,
         sigma_data=config.diffusion.sigma_data
-        or (DEVIATION if latents else measure_sigma_data(train)),
+        or (DEVIATION if latents else measure_sigma_data(centred(train, config.data))),
         validate_every=1,
         preview_every=1,
         checkpoint_every=1,
