@@ -35,7 +35,8 @@ def open_source(source: str | Path) -> Run | Cache:
 def real_images(against: str | Path | None, source: Run | Cache) -> Cache:
     """The real images to judge by; for a run, its own held-out test split unless others are named.
 
-    They are not resized to the size of the source's images: that would change what is measured.
+    They are not resized to the size of the source's images: that would change what is measured. But
+    of a run's own pictures, if it learnt from parts of them, their centres are taken.
     """
     if against is not None:
         found = open_source(against)
@@ -44,7 +45,7 @@ def real_images(against: str | Path | None, source: Run | Cache) -> Cache:
                 f"{against} is a run; --against takes real images, such as its data: "
                 f"{found.file.cache}:test"
             )
-        return found
+        return source.alike(found) if isinstance(source, Run) else found
     assert isinstance(source, Run)  # see require_named
     return source.cache().subset("test")
 
@@ -107,7 +108,7 @@ def sibling(cache: Cache, split: str) -> Cache | None:
     if cache.split in (None, split):
         return None
     try:
-        return Cache.open(cache.path, split)
+        return cache.subset(split)
     except UserError:
         return None
 

@@ -72,6 +72,7 @@ def train(
             configuration has it as `diffusion.autoencoder`.
     """
     from safelight.training import train as training
+    from safelight.training.batches import centred
 
     require_one_description(preset, recipe, resume, out, config)
     if autoencoder is not None and (resume or config is not None):
@@ -93,7 +94,8 @@ def train(
     config = config or (run_config(out) if resume else fitting)
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
-    return training.train(cache, config, out, judge_of(cache, config.watch))
+    judge = judge_of(centred(cache, config.data), config.watch)
+    return training.train(cache, config, out, judge)
 
 
 def sample(

@@ -125,7 +125,7 @@ def _material(wanted: Wanted, fits: Fits) -> Material:
         raise UserError("name a picture, a folder of pictures, or CACHE:SPLIT to edit")
     if wanted.n is not None and wanted.n < 1:
         raise UserError(f"-n {wanted.n} asks for no picture; give 1 or more")
-    found = [one for place in wanted.places for one in _found(place, wanted.n, fits)][: wanted.n]
+    found = [one for place in wanted.places for one in _found(place, wanted, fits)][: wanted.n]
     shapes = {one.image.shape for one in found}
     if len(shapes) > 1:
         raise UserError("the small pictures differ in size; edit those of each size by themselves")
@@ -174,8 +174,8 @@ def _chosen_class(wanted: Wanted) -> int | None:
 # Finding them
 
 
-def _found(place: str | Path, n: int | None, fits: Fits) -> list[Picture]:
-    path = Path(place).expanduser()
+def _found(place: str | Path, wanted: Wanted, fits: Fits) -> list[Picture]:
+    path, n = Path(place).expanduser(), wanted.n
     if is_run(path):
         raise UserError(f"{place} is a run; name pictures, such as a folder in its samples/")
     if path.is_dir() and not is_cache(path):
@@ -187,7 +187,7 @@ def _found(place: str | Path, n: int | None, fits: Fits) -> list[Picture]:
             f"{place} is no picture; name a picture, a folder of them, or a cache (safelight "
             "prepare makes one of a zip)"
         )
-    return _of_cache(open_data(place), n, fits)
+    return _of_cache(wanted.run.alike(open_data(place)), n, fits)
 
 
 def _of_folder(path: Path, n: int | None, fits: Fits) -> list[Picture]:

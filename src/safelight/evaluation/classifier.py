@@ -21,7 +21,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from safelight.console import progress
-from safelight.data.augment import shift
+from safelight.data.augment import crop
 from safelight.errors import DamagedFile, NonFiniteLoss, TooFewImages, UserError
 from safelight.evaluation.accuracy import Verdict, verdict
 from safelight.evaluation.moments import Features, SideFeatures, blocks
@@ -172,9 +172,10 @@ def _batches(
         while len(waiting) < BATCH:
             waiting = torch.cat([waiting, torch.randperm(len(labels), generator=rng)])
         chosen, waiting = waiting[:BATCH], waiting[BATCH:]
-        images = train.images(chosen.tolist())
-        pixels = max(1, round(min(images.shape[2:]) / 14))
-        yield shift(images, torch.rand(BATCH, 2, generator=rng), pixels), labels[chosen]
+        images, u = train.images(chosen.tolist()).numpy(), torch.rand(BATCH, 2, generator=rng)
+        _, _, h, w = images.shape
+        shifted = crop(images, u.numpy(), h, w, pad=max(1, round(min(h, w) / 14)))
+        yield torch.from_numpy(shifted), labels[chosen]
 
 
 def _views(train: ImageSource) -> int:
