@@ -37,7 +37,7 @@ DIFFUSION, UNTOLD = "diffusion", "-untold"  # without classes
 def trained(cache: Cache, name: str, seed: int, budget: str, out: Path) -> Run:
     called = name.removesuffix(UNTOLD)
     config = fitting(cache.shape)[1] if name == DIFFUSION else preset(called)
-    told = Data(conditional=called == name)
+    told = Data(conditional=called == name, flip=False)  # as the figures were measured
     config = config.model_copy(update={"seed": seed, "data": told})
     return safelight.train(cache, config=config, budget=budget, out=out / f"{name}-{seed}")
 

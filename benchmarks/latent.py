@@ -30,6 +30,7 @@ from pathlib import Path
 from kept import Row, Rows, pairs, peak_megabytes
 
 import safelight
+from safelight.config import Data
 from safelight.data.cache import Cache
 from safelight.evaluation.estimate import Estimate
 from safelight.evaluation.evaluate import evaluate
@@ -45,8 +46,14 @@ MOST = "4GB"
 def trained(cache: Cache, budgets: Mapping[str, str], presets: list[str], out: Path) -> list[Run]:
     configs = {CODER: preset("autoencoder"), PIXEL: fitting(cache.shape)[1]}
     configs |= {f"latent-{name}": in_latents(preset(name), str(out / CODER)) for name in presets}
+    data = Data(flip=False)  # as the figures were measured
     return [
-        safelight.train(cache, config=config, budget=budgets[name], out=out / name)
+        safelight.train(
+            cache,
+            config=config.model_copy(update={"data": data}),
+            budget=budgets[name],
+            out=out / name,
+        )
         for name, config in configs.items()
     ]
 

@@ -61,12 +61,13 @@ def test_nothing_is_done_unless_asked() -> None:
 
 
 def test_each_choice_has_its_own_numbers() -> None:
-    """F2: mirrored, then cropped, then turned; a choice does not change what another does."""
+    """F2: cropped, then mirrored, then turned; a choice does not change what another does."""
     x = pictures()
     u = {name: DRAWS.uniform(name, n) for name, n in (("flip", 1), ("crop", 2), ("turn", 1))}
-    wanted = flip(x, u["flip"][:, 0])
-    assert (levels(Data(flip=True), x) == wanted).all()
-    wanted = crop(wanted, u["crop"], 6, 6, pad=1)
+    assert (levels(Data(flip=True), x) == flip(x, u["flip"][:, 0])).all()
+    wanted = crop(x, u["crop"], 6, 6, pad=1)
+    assert (levels(Data(shift=1, crop="6"), x) == wanted).all()
+    wanted = flip(wanted, u["flip"][:, 0])
     assert (levels(Data(flip=True, shift=1, crop="6"), x) == wanted).all()
     wanted = turn(wanted, u["turn"][:, 0])
     everything = Data(flip=True, shift=1, crop="6", turn=True)

@@ -48,12 +48,12 @@ def varied(
 
 
 def placed(images: Pixels, options: Data, draws: Draws) -> Pixels:
-    """Mirrored, cropped and turned."""
+    """Cropped, mirrored and turned."""
     height, width = options.window or images.shape[2:]
-    if options.flip:
-        images = flip(images, draws.uniform("flip", 1)[:, 0])
     if options.shift or (height, width) != images.shape[2:]:
         images = crop(images, draws.uniform("crop", 2), height, width, pad=options.shift)
+    if options.flip:
+        images = flip(images, draws.uniform("flip", 1)[:, 0])
     if options.turn:
         images = turn(images, draws.uniform("turn", 1)[:, 0])
     return images
