@@ -55,12 +55,13 @@ FAST = Sampling(steps=2)
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Caches and their runs: a U-Net of each, and the other families of the first."""
+    """Caches and their runs: a U-Net of each, the other families of the first, and another GAN."""
     folder = tmp_path_factory.mktemp("shapes")
     for name, shape in (("wide", WIDE), ("five", FIVE), ("two", TWO)):
         train(waves(folder / name, shape), BASE, folder / f"{name}-unet")
     for family in ("transformer", "gan", "autoencoder"):
         train(Cache.open(folder / "wide"), FAMILIES[family], folder / f"wide-{family}")
+    train(Cache.open(folder / "two"), FAMILIES["gan"], folder / "two-gan")
     coder = str(folder / "wide-autoencoder")
     latent = BASE.diffusion.model_copy(update={"autoencoder": coder, "sigma_data": None})
     latents = BASE.model_copy(update={"diffusion": latent})
@@ -98,7 +99,7 @@ def test_every_family_draws_pictures_of_the_form_that_it_saw(
     ("family", "said"),
     {
         "wide-gan": "24×16, colour",
-        "two-unet": "12×8, 2 channels (the pictures here show the two as magenta and green)",
+        "two-gan": "12×8, 2 channels (the pictures here show the two as magenta and green)",
     }.items(),
 )
 def test_the_report_says_the_form_and_what_is_shown(
