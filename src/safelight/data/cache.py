@@ -175,6 +175,11 @@ class Cache:
         whole = self._arrays.labels
         return whole if self._positions is None else whole[self._positions]
 
+    def split_codes(self) -> NDArray[np.uint8]:
+        """The split of each picture here, (count,); an index into SPLITS."""
+        whole = self._arrays.splits
+        return whole if self._positions is None else whole[self._positions]
+
     def own_sizes(self) -> NDArray[np.int32] | None:
         """Width and height of each original here, (count, 2); None of a cache that has them not."""
         whole = read_sizes(self.path, self.meta)
