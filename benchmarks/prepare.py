@@ -1,13 +1,18 @@
 """How fast and how lean `prepare` is, beside plain decoding with Pillow on the same files.
 
     python benchmarks/prepare.py speed ARCHIVE [--folder] [--repeats 3]
-    python benchmarks/prepare.py memory ARCHIVE [--pictures 12000] [--size 64]
+    python benchmarks/prepare.py memory ARCHIVE [--pictures 200000] [--size 64]
+    python benchmarks/prepare.py kills ARCHIVE [--pictures 20000] [--kills 20]
+    python benchmarks/prepare.py scale ARCHIVE [--up-to 1000000]
 
 `speed` measures two whole programs in turn, from their start to their end: one process for each
 core that only reads and decodes its share of the pictures to RGB arrays with Pillow, and
 `prepare` with its own start, its listing of the source, and its flushing of the cache to the
-disk. `memory` makes a folder of photographs by repeating those of an archive, and samples the
-proportional set size of `prepare` and all its processes.
+disk. `memory` makes a folder of small photographs by repeating those of an archive, samples the
+proportional set size of `prepare` and all its processes, and sets its rate beside the same
+decoding. `kills` stops such a `prepare` at random moments, and compares what comes of it with one
+left alone. `scale` tells the seconds and the memory of 1,000, 10,000, ... pictures, and the
+exponent of what is more than starting.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import argparse
 import io
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -27,6 +33,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 from PIL import Image
+
+from safelight.data.cache import Cache
 
 PICTURES = (".jpg", ".jpeg", ".png")
 PREPARE = (
@@ -98,23 +106,91 @@ def speed(archive: Path, as_folder: bool, repeats: int, size: int) -> dict[str, 
 def memory(archive: Path, pictures: int, size: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "photographs"
-        repeat(archive, source, pictures)
-        command = [sys.executable, "-c", PREPARE, str(source), str(size), f"{folder}/cache"]
-        began = time.perf_counter()
-        process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, memory_of(process))
-            time.sleep(0.05)
-        if process.returncode:
-            raise SystemExit("prepare failed")
+        repeat(archive, source, pictures, size)
+        cores = len(os.sched_getaffinity(0))
+        plain = seconds_of_decoding(source, cores)
+        seconds, peak = watched(source, size, Path(folder) / "cache")
     return {
         "pictures": pictures,
         "size": size,
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": round(seconds, 1),
+        "of decoding alone": round(plain, 1),
+        "ratio": round(plain / seconds, 3),
+        "bar ratio": 0.8,
         "peak MB": round(peak / 1e6, 1),
-        "bar MB": 500,
+        "bar MB": 600,
     }
+
+
+def started(source: Path, size: int, out: Path) -> psutil.Popen:
+    command = [sys.executable, "-c", PREPARE, str(source), str(size), str(out)]
+    return psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def watched(source: Path, size: int, out: Path) -> tuple[float, int]:
+    """The seconds that it takes, and the bytes that it and its processes have at most."""
+    began = time.perf_counter()
+    process = started(source, size, out)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, memory_of(process))
+        time.sleep(0.1)
+    if process.returncode:
+        raise SystemExit("prepare failed")
+    return time.perf_counter() - began, peak
+
+
+def kills(archive: Path, pictures: int, size: int, count: int, seed: int) -> dict[str, object]:
+    """Every other kill comes while it starts and reads what is there, the others while it works."""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "photographs", Path(folder) / "killed" / "cache"
+        repeat(archive, source, pictures, size)
+        seconds, _ = watched(source, size, Path(folder) / "whole")
+        done = [0]
+        while len(done) <= count:
+            process = started(source, size, out)
+            working = len(done) % 2 == 0
+            while working and process.poll() is None and files_done(out) <= done[-1]:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, seconds / count if working else 2))
+            process.kill()
+            process.wait()
+            if out.exists():
+                raise SystemExit("it came to its end before it was killed so often: --pictures")
+            done.append(files_done(out))
+        watched(source, size, out)
+        whole, killed = (Cache.open(Path(folder) / name) for name in ("whole", "killed/cache"))
+        return {
+            "pictures": pictures,
+            "kills": count,
+            "files done at each": done[1:],
+            "same hash": whole.fingerprint == killed.fingerprint,
+            "same names": whole.file_names() == killed.file_names(),
+            "left over": [str(path.name) for path in out.parent.iterdir() if path != out],
+        }
+
+
+def files_done(out: Path) -> int:
+    """What the journal of a `prepare` tells that has not come to its end."""
+    lines = [line for file in out.parent.glob(".tmp-*/journal.jsonl") for line in file.open()]
+    return sum(len(json.loads(line)["found"]) for line in lines if line.endswith("\n"))
+
+
+def scale(archive: Path, up_to: int, size: int) -> dict[str, object]:
+    counts = [10**k for k in range(3, 8) if 10**k <= up_to]
+    rows = []
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "photographs"
+            repeat(archive, source, count, size)
+            seconds, peak = watched(source, size, Path(folder) / "cache")
+            rows.append({"pictures": count, "seconds": seconds, "peak MB": peak / 1e6})
+            print(json.dumps(rows[-1]), file=sys.stderr)
+    start = rows[0]["seconds"]
+    work = [row["seconds"] - start for row in rows[1:]]
+    exponent = np.polyfit(np.log(counts[1:]), np.log(work), 1)[0] if len(work) > 1 else None
+    return {"rows": rows, "exponent": exponent, "bar": 1.05}
 
 
 def memory_of(process: psutil.Process) -> int:
@@ -128,38 +204,45 @@ def memory_of(process: psutil.Process) -> int:
     return total
 
 
-def repeat(archive: Path, folder: Path, pictures: int) -> None:
-    """`pictures` files of 224x224 in class folders, from an archive that has fewer."""
+def repeat(archive: Path, folder: Path, pictures: int, size: int) -> None:
+    """`pictures` JPEGs of size x size in class folders: links to those made of an archive's."""
     with zipfile.ZipFile(archive) as packed:
         names = sorted(name for name in packed.namelist() if name.endswith(PICTURES))
         for i in range(pictures):
             name = Path(names[i % len(names)])
             to = folder / name.parent / f"{i // len(names)}-{name.name}"
-            to.parent.mkdir(parents=True, exist_ok=True)
             if i < len(names):
+                to.parent.mkdir(parents=True, exist_ok=True)
                 image = Image.open(io.BytesIO(packed.read(str(name)))).convert("RGB")
-                image.crop((0, 0, 224, 224)).save(to, quality=90)
+                image.resize((size, size)).save(to, quality=90)
             else:
-                to.write_bytes((to.parent / f"0-{name.name}").read_bytes())
+                os.link(to.parent / f"0-{name.name}", to)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("speed", "memory", "decode"))
+    parser.add_argument("what", choices=("speed", "memory", "kills", "scale", "decode"))
     parser.add_argument("source", type=Path)
     parser.add_argument("--folder", action="store_true", help="unpack the archive first")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", type=int)
-    parser.add_argument("--pictures", type=int, default=12_000)
+    parser.add_argument("--pictures", type=int)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--up-to", type=int, default=1_000_000)
     parser.add_argument("--index", type=int, default=0)
     parser.add_argument("--of", type=int, default=1)
     a = parser.parse_args()
     if a.what == "decode":
         decode_share(a.source, a.index, a.of)
-    elif a.what == "speed":
-        print(json.dumps(speed(a.source, a.folder, a.repeats, a.size or 32), indent=1))
-    else:
-        print(json.dumps(memory(a.source, a.pictures, a.size or 64), indent=1))
+        return
+    found = {
+        "speed": lambda: speed(a.source, a.folder, a.repeats, a.size or 32),
+        "memory": lambda: memory(a.source, a.pictures or 200_000, a.size or 64),
+        "kills": lambda: kills(a.source, a.pictures or 20_000, a.size or 64, a.kills, a.seed),
+        "scale": lambda: scale(a.source, a.up_to, a.size or 32),
+    }[a.what]()
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -273,7 +273,7 @@ def test_bad_files_are_listed_and_the_rest_goes_on(
     }
     assert record["ignored"] == {".txt": 1}
     said = capsys.readouterr().out
-    assert "4 files were rejected" in said
+    assert "4 files were left out" in said
     assert "2: empty file" in said
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safelight.data.splits import Draw, parse_split, portions, quotas, stratified
+from safelight.data.splits import Draw, parse_split, portions, quotas, stratified, together
 from safelight.errors import UserError
 
 shares_ = st.tuples(st.integers(1, 100), st.integers(0, 100), st.integers(0, 100)).map(
@@ -127,3 +127,25 @@ def test_another_seed_draws_others() -> None:
     first, second = (Draw(labels, None, ["a"], 10, seed).next() for seed in (0, 1))
     assert first.tolist() != second.tolist()
     assert Draw(labels, None, ["a"], 10, 0).next().tolist() == first.tolist()
+
+
+@given(data=st.data(), sizes=class_sizes, seed=st.integers(0, 5))
+@settings(deadline=None, max_examples=50)
+def test_families_come_into_one_split_and_no_number_changes(
+    data: st.DataObject, sizes: list[int], seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    n, names = len(labels), [str(k) for k in range(len(sizes))]
+    family = np.array(data.draw(st.lists(st.integers(0, 2 * n), min_size=n, max_size=n)), int)
+    splits = np.random.default_rng(seed).integers(0, 3, n).astype(np.uint8)
+    found = together(splits, labels, names, family, seed)
+    for label in range(len(sizes)):
+        own = labels == label
+        assert (np.bincount(found[own], minlength=3) == np.bincount(splits[own], minlength=3)).all()
+    _, which, counts = np.unique(family, return_inverse=True, return_counts=True)
+    for member in np.flatnonzero(counts[which] > 1):
+        goal = splits[np.flatnonzero(which == which[member])[0]]
+        if found[member] != goal:  # then there was nobody left to change places with
+            left = (counts[which] == 1) & (labels == labels[member]) & (found == goal)
+            assert not (left & (splits == goal)).any()
+    assert (together(splits, labels, names, np.arange(n), seed) == splits).all()

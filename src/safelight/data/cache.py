@@ -16,7 +16,14 @@ from safelight.data.meta import FILE, Meta, read_meta
 from safelight.data.named import NAMED
 from safelight.data.options import Wanted, options_of
 from safelight.data.splits import SPLITS
-from safelight.data.stored import Arrays, ImageFile, is_cache, read_names, read_sizes
+from safelight.data.stored import (
+    Arrays,
+    ImageFile,
+    is_cache,
+    read_duplicates,
+    read_names,
+    read_sizes,
+)
 from safelight.errors import UserError
 
 if TYPE_CHECKING:  # torch takes seconds to load and much memory: `prepare` does without it
@@ -191,6 +198,20 @@ class Cache:
         if whole is None or self._positions is None:
             return whole
         return [whole[i] for i in self._positions.tolist()]
+
+    def duplicates(self) -> NDArray[np.int64] | None:
+        """(p, 3): a picture, the first picture like it, 1 if they are the same or 0 if nearly.
+
+        Of a split, those both of which are here; None of a cache in which they were not looked for.
+        """
+        whole = read_duplicates(self.path, self.meta)
+        if whole is None or self._positions is None:
+            return whole
+        here = np.full(self.meta.count, -1)
+        here[self._positions] = np.arange(len(self._positions))
+        pairs = here[whole[:, :2]]
+        both = (pairs >= 0).all(1)
+        return np.column_stack([pairs[both], whole[both, 2]])
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 (b, c, h, w). Raises DamagedFile where the file has become shorter."""

@@ -14,17 +14,21 @@ import PIL
 from numpy.typing import NDArray
 
 from safelight import console
-from safelight.data.journal import Found, Journal
+from safelight.data.duplicates import Pairs, duplicates, superfluous
+from safelight.data.journal import Found, Journal, Line
 from safelight.data.listing import Listing
 from safelight.data.look import Size, said
 from safelight.data.meta import FORMAT
 from safelight.data.options import Options
 from safelight.data.origins import Origin
 from safelight.data.parts import Positions
+from safelight.data.prints import Prints
 from safelight.data.splits import Draw
 from safelight.data.stored import IMAGES
 from safelight.data.walk import Rejection
 from safelight.errors import UserError
+
+DUPLICATE = "a duplicate"  # begins the reason why it was left out
 
 
 @dataclass
@@ -41,11 +45,22 @@ class Outcome:
     taken: list[int] = field(default_factory=list)
     own: list[Size] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
+    duplicates: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 3), np.int64))
+    prints: Prints = field(default_factory=Prints)
 
     @property
     def enlarged(self) -> int:
         """How many pictures were smaller."""
         return sum(w < self.size[0] or h < self.size[1] for w, h in self.own)
+
+    def leave_out(self, gone: Pairs) -> None:
+        """gone: (p, 2), places in `taken` that are left out, and the picture that each is like."""
+        names = [self.pictures.names[i] for i in self.taken]
+        for i, like in gone.tolist():
+            self.rejected.append(Rejection(names[i], f"{DUPLICATE} of {names[like]}"))
+        without = set(gone[:, 0].tolist())
+        self.taken = [taken for i, taken in enumerate(self.taken) if i not in without]
+        self.own = [own for i, own in enumerate(self.own) if i not in without]
 
 
 def ingest(
@@ -71,10 +86,9 @@ def ingest(
         )
         with console.progress("prepare", max(draw.total, done), done) as advance:
             _Filling(origin, options, outcome, draw, journal).fill(workers, advance)
-    if not outcome.taken:
-        raise UserError(_nothing_readable(origin, outcome))
     _refuse_short(pictures, np.array(outcome.taken), options.per_class)
     outcome.channels, outcome.digest = journal.writer.channels, journal.writer.digest
+    outcome.prints = journal.writer.prints
     return outcome
 
 
@@ -89,8 +103,17 @@ class _Filling:
     journal: Journal
 
     def fill(self, workers: int, advance: console.Advance) -> None:
+        """Until there is no more to try; with another in place of what is left out."""
+        before = deque(self.journal.before)
+        self._decode(before, workers, advance)
+        if not self.outcome.taken:
+            raise UserError(_nothing_readable(self.origin, self.outcome))
+        while self._leave_out_duplicates():
+            self._decode(before, workers, advance)
+
+    def _decode(self, before: deque[Line], workers: int, advance: console.Advance) -> None:
         """What the journal has from before, and then what is decoded now."""
-        before, look = deque(self.journal.before), self.options.look(self.outcome.size)
+        look = self.options.look(self.outcome.size)
         while len(wanted := self.draw.next()):
             while before and len(wanted):
                 wanted = self._take(wanted, before.popleft().found)
@@ -114,6 +137,24 @@ class _Filling:
         outcome.taken += accepted
         self.draw.accept(accepted)
         return wanted[len(found) :]
+
+    def _leave_out_duplicates(self) -> bool:
+        """Find them, and whether any was left out."""
+        outcome, writer = self.outcome, self.journal.writer
+        outcome.duplicates = found = duplicates(writer.prints, writer.read)
+        if self.options.duplicates == "keep":
+            return False
+        if self.options.duplicates == "drop":
+            found = found[found[:, 2] == 1]
+        given, taken = self.outcome.pictures.splits, np.array(outcome.taken, np.int64)
+        splits = None if given is None or self.options.split else given[taken]
+        gone = superfluous(found, len(taken), splits)
+        if not len(gone):
+            return False
+        outcome.leave_out(gone)
+        writer.keep_only(~np.isin(np.arange(len(taken)), gone[:, 0]))
+        self.draw.give_back(taken[gone[:, 0]].tolist())
+        return True
 
     def _refuse_other_sizes(self, wanted: Positions, found: Found) -> None:
         usual, names = self.outcome.size, self.outcome.pictures.names

@@ -33,7 +33,9 @@ class Meta(BaseModel):
 
     `counts` has a row for each class (one called "all" where there are none): split -> images.
     `hashes` are SHA-256 of the contents of the other files, `stamp` is the time of images.npy in
-    nanoseconds.
+    nanoseconds. `same`, `nearly` and `across` count pictures that are there twice: to the last
+    value, nearly, and with the other in another split. `grey` are without colour, be it stored or
+    not, and `constant` are of one colour.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,10 +51,15 @@ class Meta(BaseModel):
     channels: int
     count: int
     counts: dict[str, dict[str, int]]
-    hashes: dict[Literal["images", "labels", "splits", "sizes", "names"], str]
+    hashes: dict[Literal["images", "labels", "splits", "sizes", "names", "duplicates"], str]
     stamp: int
     resize: str
     enlarged: int
+    same: int = 0
+    nearly: int = 0
+    across: int = 0
+    grey: int = 0
+    constant: int = 0
     rejected: tuple[Rejected, ...]
     ignored: dict[str, int]
     versions: dict[str, str]

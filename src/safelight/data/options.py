@@ -57,6 +57,13 @@ class Options(BaseModel):
     """auto is grey where all pictures are stored so."""
     labels: Literal["folders", "none"] = "folders"
     """none ignores the folders' names."""
+    duplicates: Literal["keep", "drop", "drop-near"] = "keep"
+    """What becomes of pictures that are there twice.
+
+    drop leaves those out that equal another to the last value at this size, and drop-near those too
+    that nearly do. Of each the first stays, or the one that tests. All are told of, and where the
+    pictures are divided here, duplicates stay on one side.
+    """
     seed: int = 0
     """Decides which pictures, and their split."""
 
@@ -98,6 +105,7 @@ class Wanted(TypedDict, total=False):
     split: str | None
     channels: Channels
     labels: Literal["folders", "none"]
+    duplicates: Literal["keep", "drop", "drop-near"]
     seed: int
 
 

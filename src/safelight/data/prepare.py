@@ -23,7 +23,7 @@ from safelight.data.named import user_cache
 from safelight.data.options import Options, Wanted, options_of
 from safelight.data.origins import Origin, find
 from safelight.data.record import finish, in_a_line, summarise
-from safelight.data.stored import IMAGES, LABELS, NAMES, SIZES, SPLIT_CODES, is_cache
+from safelight.data.stored import CONTENT, is_cache
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError, lookup
 
@@ -105,7 +105,7 @@ def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | 
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
-    ours = {IMAGES, LABELS, SPLIT_CODES, SIZES, NAMES, FILE}
+    ours = {*CONTENT, FILE}
     if not out.is_dir() or not is_cache(out) or {file.name for file in out.iterdir()} - ours:
         raise UserError(f"{out} holds something else; choose another place with --out")
     try:

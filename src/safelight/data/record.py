@@ -17,14 +17,23 @@ import safelight
 from safelight import console, files
 from safelight.data import splits as dividing
 from safelight.data.decode import RESIZE
-from safelight.data.ingest import Outcome
+from safelight.data.duplicates import families
+from safelight.data.ingest import DUPLICATE, Outcome
 from safelight.data.listing import Listing
 from safelight.data.look import said
 from safelight.data.meta import FILE, FORMAT, Meta, Rejected
 from safelight.data.options import Options
 from safelight.data.origins import Origin
 from safelight.data.splits import SPLITS
-from safelight.data.stored import IMAGES, LABELS, NAMES, SIZES, SPLIT_CODES, content_hash
+from safelight.data.stored import (
+    DUPLICATES,
+    IMAGES,
+    LABELS,
+    NAMES,
+    SIZES,
+    SPLIT_CODES,
+    content_hash,
+)
 from safelight.data.walk import shown
 
 LINE_ENDS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as str.splitlines has them
@@ -32,12 +41,14 @@ LINE_ENDS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # as str.splitli
 
 def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder: Path) -> Meta:
     """Divide what was stored, write the other files, and return the record."""
-    pictures = _without_empty_classes(outcome)
-    codes = divided(pictures, options)
+    pictures, found = _without_empty_classes(outcome), outcome.duplicates
+    family = families(found, len(pictures.labels))
+    codes = divided(pictures, options, family)
     np.save(folder / LABELS, pictures.labels)
     np.save(folder / SPLIT_CODES, codes)
     sizes = np.array(outcome.own, np.int32)
     np.save(folder / SIZES, sizes)
+    np.save(folder / DUPLICATES, found)
     names = _lines(outcome)
     (folder / NAMES).write_bytes(names)
     meta = Meta(
@@ -57,11 +68,17 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
             "labels": content_hash(pictures.labels),
             "splits": content_hash(codes),
             "sizes": content_hash(sizes),
+            "duplicates": content_hash(found),
             "names": hashlib.sha256(names).hexdigest(),
         },
         stamp=_stamped(folder / IMAGES),
         resize=RESIZE,
         enlarged=outcome.enlarged,
+        same=int((found[:, 2] == 1).sum()),
+        nearly=int((found[:, 2] == 0).sum()),
+        across=int((codes[found[:, 0]] != codes[found[:, 1]]).sum()),
+        grey=int(outcome.prints.grey().sum()),
+        constant=int(outcome.prints.constant().sum()),
         rejected=tuple(Rejected(file=shown(r.file), reason=r.reason) for r in outcome.rejected),
         ignored={shown(suffix): count for suffix, count in pictures.ignored.items()},
         versions={
@@ -93,22 +110,24 @@ def _without_empty_classes(outcome: Outcome) -> Listing:
     return pictures.renumbered(left) if pictures.classes else pictures
 
 
-def divided(pictures: Listing, options: Options) -> NDArray[np.uint8]:
-    """The split of each picture, (n,)."""
+def divided(pictures: Listing, options: Options, family: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The split of each picture, (n,). family: (n,), the first of those that are like each."""
     if options.split is None and pictures.splits is not None:
-        return _with_validation(pictures, options.seed)
+        return _with_validation(pictures, options.seed, family)
     shares = dividing.parse_split(options.split or dividing.DEFAULT_SPLIT)
-    return dividing.stratified(pictures.labels, pictures.strata, shares, options.seed)
+    return dividing.stratified(pictures.labels, pictures.strata, shares, options.seed, family)
 
 
-def _with_validation(pictures: Listing, seed: int) -> NDArray[np.uint8]:
+def _with_validation(pictures: Listing, seed: int, family: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The source's own splits, with some of train to validate where it has none for that."""
     assert pictures.splits is not None
     codes = pictures.splits.copy()
     if not (codes == SPLITS.index("validation")).any():
         train = codes == SPLITS.index("train")
         shares = dividing.parse_split(dividing.FROM_TRAIN)
-        codes[train] = dividing.stratified(pictures.labels[train], pictures.strata, shares, seed)
+        codes[train] = dividing.stratified(
+            pictures.labels[train], pictures.strata, shares, seed, family[train]
+        )
     return codes
 
 
@@ -149,9 +168,35 @@ def summarise(meta: Meta, out: Path) -> None:
         console.say(f"  {name}: " + ", ".join(f"{s} {n}" for s, n in row.items()) + alone)
     if meta.enlarged:
         console.say(f"  {meta.enlarged} were smaller than {said(meta.size)} and have been enlarged")
+    for line in _noticed(meta):
+        console.say(f"  {line}")
     if meta.rejected:
-        console.say(f"  {len(meta.rejected)} files were rejected (all are listed in {out / FILE}):")
-        reasons = Counter(rejected.reason for rejected in meta.rejected)
+        console.say(f"  {len(meta.rejected)} files were left out (all are listed in {out / FILE}):")
+        reasons = Counter(_kind(rejected.reason) for rejected in meta.rejected)
         for reason, count in reasons.most_common(8):
             console.say(f"    {count}: {reason}")
     console.say(f"cache: {out}")
+
+
+def _kind(reason: str) -> str:
+    """Without the name of the picture that another is a duplicate of."""
+    return DUPLICATE if reason.startswith(DUPLICATE) else reason
+
+
+def _noticed(meta: Meta) -> list[str]:
+    """What one would want to know of the pictures before training on them."""
+    lines = []
+    if meta.same or meta.nearly:
+        where = "all on one side of the split"
+        if meta.across:
+            where = f"{meta.across} of them in another split than the first, which flatters a model"
+        lines.append(
+            f"{meta.same + meta.nearly} are there before, {meta.same} to the last value and "
+            f"{meta.nearly} nearly, {where}; --duplicates drop or drop-near leaves them out"
+        )
+    if meta.channels == 3 and meta.grey == meta.count:
+        lines.append("all are grey, but stored in colour; --channels grey makes them a third")
+    if meta.constant:
+        are = "is" if meta.constant == 1 else "are"
+        lines.append(f"{meta.constant} {are} of one colour, with nothing to see")
+    return lines

@@ -67,11 +67,16 @@ def split_class(n: int, shares: Shares, rng: np.random.Generator) -> NDArray[np.
 
 
 def stratified(
-    labels: NDArray[np.int64], names: Sequence[str], shares: Shares, seed: int
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    shares: Shares,
+    seed: int,
+    family: NDArray[np.int64] | None = None,
 ) -> NDArray[np.uint8]:
     """The split of each picture, (n,): each class is divided by the shares, within 1 picture.
 
-    Raises UserError where there are too few pictures for every split that is asked for.
+    family: (n,), equal for pictures that are the same; they come into one split. Raises UserError
+    where there are too few pictures for every split that is asked for.
     """
     splits = np.zeros(len(labels), np.uint8)
     for label, name in enumerate(names):
@@ -79,7 +84,37 @@ def stratified(
         if len(of_class):
             rng = generator(seed, "split", name)
             splits[of_class] = split_class(len(of_class), shares, rng)
-    return _without_empty(splits, labels, shares)
+    splits = _without_empty(splits, labels, shares)
+    return splits if family is None else together(splits, labels, names, family, seed)
+
+
+def together(
+    splits: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    family: NDArray[np.int64],
+    seed: int,
+) -> NDArray[np.uint8]:
+    """The same, each family in the split of its first member.
+
+    Who moves there changes places with a picture of its own class that is alone, so that all
+    numbers stay. Where there is none, it stays: a set of one family could not be divided at all.
+    """
+    splits = splits.copy()
+    _, first, which, counts = np.unique(
+        family, return_index=True, return_inverse=True, return_counts=True
+    )
+    goal = splits[first[which]]
+    alone = counts[which] == 1
+    for label, name in enumerate(names):
+        here = labels == label
+        partners = generator(seed, "families", name).permutation(np.flatnonzero(alone & here))
+        waiting = [partners[splits[partners] == code].tolist() for code in range(len(SPLITS))]
+        for member in np.flatnonzero(here & (splits != goal)).tolist():
+            if waiting[goal[member]]:
+                splits[waiting[goal[member]].pop()] = splits[member]
+                splits[member] = goal[member]
+    return splits
 
 
 def _without_empty(
@@ -140,6 +175,11 @@ class Draw:
         """These have turned out to be pictures."""
         for position in positions:
             self._missing[self._stratum[position]] -= 1
+
+    def give_back(self, positions: Sequence[int]) -> None:
+        """These were left out: as many others of their kind are wanted, if there were quotas."""
+        for position in positions:
+            self._missing[self._stratum[position]] += 1
 
 
 def quotas(sizes: Sequence[int], per_class: int | None) -> list[int]:

@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from safelight.data.writer import HEADER_BYTES, npy_header
 from safelight.errors import DamagedFile
 
 IMAGES, LABELS, SPLIT_CODES = "images.npy", "labels.npy", "splits.npy"
-SIZES, NAMES = "sizes.npy", "names.txt"  # of the originals; caches of format 1 have neither
+# Of the originals, and which are there twice; caches of format 1 have none of the three.
+SIZES, NAMES, DUPLICATES = "sizes.npy", "names.txt", "duplicates.npy"
+CONTENT = (IMAGES, LABELS, SPLIT_CODES, SIZES, NAMES, DUPLICATES)
 
 
 def is_cache(path: Path) -> bool:
@@ -50,15 +52,26 @@ class Arrays:
 
 def read_sizes(path: Path, meta: Meta) -> NDArray[np.int32] | None:
     """(n, 2): width and height of each original; None where they were not written down."""
-    if "sizes" not in meta.hashes:
+    sizes: NDArray[np.int32] | None = _read_later(path / SIZES, meta, "sizes")
+    return sizes
+
+
+def read_duplicates(path: Path, meta: Meta) -> NDArray[np.int64] | None:
+    """(p, 3): see `data.duplicates`; None where they were not looked for."""
+    found: NDArray[np.int64] | None = _read_later(path / DUPLICATES, meta, "duplicates")
+    return found
+
+
+def _read_later(path: Path, meta: Meta, key: Literal["sizes", "duplicates"]) -> Any:
+    if key not in meta.hashes:
         return None
     try:
-        sizes = np.load(path / SIZES, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise damaged(path / SIZES, "is missing or damaged", meta) from error
-    if content_hash(sizes) != meta.hashes["sizes"]:
-        raise damaged(path / SIZES, "was changed after it was made", meta)
-    return np.asarray(sizes)
+        raise damaged(path, "is missing or damaged", meta) from error
+    if content_hash(array) != meta.hashes[key]:
+        raise damaged(path, "was changed after it was made", meta)
+    return array
 
 
 def read_names(path: Path, meta: Meta) -> list[str] | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.data.look import Size
+from safelight.data.prints import Prints
 from safelight.errors import UserError
 
 HEADER_BYTES = 128  # a fixed length, so that the number of images can be filled in at the end
@@ -46,7 +47,7 @@ class ImageWriter:
     def __init__(self, path: Path, size: Size) -> None:
         self.path, self.size = path, size
         self.count, self.channels = 0, 0  # no channels: as many as the first image has
-        self._hash = hashlib.sha256()
+        self._hash, self.prints = hashlib.sha256(), Prints()
         path.touch()
         self._file = path.open("r+b")
         self.channels = channels_said(self._file.read(HEADER_BYTES)) or 0
@@ -72,14 +73,14 @@ class ImageWriter:
 
     def goes_on(self, count: int, trusted: Callable[[NDArray[np.uint8]], bool]) -> bool:
         """Whether the next `count` images are there already and may be trusted: they are kept."""
+        if not self.channels:  # its beginning is not as it was written
+            return False
         size = count * self._bytes
         self._file.seek(self._place(self.count))
         data = self._file.read(size)
-        shape = (count, self.channels, self.size[1], self.size[0])
-        if len(data) < size or not trusted(np.frombuffer(data, np.uint8).reshape(shape)):
+        if len(data) < size or not trusted(pixels := self._shaped(data)):
             return False
-        self._hash.update(data)
-        self.count += count
+        self._note(pixels)
         return True
 
     def append(self, pixels: NDArray[np.uint8]) -> None:
@@ -95,7 +96,18 @@ class ImageWriter:
         self._file.seek(self._place(self.count))
         self._write(self._with_channels(pixels, self.channels))
         self._file.flush()
-        self.count += len(pixels)
+
+    def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(b, c, h, w): some of the images so far."""
+        data = []
+        for position in positions.tolist():
+            self._file.seek(self._place(position))
+            data.append(self._file.read(self._bytes))
+        return self._shaped(b"".join(data))
+
+    def keep_only(self, kept: NDArray[np.bool_]) -> None:
+        """Take all other images out of the file."""
+        self._rewrite(lambda first, pixels: pixels[kept[first : first + len(pixels)]])
 
     @property
     def _bytes(self) -> int:
@@ -109,10 +121,18 @@ class ImageWriter:
         self._file.seek(0)
         self._file.write(npy_header((count, self.channels, self.size[1], self.size[0])))
 
+    def _shaped(self, data: bytes) -> NDArray[np.uint8]:
+        shape = (-1, self.channels, self.size[1], self.size[0])
+        return np.frombuffer(data, np.uint8).reshape(shape)
+
     def _write(self, pixels: NDArray[np.uint8]) -> None:
-        data = pixels.reshape(-1).data
-        self._hash.update(data)
-        self._file.write(data)
+        self._file.write(pixels.reshape(-1).data)
+        self._note(pixels)
+
+    def _note(self, pixels: NDArray[np.uint8]) -> None:
+        self._hash.update(pixels.reshape(-1).data)
+        self.prints.add(pixels)
+        self.count += len(pixels)
 
     def _with_channels(self, pixels: NDArray[np.uint8], c: int) -> NDArray[np.uint8]:
         """Grey images with c channels. Raises UserError for others that have not got c."""
@@ -124,15 +144,17 @@ class ImageWriter:
         return np.ascontiguousarray(same)
 
     def _widen(self, c: int) -> None:
-        """Repeat each grey image into c channels, in a file that takes this one's place."""
-        wide = ImageWriter(self.path.with_suffix(".wide"), self.size)
-        wide._file.truncate(0)
+        """Repeat each grey image into c channels."""
+        self._rewrite(lambda _, pixels: self._with_channels(pixels, c))
+
+    def _rewrite(self, change: Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]) -> None:
+        """Change the images, of which the first is told, in a file that takes this one's place."""
+        other = ImageWriter(self.path.with_suffix(".changed"), self.size)
+        other._file.truncate(0)
         for first in range(0, self.count, CHUNK):
-            m = min(CHUNK, self.count - first)
-            self._file.seek(self._place(first))
-            grey = np.frombuffer(self._file.read(m * self._bytes), np.uint8)
-            shape = (m, self.channels, self.size[1], self.size[0])
-            wide.append(self._with_channels(grey.reshape(shape), c))
-        wide.path.replace(self.path)
+            some = np.arange(first, min(first + CHUNK, self.count))
+            other.append(change(first, self.read(some)))
         self._file.close()
-        self._file, self._hash, self.channels = wide._file, wide._hash, c
+        other.path.replace(self.path)
+        other.path = self.path
+        self.__dict__ = other.__dict__

@@ -1,0 +1,122 @@
+"""Pictures that are there twice: to the last value, or nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from safelight.data.prints import Prints
+
+# How far another picture may be, of a picture's own contrast. At these, all pairs found among
+# CIFAR-10 and photographs of flowers are the same picture, compressed or resized or tinted anew;
+# among MNIST's digits, where strokes look alike, none is found.
+NEAR_THUMBNAIL = 0.1
+NEAR_PIXELS = 0.12
+LEAST_CONTRAST = 4.0  # levels of deviation in a thumbnail, without which all of them are alike
+DIRECTIONS = 12  # of the thumbnails' largest variance, in which neighbours are searched
+SAMPLE = 20_000  # thumbnails whose directions are taken
+BLOCK = 1024  # pictures that are searched or compared at once
+
+Pairs = NDArray[np.int64]  # (p, 2), the lower first
+Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+
+
+def duplicates(prints: Prints, read: Read) -> NDArray[np.int64]:
+    """(p, 3), by picture: a picture, the first picture like it, and 1 if they are the same.
+
+    0 where they are nearly the same: where both the thumbnails and the pixels q and t differ by
+    little of q's contrast, mean (q - t)² <= NEAR² mean (q - mean q)². Mirrored or shifted pictures
+    are not. read: gives the pixels (b, c, h, w) of some pictures.
+    """
+    first = _first_same(prints.hashes())
+    same = np.flatnonzero(first != np.arange(len(first)))
+    alone = np.flatnonzero(first == np.arange(len(first)))
+    near = alone[_near(prints.thumbnails()[alone])]
+    near = near[_near_in_pixels(near, read)]
+    kin = _first_of_each(near, len(first))
+    nearly = np.flatnonzero(kin != np.arange(len(kin)))
+    rows = [np.stack([same, first[same], np.ones_like(same)], 1)]
+    rows.append(np.stack([nearly, kin[nearly], np.zeros_like(nearly)], 1))
+    found = np.concatenate(rows)
+    return found[found[:, 0].argsort()]
+
+
+def families(found: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """(n,): the first of all pictures that are like each, be it over others; itself if none is."""
+    return _first_of_each(found[:, 1::-1], n)
+
+
+def superfluous(
+    found: NDArray[np.int64], n: int, splits: NDArray[np.uint8] | None
+) -> NDArray[np.int64]:
+    """(p, 2): each picture but one of every family, and the one that stays.
+
+    That is the first of those that test, of those that validate if none does, or of all. splits:
+    (n,), positions in SPLITS; None where there are none yet.
+    """
+    family = families(found, n)
+    codes = np.zeros(n, np.int64) if splits is None else splits.astype(np.int64)
+    order = np.lexsort((np.arange(n), -codes, family))
+    heads = np.flatnonzero(np.diff(family[order], prepend=-1))
+    stays = np.empty(n, np.int64)
+    stays[order] = np.repeat(order[heads], np.diff(heads, append=n))
+    gone = np.flatnonzero(stays != np.arange(n))
+    return np.stack([gone, stays[gone]], 1)
+
+
+def _first_same(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    return first[which].astype(np.int64)
+
+
+def _first_of_each(pairs: Pairs, n: int) -> NDArray[np.int64]:
+    """(n,): the first member of the component that each is in."""
+    graph = coo_matrix((np.ones(len(pairs), np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    count, component = connected_components(graph, directed=False)
+    first = np.full(count, n, np.int64)
+    np.minimum.at(first, component, np.arange(n))
+    return np.asarray(first[component])
+
+
+def _near(thumbnails: NDArray[np.uint8]) -> Pairs:
+    """Pairs of thumbnails (n, d) that are near. Their distance in a few directions is at most their
+    distance in all, so that a tree over these few misses none."""
+    contrast = thumbnails.std(1)
+    clear = np.flatnonzero(contrast >= LEAST_CONTRAST)
+    if len(clear) < 2:
+        return np.empty((0, 2), np.int64)
+    levels = thumbnails.astype(np.float32)
+    reach = NEAR_THUMBNAIL * contrast * thumbnails.shape[1] ** 0.5
+    places = levels @ _directions(levels)
+    tree = cKDTree(places[clear])
+    parts = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(clear), BLOCK):
+        asked = clear[start : start + BLOCK]
+        around = tree.query_ball_point(places[asked], reach[asked], return_sorted=False)
+        i = np.repeat(asked, [len(some) for some in around])
+        j = clear[np.concatenate(around).astype(np.int64)]
+        near = np.square(levels[i] - levels[j]).sum(1) <= np.square(reach[i])
+        parts.append(np.sort(np.stack([i, j], 1)[near & (i != j)], axis=1))
+    return np.unique(np.concatenate(parts), axis=0)
+
+
+def _directions(levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(d, k), orthonormal."""
+    some = levels[:: -(-len(levels) // SAMPLE)]
+    _, vectors = np.linalg.eigh(np.cov(some.T.astype(np.float64)).reshape(levels.shape[1], -1))
+    return vectors[:, -DIRECTIONS:].astype(np.float32)
+
+
+def _near_in_pixels(pairs: Pairs, read: Read) -> NDArray[np.bool_]:
+    near = np.zeros(len(pairs), np.bool_)
+    for start in range(0, len(pairs), BLOCK):
+        block = slice(start, start + BLOCK)
+        q, t = (read(pairs[block, side]).astype(np.float32) for side in (0, 1))
+        q, t = (x.mean(1).reshape(len(x), -1) for x in (q, t))
+        near[block] = np.square(q - t).mean(1) <= NEAR_PIXELS**2 * q.var(1)
+    return near
