@@ -199,6 +199,10 @@ class Cache:
             return whole
         return [whole[i] for i in self._positions.tolist()]
 
+    def names_of(self, positions: NDArray[np.int64]) -> list[str] | None:
+        """The files of some pictures; the names of the others are not held."""
+        return read_names(self.path, self.meta, self._stored_at(positions))
+
     def duplicates(self) -> NDArray[np.int64] | None:
         """(p, 3): a picture, the first picture like it, 1 if they are the same or 0 if nearly.
 

@@ -172,13 +172,13 @@ def summarise(meta: Meta, out: Path) -> None:
         console.say(f"  {line}")
     if meta.rejected:
         console.say(f"  {len(meta.rejected)} files were left out (all are listed in {out / FILE}):")
-        reasons = Counter(_kind(rejected.reason) for rejected in meta.rejected)
+        reasons = Counter(kind_of(rejected.reason) for rejected in meta.rejected)
         for reason, count in reasons.most_common(8):
             console.say(f"    {count}: {reason}")
     console.say(f"cache: {out}")
 
 
-def _kind(reason: str) -> str:
+def kind_of(reason: str) -> str:
     """Without the name of the picture that another is a duplicate of."""
     return DUPLICATE if reason.startswith(DUPLICATE) else reason
 

@@ -1,12 +1,12 @@
 """Do the splits differ? Each held-out one against the training split, by measure.
 
-    classes      a chi² test of the counts
-    light        differences of the mean brightness, contrast and saturation of all pictures, with
-                 Welch's interval
-    what is seen a judge that learns to tell the two splits' pictures from each other by the
-                 network's features (a classifier two-sample test, Lopez-Paz and Oquab 2017,
-                 arXiv:1610.06545): logistic regression, of as many pictures of either, on each half
-                 of them by the judge that learnt from the other; one half right is guessing
+classes      a chi² test of the counts
+light        differences of the mean brightness, contrast and saturation of all pictures, with
+             Welch's interval
+what is seen a judge that learns to tell the two splits' pictures from each other by the
+             network's features (a classifier two-sample test, Lopez-Paz and Oquab 2017,
+             arXiv:1610.06545): logistic regression, of as many pictures of either, on each half
+             of them by the judge that learnt from the other; one half right is guessing
 """
 
 from __future__ import annotations

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from safelight.errors import MissingLibrary
@@ -40,8 +38,7 @@ class Looked:
         """The vectors in their DIRECTIONS of most variance, (m, at most DIRECTIONS), centred."""
         centred = self.vectors - self.vectors.mean(0)
         most = min(DIRECTIONS, *centred.shape)
-        found: Floats = PCA(most, svd_solver="full" if most < 2 else "auto", random_state=0)
-        return np.asarray(found.fit_transform(centred))
+        return np.asarray(PCA(most, random_state=0).fit_transform(centred))
 
 
 def look(source: Visible, positions: Positions, store: Path) -> Looked:

@@ -7,7 +7,7 @@ contrast, 0 where they are the same and about 1.4 where nothing in them is alike
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,13 @@ BATCH = 512
 class Pairs:
     """Pictures and the nearest of others to each, the nearest pair first; positions (m,).
 
-    of: how many pictures were held against how many others.
+    asked: how many pictures were held against how many others, `against`.
     """
 
     pictures: Positions
     others: Positions
     distances: Floats
+    asked: int
     against: int
 
     def __len__(self) -> int:
@@ -95,8 +96,11 @@ def mirrored_copies(source: Visible, groups: Groups) -> Pairs:
     plain = np.square(straight).mean(1) < 0.5
     found = _paired(turned, pool)
     keep = np.isin(found.pictures, asked[(own >= 4 * SAME) & ~plain]) & (found.distances < SAME)
-    return Pairs(
-        found.pictures[keep], found.others[keep], found.distances[keep], len(pool.positions)
+    return replace(
+        found,
+        pictures=found.pictures[keep],
+        others=found.others[keep],
+        distances=found.distances[keep],
     )
 
 
@@ -104,4 +108,5 @@ def _paired(asked: Small, pool: Small) -> Pairs:
     found = nearest(asked.vectors, pool.vectors, 1)
     distances, which = found.distances[:, 0], pool.positions[found.positions[:, 0]]
     order = np.argsort(distances, kind="stable")
-    return Pairs(asked.positions[order], which[order], distances[order], len(pool.positions))
+    counts = len(asked.positions), len(pool.positions)
+    return Pairs(asked.positions[order], which[order], distances[order], *counts)

@@ -21,6 +21,8 @@ def placed(points: Floats) -> Floats | None:
         return None
     perplexity = min(PERPLEXITY, (m - 1) / 3)
     # One thread: others would add up in another order.
-    found = TSNE(2, init="pca", perplexity=perplexity, random_state=0, n_jobs=1).fit_transform(points)
+    found = TSNE(2, init="pca", perplexity=perplexity, random_state=0, n_jobs=1).fit_transform(
+        points
+    )
     low, high = found.min(0), found.max(0)
     return np.asarray((found - low) / np.maximum(high - low, 1e-12), np.float64)

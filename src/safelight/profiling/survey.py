@@ -18,15 +18,14 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.data.cache import Cache
+from safelight.data.prints import of_one_colour, without_colour
 from safelight.data.splits import SPLITS
 from safelight.evaluation.moments import Floats
-from safelight.evaluation.signature import CONSTANT
 from safelight.profiling.groups import Groups
 from safelight.profiling.view import at_most, visible
 
 MEASURES = ("brightness", "contrast", "saturation")
 LUMA = torch.tensor([0.299, 0.587, 0.114])
-COLOURLESS = 0.5  # levels of saturation, below which a picture is grey
 LEVELS = 256
 BINS = 64  # of a channel's histogram
 SIDE = 64  # pixels of the mean pictures: larger ones are made smaller first
@@ -95,11 +94,12 @@ class Survey:
     def add(self, at: int, images: Tensor, groups: NDArray[np.int64], splits: Tensor) -> None:
         """Pictures (b, 1 or 3, h, w) uint8 from place `at` on; groups and splits (b,)."""
         which = torch.from_numpy(groups) * len(SPLITS) + splits
-        self._add_measures(at, images, which)
+        self._add_measures(images, which)
+        self._add_flags(at, images.numpy())
         self._add_channels(images, which)
         self._add_pixels(images, torch.from_numpy(groups))
 
-    def _add_measures(self, at: int, images: Tensor, which: Tensor) -> None:
+    def _add_measures(self, images: Tensor, which: Tensor) -> None:
         values = measured(images)
         shape = self.sums.shape
         for sums, each in ((self.sums, values), (self.squares, values.square())):
@@ -109,10 +109,12 @@ class Survey:
         place = (which[:, None] * shape[2] + torch.arange(shape[2])) * LEVELS + levels
         self.levels += _counted(place, self.levels.shape)
         self.counts += _counted(which, self.counts.shape)
-        self.grey += int((values[:, 2] < COLOURLESS).sum())
-        flat = deviation(images) < CONSTANT
-        self.constant += int(flat.sum())
-        self.empty += (at + flat.nonzero().flatten()).tolist()[: LISTED - len(self.empty)]
+
+    def _add_flags(self, at: int, pixels: NDArray[np.uint8]) -> None:
+        self.grey += int(without_colour(pixels).sum())
+        flat = np.flatnonzero(of_one_colour(pixels))
+        self.constant += len(flat)
+        self.empty += (at + flat).tolist()[: LISTED - len(self.empty)]
 
     def _add_channels(self, images: Tensor, which: Tensor) -> None:
         c, h, w = images.shape[1:]
@@ -138,12 +140,6 @@ def measured(images: Tensor) -> Tensor:
     mean = luma.mean(1, keepdim=True)
     saturation = (images.amax(1) - images.amin(1)).flatten(1).double().mean(1)
     return torch.stack([mean[:, 0], (luma - mean).square().mean(1).sqrt(), saturation], 1)
-
-
-def deviation(images: Tensor) -> Tensor:
-    """The largest of the channels' standard deviations within each picture, (b,)."""
-    x = images.float().flatten(2)
-    return (x - x.mean(2, keepdim=True)).square().mean(2).sqrt().amax(1)
 
 
 def survey(cache: Cache, groups: Groups) -> Survey:
@@ -175,5 +171,5 @@ def _size(images: Tensor) -> tuple[int, int, int]:
 
 
 def _counted(places: Tensor, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    counts: NDArray[np.int64] = torch.bincount(places.flatten(), minlength=int(np.prod(shape)))
-    return np.asarray(counts).reshape(shape)
+    counts = torch.bincount(places.flatten(), minlength=int(np.prod(shape)))
+    return np.asarray(counts.numpy().reshape(shape))

@@ -14,7 +14,7 @@ CHANNELS = 3
 
 
 def visible(images: Tensor) -> Tensor:
-    """(b, c, h, w) -> (b, 1 or 3, h, w): of more channels the first three, two with an empty one."""
+    """(b, c, h, w) -> (b, 1 or 3, h, w): the first three channels; two get an empty third."""
     c = images.shape[1]
     if c == 1:
         return images
