@@ -17,7 +17,7 @@ import pytest
 
 from safelight import __version__
 from safelight.commands import train_command
-from safelight.config import Autoencoder, Config, Diffusion, Gan, Net, Sampling
+from safelight.config import Autoencoder, Config, Data, Diffusion, Gan, Net, Sampling
 from safelight.diffusion.bound import VARIANCES
 from safelight.diffusion.objective import OBJECTIVES
 from safelight.diffusion.path import PATHS
@@ -58,6 +58,7 @@ GUIDE, GANS, LATENT, NUMBERS, README = (
     for name in ("docs/guide.md", "docs/gans.md", "docs/latent.md", "docs/metrics.md", "README.md")
 )
 OPTIONS_OF = {
+    Data: GUIDE,
     Diffusion: GUIDE,
     Net: GUIDE,
     Gan: GANS,
@@ -144,9 +145,9 @@ def test_choices_are_named(choice: tuple[type, str]) -> None:
 
 
 def test_every_option_of_mathematics_and_networks_is_explained() -> None:
-    """But sigma_data, which is measured."""
+    """But sigma_data, which is measured, and what is there to be left out."""
     for section, page in OPTIONS_OF.items():
-        for field in set(section.model_fields) - {"sigma_data"}:
+        for field in set(section.model_fields) - {"sigma_data", "conditional"}:
             assert f"--{section.__name__.lower()}.{field.replace('_', '-')}" in page
 
 

@@ -128,3 +128,19 @@ def test_tensors_come_back_and_a_full_disk_is_known_as_one(
     with pytest.raises(UserError, match="the disk is full"), files.writing(path) as temporary:
         files.save_tensors({"a": strided}, temporary)
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize(("count", "whole"), [(3, False), (files.ONE_BY_ONE + 1, True)])
+def test_many_files_are_put_on_the_disk_by_one_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, whole: bool
+) -> None:
+    """And few each by itself; either way before the folder takes its place."""
+    out, calls = tmp_path / "out", []
+    monkeypatch.setattr(os, "sync", lambda: calls.append(("all", out.exists())), raising=False)
+    monkeypatch.setattr(files, "flush", lambda path: calls.append((path.name, out.exists())))
+    with files.writing_folder(out) as folder:
+        for i in range(count):
+            (folder / f"{i}.png").touch()
+    flushed = [name for name, there in calls if not there]
+    assert flushed == ["all"] if whole else sorted(flushed)[1:] == ["0.png", "1.png", "2.png"]
+    assert calls[-1] == (tmp_path.name, True)

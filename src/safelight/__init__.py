@@ -3,7 +3,18 @@
 from safelight.config import Config, Sampling
 from safelight.editing.tasks import ImageToImage, Inpaint, Interpolate, Invert, SuperResolution
 from safelight.errors import UserError
-from safelight.verbs import compare, demo, edit, evaluate, prepare, presets, report, sample, train
+from safelight.verbs import (
+    compare,
+    demo,
+    edit,
+    evaluate,
+    export_images,
+    prepare,
+    presets,
+    report,
+    sample,
+    train,
+)
 
 __version__ = "0.1.0"
 __all__ = [
@@ -19,6 +30,7 @@ __all__ = [
     "demo",
     "edit",
     "evaluate",
+    "export_images",
     "prepare",
     "presets",
     "report",

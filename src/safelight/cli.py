@@ -20,6 +20,7 @@ from safelight.commands import (
     demo,
     edit_command,
     evaluate,
+    export_images,
     prepare,
     presets,
     report,
@@ -30,7 +31,7 @@ from safelight.config import Config
 from safelight.console import results, status
 from safelight.editing.tasks import EDITS
 from safelight.errors import UserError, first_wrong
-from safelight.options import REGISTRY, one_line
+from safelight.options import REGISTRY, one_line, switched
 from safelight.presets import AUTO, described, preset, with_recipe
 from safelight.starting import (
     latent_shape,
@@ -82,7 +83,9 @@ def settled(train: Command, words: Sequence[str]) -> Command:
     # The preset may depend on the pictures.
     cache = opened(train.args[0], asked["size"])
     coder = named(words, "--diffusion.autoencoder")
-    shape = cache.shape if coder is None else latent_shape(coder, cache.shape, asked["out"])
+    window = asked["config"].data.window
+    seen = cache.shape if window is None else cache.cropped(*window).shape
+    shape = seen if coder is None else latent_shape(coder, cache.shape, asked["out"])
     name, base = described(shape, asked["preset"], asked["recipe"])
     require_family(base, named(words, "--family"))
     config = parse(words, of_kind(base, named(words, "--net.kind"))).keywords["config"]
@@ -92,13 +95,14 @@ def settled(train: Command, words: Sequence[str]) -> Command:
 
 def parse(words: Sequence[str], base: Config) -> Command:
     """What the words ask for, ready to be called; raises UserError in one line."""
+    words = switched(words)
     app, edits = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
     for name, kind in EDITS.items():
         edits.command(name=name)(edit_command(kind))
     for command in (prepare, train_command(base), sample):
         app.command(command)
     app.command(edits, name="edit", help="Edit pictures with a trained model.")
-    for command in (evaluate, compare, report, presets, demo):
+    for command in (evaluate, compare, report, export_images, presets, demo):
         app.command(command)
     wrong = io.StringIO()
     try:

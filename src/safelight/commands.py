@@ -129,6 +129,47 @@ def sample(
     )
 
 
+def export_images(
+    source: Positional[str],
+    /,
+    *,
+    out: Path,
+    number: Count = None,
+    classes: Names = (),
+    sampling: Drawing = Sampling(),  # noqa: B008 - frozen
+    seed: int = 0,
+    checkpoint: str | None = None,
+    weights: Literal["ema", "raw"] = "ema",
+    with_report: bool = False,
+) -> Command:
+    """Write the images of any source as PNGs, a folder for each class, or into one zip.
+
+    Args:
+        source: a run, a cache, cache:split, a folder, a zip or a named set.
+        out: a folder, or FILE.zip.
+        number: images of each class, or of all where there are no classes. A run draws so many, 64
+            unless given; of pictures these are at most the first so many, all unless given.
+        classes: only these, such as cat,frog.
+        sampling: how a run draws its images.
+        seed: of a run: the first seed.
+        checkpoint: of a run: a step, such as 1000; the newest unless given.
+        weights: of a run: ema is the average over training, raw the last weights.
+        with_report: of a run: report.html and metrics.json too, to take all of it away in one file.
+    """
+    return partial(
+        verbs.export_images,
+        source,
+        out=out,
+        n=number,
+        classes=classes,
+        sampling=sampling,
+        seed=seed,
+        checkpoint=checkpoint,
+        weights=weights,
+        with_report=with_report,
+    )
+
+
 def edit_command(kind: type[Edit]) -> Callable[..., Command]:
     """The command of one edit, whose own options are the fields of `kind`."""
 

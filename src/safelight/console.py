@@ -46,9 +46,14 @@ def say(text: str) -> None:
     results.print(text, markup=False)
 
 
-def wrapped(text: str) -> str:
-    """Lines that fit a terminal, broken between words; elsewhere the line as it is."""
-    return textwrap.fill(text, results.width) if results.is_terminal else text
+def wrapped(text: str, indent: str = "") -> str:
+    """Lines that fit a terminal, broken between words; elsewhere the line as it is.
+
+    indent: before each line but the first.
+    """
+    if not results.is_terminal:
+        return text
+    return textwrap.fill(text, results.width, subsequent_indent=indent)
 
 
 def inform(text: str) -> None:

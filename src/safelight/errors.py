@@ -60,5 +60,8 @@ def first_error(error: ValidationError) -> str:
 
 def first_wrong(error: ValidationError) -> str:
     """The same, the field as its option on the command line."""
+    first: Any = error.errors()[0]
+    if not first["loc"]:  # of several options together; it names them itself
+        return str(first["msg"]).removeprefix("Value error, ")
     field, colon, said = first_error(error).partition(":")
     return f"--{field.replace('_', '-')}{colon}{said}"

@@ -13,6 +13,7 @@ from rich.table import Table
 from safelight.config import Autoencoder, Gan, Net
 from safelight.console import progress
 from safelight.errors import MissingLibrary
+from safelight.images import spelled
 from safelight.machine import device
 from safelight.nets.gan import Generator
 from safelight.nets.reference import Lucidrains, Reference
@@ -113,7 +114,7 @@ def _costs(prices: Prices) -> Table:
         cost = price.cost
         table.add_row(
             name,
-            "x".join(map(str, natural_shape(name))),
+            spelled(natural_shape(name)),
             f"{cost.parameters:,}",
             f"{cost.flops / 1e9:.2f}",
             f"{cost.memory / 2**20:,.0f} MB",
@@ -139,7 +140,7 @@ def _speed(price: Price) -> dict[str, Any]:
 def _explained(prices: Prices) -> list[str]:
     """What the numbers mean, in lines that fit."""
     lines = [
-        "pictures: channels, height and width that it was made for; it takes others too.",
+        "pictures: channels, width and height that it was made for; it takes others too.",
         "GFLOPs: convolutions and matrix products of one forward pass of one picture, a",
         "multiply-add as two. memory: of a training step with the whole batch, in",
         f"{prices.precision}; where that is not free, the batch goes through in pieces.",

@@ -60,6 +60,7 @@ COMMAS = (
     Commas(Interpolate.model_fields["part"].annotation, "SHARE,SHARE", SHARES),
     Commas(Optimiser.model_fields["betas"].annotation, "SHARE,SHARE", SHARES),
 )
+LEFT_OPEN, STATES = ("--data.flip",), ("True", "False", "None")
 REGISTRY = ConstructorRegistry()
 
 
@@ -110,6 +111,19 @@ def _from_word(parser: Callable[[str], Any], words: Sequence[str]) -> Any:
     return parser(words[0])
 
 
+def switched(words: Sequence[str]) -> list[str]:
+    """The words with a value for each switch that may also be left open, as the parser wants it."""
+    found: list[str] = []
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        section, dot, name = word.replace("_", "-").rpartition(".")
+        on = f"{section}{dot}{name.removeprefix('no-')}"
+        if on in LEFT_OPEN and (name.startswith("no-") or following not in STATES):
+            found += [on, str(not name.startswith("no-"))]
+        else:
+            found.append(word)
+    return found
+
+
 def one_line(boxed: str) -> str:
     """The parser's framed message as one line: what is wrong, what may have been meant.
 
@@ -139,5 +153,5 @@ def _plain(what: str) -> str:
     if section is None:
         return what
     option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
-    reason = re.sub(r"^\S+ | \[type=.*", "", section[2])
+    reason = re.sub(r"^\S+ (Value error, )?| \[type=.*", "", section[2])
     return f"--{option.replace('_', '-')}: {reason}"

@@ -132,7 +132,7 @@ PRESETS |= {
         optimiser=Optimiser(batch=32),
     ),
 }
-# Channels, height and width of the pictures that a preset was made for, where they are not USUAL.
+# Channels, height and width, of the pictures that a preset was made for, where they are not USUAL.
 # It takes others too: its first and last layers are made for the channels that there are.
 USUAL = (3, 32, 32)
 SHAPES = {
@@ -198,7 +198,7 @@ def described(shape: tuple[int, int, int], name: str, recipe: str | None) -> tup
 def fitting(shape: tuple[int, int, int], recipe: str | None = None) -> tuple[str, Config]:
     """The preset meant for pictures of this shape, with no more resolutions than they can halve."""
     _, height, width = shape
-    name = next((name for largest, name in SIZES if height <= largest), "large")
+    name = next((name for largest, name in SIZES if max(height, width) <= largest), "large")
     config = preset(name, recipe)
     depth = len(config.net.widths)
     while height % 2 ** (depth - 1) or width % 2 ** (depth - 1):

@@ -1,6 +1,7 @@
 """`sample`: images from a run into a folder, a sub-folder for each class.
 
-OUT/cat/000003.png     the image of seed 3; the same file whenever seed 3 is drawn again
+OUT/cat/000003.png     the image of seed 3; the same file whenever seed 3 is drawn again. What a PNG
+                       can't hold it shows, and OUT/cat/000003.npy has all channels
 OUT/images.npz         images (n, c, h, w) uint8, seeds, labels
 OUT/grid.png           the first of them; OUT/develop.png: how eight of them came about, or, of an
                        autoencoder, OUT/compare.png: pictures above what came back of them
@@ -23,19 +24,17 @@ from torch import Tensor
 from safelight.console import progress
 from safelight.errors import UserError, lookup
 from safelight.files import clear_leftovers, require_free, write_json, writing_folder
+from safelight.filing import Selection, into
 from safelight.images import (
     Developing,
     Restoring,
     contact_sheet,
     display_scale,
     labelled_sheet,
-    pieces,
-    to_pil,
 )
 from safelight.training.watching import ModelSource
 
 USUAL = 64  # images, unless a number is given
-BATCH = 128
 RECORD = "sample.json"
 DEVELOPED = (8, 10)  # images and states of the strip
 GRID = 8  # images in a row
@@ -109,7 +108,7 @@ def _write(
 ) -> tuple[NDArray[np.uint8], Tensor | None]:
     """Fill `folder`; returns the images and their labels."""
     labels = source.labels(seeds)
-    images = _draw(source, seeds, labels, folder)
+    images = _draw(source, seeds, folder)
     _save_array(folder / "images.npz", images, seeds, labels)
     _grid(images, labels).save(folder / "grid.png")
     if isinstance(source, Restoring):
@@ -130,20 +129,15 @@ def _one_of_each(labels: Tensor | None, n: int) -> list[int]:
     return turns[:SWEPT]
 
 
-def _draw(
-    source: ModelSource, seeds: Sequence[int], labels: Tensor | None, folder: Path
-) -> NDArray[np.uint8]:
+def _draw(source: ModelSource, seeds: Sequence[int], folder: Path) -> NDArray[np.uint8]:
     """Draw batch by batch, writing each image as it comes."""
     images = np.empty((len(seeds), *source.shape), np.uint8)
     with progress("sampling", len(seeds)) as advance:
-        for part in pieces(len(seeds), BATCH):
-            drawn = source.images(seeds[part], None if labels is None else labels[part])
-            images[part] = drawn.numpy()
-            for i in range(part.start, part.stop):
-                place = folder / (source.classes[int(labels[i])] if labels is not None else "")
-                place.mkdir(exist_ok=True)
-                to_pil(images[i]).save(place / f"{seeds[i]:06d}.png")
-            advance(part.stop - part.start)
+        done = 0
+        for drawn in Selection(source, seeds).put(into(folder)):
+            images[done : done + len(drawn)] = drawn.numpy()
+            done += len(drawn)
+            advance(len(drawn))
     return images
 
 

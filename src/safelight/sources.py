@@ -35,7 +35,8 @@ def open_source(source: str | Path) -> Run | Cache:
 def real_images(against: str | Path | None, source: Run | Cache) -> Cache:
     """The real images to judge by; for a run, its own held-out test split unless others are named.
 
-    They are not resized to the size of the source's images: that would change what is measured.
+    They are not resized to the size of the source's images: that would change what is measured. But
+    of a run's own pictures, if it learnt from parts of them, their centres are taken.
     """
     if against is not None:
         found = open_source(against)
@@ -44,7 +45,7 @@ def real_images(against: str | Path | None, source: Run | Cache) -> Cache:
                 f"{against} is a run; --against takes real images, such as its data: "
                 f"{found.file.cache}:test"
             )
-        return found
+        return source.alike(found) if isinstance(source, Run) else found
     assert isinstance(source, Run)  # see require_named
     return source.cache().subset("test")
 
@@ -107,7 +108,7 @@ def sibling(cache: Cache, split: str) -> Cache | None:
     if cache.split in (None, split):
         return None
     try:
-        return Cache.open(cache.path, split)
+        return cache.subset(split)
     except UserError:
         return None
 
@@ -121,13 +122,8 @@ def require_heeded(
     weights: str,
 ) -> None:
     """Raise UserError for an option of `evaluate` that would change nothing."""
+    require_drawn(source, sampling, checkpoint, weights)
     drawing = _named(sampling.changes())
-    choosing = [*(["--checkpoint"] if checkpoint else []), *(["--weights"] * (weights != "ema"))]
-    if not is_run(source) and (drawing or choosing):
-        raise UserError(
-            f"{', '.join([*drawing, *choosing])} is of a run, and {source} is none: its images "
-            "are there already; leave it out"
-        )
     if drawing and metrics and set(metrics) <= {"bpd"}:
         raise UserError(
             f"{', '.join(drawing)} says how images are drawn, and bpd draws none; leave it out, or "
@@ -137,6 +133,23 @@ def require_heeded(
         raise UserError(
             f"{', '.join(measuring)} says how bpd is measured; leave it out, or add bpd to "
             "--metrics"
+        )
+
+
+def require_drawn(
+    source: str | Path,
+    sampling: Sampling,
+    checkpoint: str | None,
+    weights: str,
+    more: Sequence[str] = (),
+) -> None:
+    """Raise UserError for options of drawing, and for those of `more`, where `source` is no run."""
+    named = _named(sampling.changes())
+    named += ["--checkpoint"] * bool(checkpoint) + ["--weights"] * (weights != "ema")
+    if not is_run(source) and (named := [*named, *more]):
+        raise UserError(
+            f"{', '.join(named)} is of a run, and {source} is none: its images are there already; "
+            "leave it out"
         )
 
 

@@ -72,6 +72,7 @@ def train(
             configuration has it as `diffusion.autoencoder`.
     """
     from safelight.training import train as training
+    from safelight.training.batches import centred
 
     require_one_description(preset, recipe, resume, out, config)
     if autoencoder is not None and (resume or config is not None):
@@ -93,7 +94,8 @@ def train(
     config = config or (run_config(out) if resume else fitting)
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
-    return training.train(cache, config, out, judge_of(cache, config.watch))
+    judge = judge_of(centred(cache, config.data), config.watch)
+    return training.train(cache, config, out, judge)
 
 
 def sample(
@@ -146,6 +148,51 @@ def sample(
     sheet = folder / ("compare.png" if isinstance(source, Restoring) else "grid.png")
     say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {sheet}")
     return folder
+
+
+def export_images(
+    source: str | Path,
+    *,
+    out: Path | str,
+    n: int | None = None,
+    classes: Sequence[str] = (),
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    seed: int = 0,
+    checkpoint: str | None = None,
+    weights: str = "ema",
+    with_report: bool = False,
+) -> Path:
+    """Write the images of any source as PNGs by class, into a folder or a zip; returns its place.
+
+    Args:
+        source: run, cache, cache:split, folder, zip or named set.
+        out: a folder, or a FILE.zip.
+        n: images of each class (of all where there are no classes). A run draws so many, 64 unless
+            given; of stored pictures these are at most the first so many, all unless given.
+        classes: only these.
+        sampling, seed, checkpoint, weights: of a run, as for `sample`.
+        with_report: of a run: its report and its numbers too.
+    """
+    from safelight import exporting
+    from safelight.sources import open_source, require_drawn
+    from safelight.training.run import Run
+
+    out = Path(out).expanduser()
+    exporting.require_place(out)
+    more = ["--seed"] * (seed != 0) + ["--with-report"] * with_report
+    require_drawn(source, sampling, checkpoint, weights, more)
+    if n is not None and n < 1:
+        raise UserError(f"-n {n} asks for no image; give 1 or more")
+    opened = open_source(source)
+    if isinstance(opened, Run):
+        export = exporting.of_run(
+            opened, n, classes, sampling, seed, checkpoint, weights, with_report
+        )
+    else:
+        export = exporting.of_pictures(opened, n, classes)
+    exporting.write(export, out)
+    say(exporting.told(export, out))
+    return out
 
 
 def edit(

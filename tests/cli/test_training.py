@@ -165,3 +165,51 @@ def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str]) -> 
         for name in inner:
             option = "-".join(f"{section}.{name}".rstrip(".").split("_"))
             assert f"--{option}" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "flip"),
+    [
+        ((), None),
+        (("--data.flip",), True),
+        (("--data.no-flip",), False),
+        (("--data.no_flip", "--data.shift", "1"), False),
+        (("--data.flip", "--data.shift", "1"), True),
+        (("--data.flip", "True"), True),
+        (("--data.flip", "False"), False),
+        (("--data.no-flip", "--data.flip", "None"), None),
+    ],
+)
+def test_mirroring_is_a_switch_that_may_be_left_open(
+    words: tuple[str, ...], flip: bool | None
+) -> None:
+    """F2, F7"""
+    line = ["train", *words, "digits"]
+    assert parse(line, base_config(line)).keywords["config"].data.flip is flip
+
+
+def test_a_crop_decides_the_preset_and_is_refused_in_a_line(
+    desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F2: the network is the one for the pictures that it sees."""
+    data, out = desk / "digits", tmp_path / "run"
+    few = ("--budget", "1steps", "--optimiser.batch", "4", "--watch.no-tensorboard")
+    main(["train", str(data), "--out", str(out), "--data.crop", "7x5", *few])
+    run = Run.open(out)
+    assert run.file.shape == (1, 5, 7)
+    assert len(run.config.net.widths) == 1  # 5 pixels can't be halved
+    new = ("train", data, "--out", tmp_path / "new")
+    cases = {
+        ("--data.crop", "9"): "are 8x8 and have no part of 9x9",
+        ("--data.crop", "wide"): "--data.crop: give a number of pixels, such as 32",
+        ("--data.crop", "8"): "is all of each picture",
+        ("--data.crop", "8x6", "--data.turn"): "--data.turn needs square pictures",
+        ("--data.cutout", "8"): "would hide most of a picture",
+        ("--data.jitter", "2"): "--data.jitter",
+        ("--data.augment", "0.1", "--preset", "gan"): "leave it out (a GAN has --gan.augment)",
+        ("--data.augment", "0.1", "--net.kind", "reference"): "cannot be told how pictures were",
+        ("--data.upside-down",): "add that, such as --data.augment 0.12",
+    }
+    for words, message in cases.items():
+        assert message in refused(capsys, *new, *words), words
+    assert not (tmp_path / "new").exists()

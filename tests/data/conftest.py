@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,12 @@ def smooth(size: tuple[int, int]) -> Image.Image:
     y, x = np.mgrid[: size[1], : size[0]] / np.array(size[::-1])[:, None, None]
     waves = [np.sin(6 * x + 4 * y), np.cos(9 * y), np.sin(5 * x * y)]
     return Image.fromarray(np.uint8(127.5 + 120 * np.stack(waves, -1)), "RGB")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
 MakeFolder = Callable[..., Path]

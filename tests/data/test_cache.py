@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -64,6 +65,34 @@ def test_views_of_the_splits(digits: Cache) -> None:
         assert of.tolist() == labels[where[seeds]].tolist()
         total += view.count
     assert total == digits.count == 1797
+
+
+def test_a_crop_is_the_centre_of_every_picture(digits: Cache) -> None:
+    """F2: of a split too; its name and fingerprint tell of it, and those of the whole stay."""
+    seen, everything = digits.cropped(4, 6), np.load(digits.path / "images.npy")
+    assert isinstance(seen, ImageSource)
+    assert seen.shape == (1, 4, 6)
+    assert (seen.read(np.arange(9)) == everything[:9, :, 2:6, 1:7]).all()
+    assert (seen.images([3]).numpy() == everything[3:4, :, 2:6, 1:7]).all()
+    assert seen.read(np.empty(0, np.int64)).shape == (0, 1, 4, 6)
+    test = seen.subset("test")
+    assert (seen.name, test.name) == ("digits 6x4", "digits 6x4:test")
+    assert (test.images([5]) == digits.subset("test").cropped(4, 6).images([5])).all()
+    assert test.subset("train").shape == seen.shape
+    prints = {each.fingerprint for each in (digits, seen, test, digits.cropped(6, 4))}
+    assert len(prints) == 4
+    assert test.fingerprint == digits.subset("test").cropped(4, 6).fingerprint
+    meta = digits.meta
+    hashes = [meta.hashes[key] for key in ("images", "labels", "splits")]
+    whole = json.dumps([meta.shape, meta.classes, hashes, None])
+    for same in (digits, digits.cropped(8, 8), seen.cropped(8, 8)):
+        assert same.fingerprint == hashlib.sha256(whole.encode()).hexdigest()
+        assert (same.name, same.shape) == ("digits", (1, 8, 8))
+
+
+def test_a_crop_larger_than_the_pictures(digits: Cache) -> None:
+    with pytest.raises(UserError, match="are 8x8 and have no part of 6x9; give a smaller --data"):
+        digits.cropped(9, 6)
 
 
 def test_a_position_that_is_not_there(cache: Cache) -> None:

@@ -269,12 +269,15 @@ def test_bad_files_are_listed_and_the_rest_goes_on(
         "a/text.jpg": "not a picture in a format that can be read",
         "a/zero.png": "empty file",
         "b/zero.png": "empty file",
-        "b/long.png": "1x5000 is more than 10 times as long as wide",
+        "b/long.png": "of 1x5000 less than a tenth would show in 16x16",
     }
     assert record["ignored"] == {".txt": 1}
+    assert record["left_aside"] == ["b/notes.txt"]
     said = capsys.readouterr().out
-    assert "4 files were left out" in said
-    assert "2: empty file" in said
+    assert "4 left out (named in " in said
+    assert "2: empty file (such as a/zero.png)" in said
+    assert "1 left aside for their endings (named in " in said
+    assert "1 text (.txt)" in said
 
 
 def test_sizes(make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,7 +287,7 @@ def test_sizes(make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFi
         prepare(folder, out=tmp_path / "out")
     cache = prepare(folder, size=32, out=tmp_path / "out")
     assert cache.meta.enlarged == 20
-    assert "20 were smaller than 32x32 and have been enlarged" in capsys.readouterr().out
+    assert "20 smaller than 32x32, enlarged" in capsys.readouterr().out
     wide = tmp_path / "wide"
     wide.mkdir()
     for i in range(4):
@@ -347,11 +350,11 @@ def test_what_is_not_there(tmp_path: Path, make_folder: MakeFolder) -> None:
     with pytest.raises(UserError, match="no pictures in .*empty; give"):
         prepare(empty)
     (empty / "a.txt").write_text("")
-    (empty / "b.heic").write_text("")
+    (empty / "b.mp4").write_text("")
     with pytest.raises(UserError, match=r"among its 2 files \(by ending: 1 \.\w+, 1 \.\w+\)"):
         prepare(empty)
     (empty / "c.jpg").write_text("no picture")
-    with pytest.raises(UserError, match="none of the 1 files .* is a picture"):
+    with pytest.raises(UserError, match=r"none of the 1 files .* c\.jpg: not a picture"):
         prepare(empty)
     with pytest.raises(UserError, match=r"none of the 1 files .* c\.jpg: not a picture"):
         prepare(empty, size=8)

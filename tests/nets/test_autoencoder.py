@@ -170,7 +170,7 @@ def test_it_is_as_large_as_reported(widths: tuple[int, ...], count: int) -> None
         ((3, 12, 12), (4, 4, 4), "--size 8 or 16, or give 2 widths with --autoencoder.widths$"),
         ((3, 4, 4), (4, 4, 4), "4x4 .* places of 8x8 pixels, .* --size 8, or give 2 widths"),
         ((1, 9, 9), (4,), "prepare them with --size 8 or 10$"),
-        ((3, 16, 18), (4, 4), "16x18 .* --size 16 or 20, or give 1 width"),
+        ((3, 16, 18), (4, 4), "18x16 .* --size 16 or 20x16, or give 1 width"),
     ],
     ids=str,
 )

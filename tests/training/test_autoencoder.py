@@ -20,7 +20,7 @@ from safelight.data.prepare import prepare
 from safelight.errors import DamagedFile, UserError
 from safelight.images import ImageSource, Restoring, dequantise, psnr
 from safelight.nets import autoencoder as nets
-from safelight.seeding import ImageNoise
+from safelight.seeding import Draws, ImageNoise
 from safelight.training.autoencoder import build_learner, divergence
 from safelight.training.batches import Batch
 from safelight.training.codec import DEVIATION
@@ -167,7 +167,7 @@ def test_latents_are_scaled_and_come_back(coder: Run, digits: Cache) -> None:
     latents = learnt_in(digits, latent(coder), None)
     assert latents is not None
     everything = np.arange(latents.count)
-    z = latents.read(everything, ImageNoise(everything.tolist()))
+    z = latents.read(everything, Draws(0, 0, everything), ImageNoise(everything.tolist()))
     assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(3), atol=0.02)
     assert torch.allclose(z.std((0, 2, 3)), torch.full((3,), DEVIATION), atol=0.02)
     x = dequantise(digits.subset("test").images(range(30)))
@@ -189,9 +189,10 @@ def test_latents_are_encoded_once(
     assert kept.stat().st_mtime_ns == before
     assert first is not None and again is not None  # noqa: PT018
     places = np.arange(8)
-    one, other = (each.read(places, ImageNoise(range(8))) for each in (first, again))
+    draws = Draws(0, 0, places)
+    one, other = (each.read(places, draws, ImageNoise(range(8))) for each in (first, again))
     assert torch.equal(one, other)
-    assert not torch.equal(one, first.read(places, ImageNoise(range(8, 16))))
+    assert not torch.equal(one, first.read(places, draws, ImageNoise(range(8, 16))))
     kept.write_bytes(kept.read_bytes()[:-100])  # cut short: encoded again
     assert learnt_in(digits, latent(coder), None) is not None
     mirrored = learnt_in(digits, latent(coder, data=Data(flip=True)), None)
@@ -199,12 +200,10 @@ def test_latents_are_encoded_once(
     assert len(list((tmp_path / "latents").iterdir())) == 2
     trained, _ = coder.model(coder.checkpoint(), "ema")
     x = dequantise(digits.subset("train").images(range(8)))
-    u = ImageNoise(range(8)).uniform(3)[:, :1, None, None]
+    u = torch.from_numpy(draws.uniform("flip", 1))[..., None, None]
     mean, std = trained.encode(torch.where(u < 0.5, x.flip(-1), x))  # type: ignore[operator]
-    noise = ImageNoise(range(8))
-    noise.uniform(3)
-    wanted = mirrored.codec.scaled(mean + std * noise.normal(3, 4, 4))
-    assert torch.allclose(mirrored.read(places, ImageNoise(range(8))), wanted, atol=2e-3)
+    wanted = mirrored.codec.scaled(mean + std * ImageNoise(range(8)).normal(3, 4, 4))
+    assert torch.allclose(mirrored.read(places, draws, ImageNoise(range(8))), wanted, atol=2e-3)
 
 
 def test_latents_are_those_of_full_float32(

@@ -8,7 +8,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from safelight.config import Data
-from safelight.data.augment import flip, shift
 from safelight.data.cache import Cache
 from safelight.images import pieces, quantise
 from safelight.training.batches import Batches, Pictures
@@ -92,15 +91,3 @@ def test_unconditional_batches_have_no_labels(digits: Cache) -> None:
     plain = Batches(Pictures(digits.subset("train"), Data(conditional=False), CPU), size=4, seed=0)
     ((batch, _),) = plain.at(0, 4)
     assert batch.labels is None
-
-
-def test_augmentation_moves_what_it_should() -> None:
-    """F2: flips where u < 1/2; shifts by whole pixels, edges repeated."""
-    images = torch.arange(2 * 3 * 5 * 5, dtype=torch.uint8).reshape(2, 3, 5, 5)
-    flipped = flip(images, torch.tensor([0.4, 0.6]))
-    assert torch.equal(flipped[0], images[0].flip(-1))
-    assert torch.equal(flipped[1], images[1])
-    moved = shift(images, torch.tensor([[0.0, 0.99], [0.5, 0.5]]), 1)
-    assert torch.equal(moved[0, :, 1:, :4], images[0, :, :4, 1:])  # one down, one left
-    assert torch.equal(moved[0, :, 0], moved[0, :, 1])
-    assert torch.equal(moved[1], images[1])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from safelight.config import Config, Sampling
+from safelight.config import Config, Data, Sampling
 from safelight.data.cache import Cache
 from safelight.diffusion.path import PATHS, make_path
 from safelight.errors import DamagedFile, NonFiniteLoss, UserError
@@ -76,15 +76,32 @@ def train_and_stop_at_seven(
 def test_stopping_and_resuming_gives_the_same_bits(
     digits: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """X6, L9: Ctrl-C in the middle, then the same command again."""
-    straight = train(digits, SMALL, tmp_path / "straight")
+    """X6, L9: Ctrl-C in the middle, then the same command again; with all that varies pictures."""
+    varied = Data(shift=1, crop="6x8", jitter=0.1, cutout=2, augment=0.5)
+    config = SMALL.model_copy(update={"data": varied})
+    straight = train(digits, config, tmp_path / "straight")
     out = tmp_path / "stopped"
-    train_and_stop_at_seven(digits, SMALL, out, monkeypatch)
+    train_and_stop_at_seven(digits, config, out, monkeypatch)
     assert checkpoints(out / "checkpoints")[-1].step == 7
-    run = train(digits, SMALL, out)
+    run = train(digits, config, out)
     assert weights_hash(run) == weights_hash(straight)
     assert [r["step"] for r in run.records("train")] == list(range(1, 13))
     assert run.records("validation")[-1]["loss"] == straight.records("validation")[-1]["loss"]
+
+
+@pytest.mark.usefixtures("cpu")
+def test_a_run_of_an_earlier_version_goes_on_and_is_told_so(
+    digits: Cache, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """X6: it had the pictures in another order, so that its weights can't be the same bits."""
+    train_and_stop_at_seven(digits, SMALL, out, monkeypatch)
+    assert "earlier version" not in capsys.readouterr().err
+    file = out / "config.yaml"
+    file.write_text(file.read_text().replace("format: 2", "format: 1"))
+    assert train(digits, SMALL, out).summary.finished
+    assert "was begun by an earlier version, which had the pictures in" in capsys.readouterr().err
+    train(digits, SMALL, out)
+    assert "earlier version" not in capsys.readouterr().err  # there is nothing left to do
 
 
 def checkpoints_in(out: Path, step: int) -> bool:
@@ -110,7 +127,7 @@ def test_what_a_run_leaves(digits: Cache, out: Path) -> None:
 def test_training_learns(digits: Cache, out: Path) -> None:
     """K3, C3: the held-out loss falls well below that of knowing nothing, which is 1; L2."""
     config = with_optimiser(lr=3e-3, batch=64).model_copy(
-        update={"budget": "80steps", "net": SMALL.net.model_copy(update={"widths": (16, 32)})}
+        update={"budget": "100steps", "net": SMALL.net.model_copy(update={"widths": (16, 32)})}
     )
     run = train(digits, config, out)
     ema, raw = run.records("validation")[-2:]
@@ -277,7 +294,7 @@ def test_damaged_configurations_are_refused(digits: Cache, out: Path) -> None:
     train(digits, SMALL, out)
     file = out / "config.yaml"
     good = file.read_text()
-    file.write_text(good.replace("format: 1", "format: 9"))
+    file.write_text(good.replace("format: 2", "format: 9"))
     with pytest.raises(DamagedFile, match="newer version .format 9"):
         Run.open(out)
     file.write_text(good.replace("batch: 16", "batch: many"))

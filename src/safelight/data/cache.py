@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.encoded import EncodedFiles
 from safelight.data.look import as_option, said
 from safelight.data.meta import FILE, Meta, read_meta
 from safelight.data.named import NAMED
@@ -28,6 +29,9 @@ from safelight.errors import UserError
 
 if TYPE_CHECKING:  # torch takes seconds to load and much memory: `prepare` does without it
     from torch import Tensor
+
+Pictures = ImageFile | EncodedFiles
+STORES: dict[str, Callable[[Path, Meta], Pictures]] = {"pixels": ImageFile, "files": EncodedFiles}
 
 __all__ = ["SPLITS", "Cache", "open_data", "require_there"]
 
@@ -99,9 +103,11 @@ class Cache:
     path: Path
     meta: Meta
     split: str | None
+    window: tuple[int, int] | None = None
+    """(height, width) of what is seen of each picture, its centre; None where it is all."""
 
     def __init__(
-        self, path: Path, meta: Meta, arrays: Arrays, split: str | None, file: ImageFile
+        self, path: Path, meta: Meta, arrays: Arrays, split: str | None, file: Pictures
     ) -> None:
         self.path, self.meta, self.split = path, meta, split
         self._arrays, self._file = arrays, file
@@ -118,7 +124,8 @@ class Cache:
                 f"there is no cache at {path}; make one: safelight prepare PICTURES --out {path}"
             )
         meta = read_meta(path)
-        cache = cls(path, meta, Arrays.read(path, meta), None, ImageFile(path, meta))
+        arrays = Arrays.read(path, meta)
+        cache = cls(path, meta, arrays, None, STORES[meta.options.store](path, meta))
         return cache if split is None else cache.subset(split)
 
     @property
@@ -128,17 +135,20 @@ class Cache:
 
     @property
     def name(self) -> str:
-        return self.meta.name if self.split is None else f"{self.meta.name}:{self.split}"
+        seen = f" {self.window[1]}x{self.window[0]}" if self.window else ""
+        return f"{self.meta.name}{seen}" + (f":{self.split}" if self.split else "")
 
     @property
     def fingerprint(self) -> str:
         hashes = [self.meta.hashes[key] for key in ("images", "labels", "splits")]
-        what = json.dumps([self.meta.shape, self.meta.classes, hashes, self.split])
+        seen = [self.window] if self.window else []
+        what = json.dumps([self.meta.shape, self.meta.classes, hashes, self.split, *seen])
         return hashlib.sha256(what.encode()).hexdigest()
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.meta.shape[1:]
+        c, h, w = self.meta.shape[1:]
+        return (c, *(self.window or (h, w)))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -158,7 +168,21 @@ class Cache:
                 f"the split {split!r} of {self.path} {what}; it has {listed}: name another, or "
                 "prepare the pictures again with --split 80/10/10 and another --out"
             )
-        return Cache(self.path, self.meta, self._arrays, split, self._file)
+        found = Cache(self.path, self.meta, self._arrays, split, self._file)
+        found.window = self.window
+        return found
+
+    def cropped(self, height: int, width: int) -> Cache:
+        """The same pictures, of which so much is seen. Raises UserError where they are smaller."""
+        _, h, w = self.meta.shape[1:]
+        if height > h or width > w:
+            raise UserError(
+                f"the pictures of {self.path} are {w}x{h} and have no part of {width}x{height}; "
+                "give a smaller --data.crop, or prepare them again at another --size"
+            )
+        found = Cache(self.path, self.meta, self._arrays, self.split, self._file)
+        found.window = (height, width) if (height, width) != (h, w) else None
+        return found
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
         """uint8 (b, c, h, w); seeds are positions in 0..count-1."""
@@ -219,7 +243,12 @@ class Cache:
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 (b, c, h, w). Raises DamagedFile where the file has become shorter."""
-        return self._file.read(self._stored_at(positions))
+        images = self._file.read(self._stored_at(positions))
+        if self.window is None:
+            return images
+        (h, w), (height, width) = images.shape[2:], self.window
+        top, left = (h - height) // 2, (w - width) // 2
+        return np.ascontiguousarray(images[:, :, top : top + height, left : left + width])
 
     def verify(self) -> None:
         """Read all pixels and compare their hash; raises DamagedFile where they were changed."""

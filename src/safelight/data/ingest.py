@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,12 @@ import PIL
 from numpy.typing import NDArray
 
 from safelight import console
+from safelight.data.decode import Batch
 from safelight.data.duplicates import Pairs, duplicates, superfluous
+from safelight.data.encoded import CHECKS, Checks, Place, files_of, write_places
 from safelight.data.journal import Found, Journal, Line
 from safelight.data.listing import Listing
-from safelight.data.look import Size, said
+from safelight.data.look import Look, Size, said
 from safelight.data.meta import FORMAT
 from safelight.data.options import Options
 from safelight.data.origins import Origin
@@ -35,7 +38,8 @@ DUPLICATE = "a duplicate"  # begins the reason why it was left out
 class Outcome:
     """What decoding left.
 
-    `taken` are positions in `pictures`, one for each stored picture, `own` its (w, h) before.
+    `taken` are positions in `pictures`, one for each stored picture, `own` its (w, h) before
+    and `made` what `Batch.made` says of it.
     """
 
     pictures: Listing
@@ -44,14 +48,11 @@ class Outcome:
     digest: str = ""
     taken: list[int] = field(default_factory=list)
     own: list[Size] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     duplicates: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 3), np.int64))
     prints: Prints = field(default_factory=Prints)
-
-    @property
-    def enlarged(self) -> int:
-        """How many pictures were smaller."""
-        return sum(w < self.size[0] or h < self.size[1] for w, h in self.own)
+    places: tuple[Place, ...] = ()
 
     def leave_out(self, gone: Pairs) -> None:
         """gone: (p, 2), places in `taken` that are left out, and the picture that each is like."""
@@ -61,6 +62,7 @@ class Outcome:
         without = set(gone[:, 0].tolist())
         self.taken = [taken for i, taken in enumerate(self.taken) if i not in without]
         self.own = [own for i, own in enumerate(self.own) if i not in without]
+        self.made = [made for i, made in enumerate(self.made) if i not in without]
 
 
 def ingest(
@@ -77,19 +79,33 @@ def ingest(
     outcome = Outcome(pictures, size, rejected=list(pictures.rejected))
     given = None if options.split else pictures.splits
     draw = Draw(pictures.labels, given, pictures.strata, options.per_class, options.seed)
-    with Journal(folder, size, _asked(origin, options, sign)) as journal:
-        done = sum(len(line.found) for line in journal.before)
+    with _store(outcome, folder, origin, options, sign) as store:
+        done = sum(len(line.found) for line in store.before)
         if done:
             console.inform(f"{done:,} files were done when it was stopped; going on from there")
-        _refuse_full(
-            folder, draw.total * size[0] * size[1] * (3 if options.channels == "rgb" else 1)
-        )
+        if options.store == "pixels":
+            least = size[0] * size[1] * (3 if options.channels == "rgb" else 1)
+            _refuse_full(folder, draw.total * least)
         with console.progress("prepare", max(draw.total, done), done) as advance:
-            _Filling(origin, options, outcome, draw, journal).fill(workers, advance)
+            _Filling(origin, options, outcome, draw, store).fill(workers, advance)
     _refuse_short(pictures, np.array(outcome.taken), options.per_class)
-    outcome.channels, outcome.digest = journal.writer.channels, journal.writer.digest
-    outcome.prints = journal.writer.prints
+    outcome.channels, outcome.digest = store.channels, store.digest
+    outcome.prints = store.prints
+    if isinstance(store, Checks):
+        np.save(folder / CHECKS, store.found)
+        outcome.places = write_places(folder, files_of(pictures), outcome.taken)
     return outcome
+
+
+def _store(
+    outcome: Outcome, folder: Path, origin: Origin, options: Options, sign: str
+) -> Journal | Checks:
+    """What takes the pictures."""
+    if options.store == "pixels":
+        return Journal(folder, outcome.size, _asked(origin, options, sign))
+    files_of(outcome.pictures)  # or it is refused
+    look = options.look(outcome.size)
+    return Checks(lambda some: outcome.pictures.pixels(np.array(outcome.taken)[some], look))
 
 
 @dataclass(frozen=True)
@@ -100,11 +116,11 @@ class _Filling:
     options: Options
     outcome: Outcome
     draw: Draw
-    journal: Journal
+    store: Journal | Checks
 
     def fill(self, workers: int, advance: console.Advance) -> None:
         """Until there is no more to try; with another in place of what is left out."""
-        before = deque(self.journal.before)
+        before = deque(self.store.before)
         self._decode(before, workers, advance)
         if not self.outcome.taken:
             raise UserError(_nothing_readable(self.origin, self.outcome))
@@ -116,32 +132,33 @@ class _Filling:
         look = self.options.look(self.outcome.size)
         while len(wanted := self.draw.next()):
             while before and len(wanted):
-                wanted = self._take(wanted, before.popleft().found)
+                wanted = self._take(wanted, before.popleft())
             for batch in self.outcome.pictures.batches(wanted, look, workers):
                 if self.options.size is None:
                     self._refuse_other_sizes(wanted, batch.found)
-                self.journal.add(batch)
-                wanted = self._take(wanted, batch.found)
+                self.store.add(batch)
+                wanted = self._take(wanted, batch)
                 advance(len(batch.found))
 
-    def _take(self, wanted: Positions, found: Found) -> Positions:
+    def _take(self, wanted: Positions, batch: Batch | Line) -> Positions:
         """Note what became of the first of the wanted files; the rest of them."""
-        tried, accepted = wanted[: len(found)].tolist(), []
+        tried, accepted = wanted[: len(batch.found)].tolist(), []
         outcome = self.outcome
-        for position, own in zip(tried, found, strict=True):
+        for position, own in zip(tried, batch.found, strict=True):
             if isinstance(own, str):
                 outcome.rejected.append(Rejection(outcome.pictures.names[position], own))
             else:
                 accepted.append(position)
                 outcome.own.append(own)
         outcome.taken += accepted
+        outcome.made += map(sys.intern, batch.made)  # few differ
         self.draw.accept(accepted)
-        return wanted[len(found) :]
+        return wanted[len(batch.found) :]
 
     def _leave_out_duplicates(self) -> bool:
         """Find them, and whether any was left out."""
-        outcome, writer = self.outcome, self.journal.writer
-        outcome.duplicates = found = duplicates(writer.prints, writer.read)
+        outcome, store = self.outcome, self.store
+        outcome.duplicates = found = duplicates(store.prints, store.read)
         if self.options.duplicates == "keep":
             return False
         if self.options.duplicates == "drop":
@@ -152,7 +169,7 @@ class _Filling:
         if not len(gone):
             return False
         outcome.leave_out(gone)
-        writer.keep_only(~np.isin(np.arange(len(taken)), gone[:, 0]))
+        store.keep_only(~np.isin(np.arange(len(taken)), gone[:, 0]))
         self.draw.give_back(taken[gone[:, 0]].tolist())
         return True
 
@@ -198,7 +215,11 @@ def common_size(origin: Origin, pictures: Listing) -> Size:
     """That of the first picture that can be read, which all others must have too."""
     found = pictures.first()
     if found is None:
-        raise UserError(f"none of the {len(pictures.names)} files in {origin.where} is a picture")
+        batch = next(pictures.batches(np.zeros(1, np.int64), Look((1, 1)), workers=1))
+        raise UserError(
+            f"none of the {len(pictures.names)} files in {origin.where} gives a picture, such as "
+            f"{pictures.names[0]}: {batch.found[0]}"
+        )
     return found[1]
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from safelight.data.decode import Batch
 from safelight.data.look import Size
+from safelight.data.prints import Prints
 from safelight.data.stored import IMAGES
 from safelight.data.writer import ImageWriter
 
@@ -29,9 +30,13 @@ Found = Sequence[Size | str]
 
 @dataclass(frozen=True)
 class Line:
-    """One batch: what became of its files, the channels it had, and the CRC-32 of its pixels."""
+    """One batch: what became of its files, the channels it had, and the CRC-32 of its pixels.
+
+    `made` is as in `Batch`.
+    """
 
     found: Found
+    made: Sequence[str]
     channels: int
     checksum: int
 
@@ -54,7 +59,7 @@ class Journal:
         """Goes on only with what was asked for alike; anything else in the folder is removed."""
         lines = _lines(folder, asked)
         self.writer = ImageWriter(folder / IMAGES, size)
-        self.before = list(takewhile(self._is_there, lines))
+        self.before: Sequence[Line] = list(takewhile(self._is_there, lines))
         if len(self.before) < len(lines):  # the computer lost power: all after it is made again
             (folder / TRUSTED).write_text("".join(map(_written, self.before)))
             (folder / TRUSTED).replace(folder / JOURNAL)
@@ -73,13 +78,32 @@ class Journal:
         self._file.close()
         self.writer.__exit__(kind, error, trace)
 
+    @property
+    def channels(self) -> int:
+        return self.writer.channels
+
+    @property
+    def digest(self) -> str:
+        return self.writer.digest
+
+    @property
+    def prints(self) -> Prints:
+        return self.writer.prints
+
+    def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.writer.read(positions)
+
+    def keep_only(self, kept: NDArray[np.bool_]) -> None:
+        self.writer.keep_only(kept)
+
     def _is_there(self, line: Line) -> bool:
         return self.writer.goes_on(line.count, line.matches)
 
     def add(self, batch: Batch) -> None:
         """The pixels first: a line says that they are there."""
         self.writer.append(batch.pixels)
-        line = Line(batch.found, batch.pixels.shape[1], _checksum(batch.pixels))
+        channels = batch.pixels.shape[1]
+        line = Line(batch.found, batch.made, channels, _checksum(batch.pixels))
         self._file.write(_written(line))
         self._file.flush()
 
@@ -112,5 +136,6 @@ def _written(line: Line) -> str:
 
 
 def _read(text: str) -> Line:
-    found, channels, checksum = json.loads(text).values()
-    return Line([x if isinstance(x, str) else (x[0], x[1]) for x in found], channels, checksum)
+    found, made, channels, checksum = json.loads(text).values()
+    found = [x if isinstance(x, str) else (x[0], x[1]) for x in found]
+    return Line(found, made, channels, checksum)

@@ -57,6 +57,7 @@ def listing(found: Found, kind: str, where: str, with_labels: bool) -> Listing:
             Files(kind, where, [entry.key for entry in entries], [entry.size for entry in entries]),
         ),
         ignored=dict(found.ignored),
+        left_aside=tuple(found.left_aside),
         rejected=(*found.rejected, *too_long),
     )
 

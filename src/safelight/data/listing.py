@@ -21,7 +21,8 @@ class Listing:
     """The n pictures of a source in their order.
 
     `labels` are positions in `classes` (all 0 where there are none), `splits` positions in SPLITS.
-    `parts` hold the pictures, one after another.
+    `parts` hold the pictures, one after another. `ignored` counts the files whose ending is no
+    picture's, by ending, and `left_aside` names the first of them.
     """
 
     names: Sequence[str]
@@ -30,6 +31,7 @@ class Listing:
     classes: tuple[str, ...]
     parts: tuple[Part, ...]
     ignored: dict[str, int] = field(default_factory=dict)
+    left_aside: tuple[str, ...] = ()
     rejected: tuple[Rejection, ...] = ()
 
     @property
@@ -71,6 +73,11 @@ class Listing:
         for part, within in self._within(wanted):
             if len(within):
                 yield from part.batches(within, look, workers)
+
+    def pixels(self, positions: Positions, look: Look) -> NDArray[np.uint8]:
+        """(b, c, h, w): the pictures at these positions, all of which can be read."""
+        wanted, which = np.unique(positions, return_inverse=True)
+        return np.concatenate([batch.pixels for batch in self.batches(wanted, look, 1)])[which]
 
     def _within(self, positions: Positions) -> Iterator[tuple[Part, Positions]]:
         """Each part, and which of its own pictures these rising positions mean."""

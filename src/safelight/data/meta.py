@@ -32,10 +32,14 @@ class Meta(BaseModel):
     """The record of a cache.
 
     `counts` has a row for each class (one called "all" where there are none): split -> images.
+    `resize` says how they came to have their size. `formats` counts those of the originals, and
+    `changes` what else was done, by the values of `Change`. `ignored` counts files whose ending is
+    no picture's, by ending, and `left_aside` names the first of them.
     `hashes` are SHA-256 of the contents of the other files, `stamp` is the time of images.npy in
     nanoseconds. `same`, `nearly` and `across` count pictures that are there twice: to the last
     value, nearly, and with the other in another split. `grey` are without colour, be it stored or
-    not, and `constant` are of one colour.
+    not, and `constant` are of one colour. `places` are what the pictures are read from where their
+    pixels are not stored: kinds of readers, and their roots.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,14 +58,18 @@ class Meta(BaseModel):
     hashes: dict[Literal["images", "labels", "splits", "sizes", "names", "duplicates"], str]
     stamp: int
     resize: str
+    places: tuple[tuple[str, str], ...] = ()
     enlarged: int
     same: int = 0
     nearly: int = 0
     across: int = 0
     grey: int = 0
     constant: int = 0
+    formats: dict[str, int] = {}  # of format 1 these are not known
+    changes: dict[str, int] = {}
     rejected: tuple[Rejected, ...]
     ignored: dict[str, int]
+    left_aside: tuple[str, ...] = ()
     versions: dict[str, str]
 
     @model_validator(mode="before")

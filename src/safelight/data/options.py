@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Literal, TypedDict, Unpack
+from typing import Annotated, Literal, Self, TypedDict, Unpack
 
 from pydantic import (
     BaseModel,
@@ -13,13 +13,24 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from tyro.constructors import PrimitiveConstructorSpec
 
 from safelight.data import splits
-from safelight.data.look import Channels, Look, Size, as_option, parse_size
+from safelight.data.look import (
+    Channels,
+    Filter,
+    Fit,
+    Look,
+    Size,
+    as_option,
+    parse_background,
+    parse_size,
+)
 from safelight.errors import UserError, first_wrong
 
+OF_A_SIZE = ("fit", "enlarge", "filter")  # the options that say how a picture comes to have it
 Names = Annotated[
     tuple[str, ...],
     PrimitiveConstructorSpec(  # on the command line several names are one word
@@ -30,6 +41,7 @@ Names = Annotated[
         str_from_instance=lambda names: [",".join(names)],
     ),
 ]
+Background = Annotated[str, BeforeValidator(parse_background)]
 Wide = Annotated[Size, BeforeValidator(parse_size), PlainSerializer(as_option, return_type=str)]
 
 
@@ -55,6 +67,14 @@ class Options(BaseModel):
     """
     channels: Channels = "auto"
     """auto is grey where all pictures are stored so."""
+    fit: Fit = "crop"
+    """crop cuts out the middle; letterbox keeps all of the picture, with bars beside it."""
+    enlarge: bool = True
+    """Without it, crop rejects what is smaller than the size, and letterbox does not scale it."""
+    filter: Filter = "lanczos"
+    """How pixels are put together into larger ones; all but nearest are antialiased."""
+    background: Background = "white"
+    """white, black, grey or '#rrggbb': behind what is transparent, and the letterbox's bars."""
     labels: Literal["folders", "none"] = "folders"
     """none ignores the folders' names."""
     duplicates: Literal["keep", "drop", "drop-near"] = "keep"
@@ -63,6 +83,11 @@ class Options(BaseModel):
     drop leaves those out that equal another to the last value at this size, and drop-near those too
     that nearly do. Of each the first stays, or the one that tests. All are told of, and where the
     pictures are divided here, duplicates stay on one side.
+    """
+    store: Literal["pixels", "files"] = "pixels"
+    """What is kept: the pixels, or where each file lies, which is decoded each time.
+
+    files is for sets larger than the disk. They have to stay as they are, and channels auto is rgb.
     """
     seed: int = 0
     """Decides which pictures, and their split."""
@@ -82,17 +107,36 @@ class Options(BaseModel):
                 raise ValueError(str(error)) from error
         return split
 
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        """Without a size all pictures have to have one, and keep it."""
+        usual = {name: type(self).model_fields[name].default for name in OF_A_SIZE}
+        given = [name for name in OF_A_SIZE if getattr(self, name) != usual[name]]
+        if self.size is None and given:
+            option = "--no-enlarge" if given[0] == "enlarge" else f"--{given[0]}"
+            raise ValueError(
+                f"{option} changes nothing where pictures keep their own size; add --size, "
+                "or leave it out"
+            )
+        return self
+
     def look(self, size: Size) -> Look:
         """How every picture is made, at this size."""
-        return Look(size, self.channels)
+        # Whether all are grey is known at the end, when there is nothing to be widened.
+        anew = self.store == "files" and self.channels == "auto"
+        channels: Channels = "rgb" if anew else self.channels
+        return Look(size, channels, self.fit, self.enlarge, self.filter, self.background)
 
     def arguments(self) -> list[str]:
         """As on the command line, without the defaults."""
         usual, words = Options().model_dump(), []
         for name, value in self.model_dump().items():
-            if value != usual[name]:
+            option = name.replace("_", "-")
+            if value != usual[name] and isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
+            elif value != usual[name]:
                 text = ",".join(value) if isinstance(value, tuple | list) else str(value)
-                words += [f"--{name.replace('_', '-')}", text]
+                words += [f"--{option}", text]
         return words
 
 
@@ -104,8 +148,13 @@ class Wanted(TypedDict, total=False):
     per_class: int | None
     split: str | None
     channels: Channels
+    fit: Fit
+    enlarge: bool
+    filter: Filter
+    background: str
     labels: Literal["folders", "none"]
     duplicates: Literal["keep", "drop", "drop-near"]
+    store: Literal["pixels", "files"]
     seed: int
 
 

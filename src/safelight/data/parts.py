@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.data.decode import Batch, cropped, image_of, own_size, pixels_of
+from safelight.data.colour import MODES
+from safelight.data.decode import Batch, Decoded, batch_of, image_of, own_size
+from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, Size
 from safelight.data.walk import READERS
 from safelight.data.workers import Job, decoded
@@ -86,11 +89,14 @@ class Stack:
         return (0, (w, h)) if len(self.pixels) else None
 
     def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
-        mode = {"auto": None, "grey": "L", "rgb": "RGB"}[look.channels]
         for start in range(0, len(wanted), CHUNK):
-            images = [image_of(pixels) for pixels in self.pixels[wanted[start : start + CHUNK]]]
-            found = [image.size for image in images]
-            images = [
-                cropped(image.convert(mode) if mode else image, look.size) for image in images
-            ]
-            yield Batch(pixels_of(images, look.size), found)
+            some = self.pixels[wanted[start : start + CHUNK]]
+            yield batch_of((partial(_as_wanted, pixels, look) for pixels in some), look)
+
+
+def _as_wanted(pixels: NDArray[np.uint8], look: Look) -> Decoded:
+    """Raises RejectedPicture."""
+    image = image_of(pixels)
+    refuse_misfit(image.size, look)
+    image = image.convert(MODES.get(look.channels, image.mode))
+    return Decoded(fitted(image, framed(image.size, look), look), image.size)

@@ -15,6 +15,7 @@ import numpy as np
 from safelight import console, files
 from safelight.data import journal
 from safelight.data.cache import Cache
+from safelight.data.encoded import CHECKS, PLACES
 from safelight.data.ingest import ingest
 from safelight.data.listing import Listing
 from safelight.data.locks import alone_in
@@ -22,8 +23,9 @@ from safelight.data.meta import FILE, Meta, NewerFormat, read_meta
 from safelight.data.named import user_cache
 from safelight.data.options import Options, Wanted, options_of
 from safelight.data.origins import Origin, find
-from safelight.data.record import finish, in_a_line, summarise
+from safelight.data.record import finish
 from safelight.data.stored import CONTENT, is_cache
+from safelight.data.summary import in_a_line, summarise
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError, lookup
 
@@ -79,7 +81,7 @@ def _made(origin: Origin, options: Options, out: Path, workers: int, brief: bool
             console.inform(f"{out} is up to date: {ready.count} pictures, nothing to prepare")
         return ready
     pictures = chosen(origin.listing(options), options)
-    with _told_to_go_on(), files.resumable_folder(out) as folder:
+    with _told_to_go_on(options), files.resumable_folder(out) as folder:
         outcome = ingest(origin, pictures, options, sign, folder, workers)
         meta = finish(origin, options, sign, outcome, folder)
         journal.close(folder)
@@ -89,10 +91,12 @@ def _made(origin: Origin, options: Options, out: Path, workers: int, brief: bool
 
 
 @contextlib.contextmanager
-def _told_to_go_on() -> Iterator[None]:
+def _told_to_go_on(options: Options) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        if options.store == "files":
+            raise
         raise KeyboardInterrupt(
             "stopped; what is prepared is kept for a week, and the same command goes on from there"
         ) from None
@@ -105,7 +109,7 @@ def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | 
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
-    ours = {*CONTENT, FILE}
+    ours = {*CONTENT, PLACES, CHECKS, FILE}
     if not out.is_dir() or not is_cache(out) or {file.name for file in out.iterdir()} - ours:
         raise UserError(f"{out} holds something else; choose another place with --out")
     try:

@@ -35,6 +35,12 @@ class Prints:
         self._grey.append(grey)
         self._constant.append(of_one_colour(pixels))
 
+    def keep_only(self, kept: NDArray[np.bool_]) -> None:
+        """Forget all others. kept: (n,)."""
+        self._hashes = self.hashes()[kept].tolist()
+        self._thumbnails = [self.thumbnails()[kept]]
+        self._grey, self._constant = [self.grey()[kept]], [self.constant()[kept]]
+
     def hashes(self) -> NDArray[np.int64]:
         """(n,): of Python's own hash of bytes, so that they mean nothing to another process."""
         return np.array(self._hashes, np.int64)

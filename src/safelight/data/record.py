@@ -1,4 +1,4 @@
-"""The end of `prepare`: division into splits, the record, and what is said on the screen."""
+"""The end of `prepare`: division into splits, and the record."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +15,13 @@ import PIL
 from numpy.typing import NDArray
 
 import safelight
-from safelight import console, files
+from safelight import files
 from safelight.data import splits as dividing
-from safelight.data.decode import RESIZE
+from safelight.data.changes import Change
 from safelight.data.duplicates import families
-from safelight.data.ingest import DUPLICATE, Outcome
+from safelight.data.fitting import enlarged
+from safelight.data.ingest import Outcome
 from safelight.data.listing import Listing
-from safelight.data.look import said
 from safelight.data.meta import FILE, FORMAT, Meta, Rejected
 from safelight.data.options import Options
 from safelight.data.origins import Origin
@@ -51,6 +52,7 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
     np.save(folder / DUPLICATES, found)
     names = _lines(outcome)
     (folder / NAMES).write_bytes(names)
+    look, made = options.look(outcome.size), _counted(outcome.made)
     meta = Meta(
         format=FORMAT,
         name=shown(origin.name),
@@ -71,9 +73,12 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
             "duplicates": content_hash(found),
             "names": hashlib.sha256(names).hexdigest(),
         },
-        stamp=_stamped(folder / IMAGES),
-        resize=RESIZE,
-        enlarged=outcome.enlarged,
+        stamp=_stamped(folder / IMAGES) if options.store == "pixels" else 0,
+        resize=look.in_words if options.size else "none: all pictures have this size",
+        places=outcome.places,
+        enlarged=enlarged(sizes, look),
+        formats={name: n for name, n in made.items() if name not in set(Change)},
+        changes={name: n for name, n in made.items() if name in set(Change)},
         same=int((found[:, 2] == 1).sum()),
         nearly=int((found[:, 2] == 0).sum()),
         across=int((codes[found[:, 0]] != codes[found[:, 1]]).sum()),
@@ -81,6 +86,7 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
         constant=int(outcome.prints.constant().sum()),
         rejected=tuple(Rejected(file=shown(r.file), reason=r.reason) for r in outcome.rejected),
         ignored={shown(suffix): count for suffix, count in pictures.ignored.items()},
+        left_aside=tuple(map(shown, pictures.left_aside)),
         versions={
             "safelight": safelight.__version__,
             "pillow": PIL.__version__,
@@ -89,6 +95,14 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
     )
     files.write_text(folder / FILE, meta.model_dump_json(indent=1) + "\n")
     return meta
+
+
+def _counted(made: Sequence[str]) -> dict[str, int]:
+    """Each format and change, the most frequent first; made: of each picture, see `Batch`."""
+    counts = Counter[str]()
+    for words, count in Counter(made).items():
+        counts.update(dict.fromkeys(filter(None, words.split(",")), count))
+    return dict(counts.most_common())
 
 
 def _lines(outcome: Outcome) -> bytes:
@@ -144,59 +158,3 @@ def _stamped(path: Path) -> int:
     even = path.stat().st_mtime_ns // (2 * 10**9) * (2 * 10**9)
     os.utime(path, ns=(even, even))
     return even
-
-
-def in_a_line(meta: Meta) -> str:
-    """What there is to be judged, and what is not there."""
-    line = f"{meta.source}: {meta.count:,} pictures of {meta.looks}"
-    if meta.classes:
-        line += f", in {len(meta.classes)} class{'es' if len(meta.classes) > 1 else ''}"
-    if meta.rejected:
-        first, count = meta.rejected[0], len(meta.rejected)
-        files = "1 file" if count == 1 else f"{count:,} files"
-        line += f"; {files} gave none, such as {first.file}: {first.reason}"
-    return line
-
-
-def summarise(meta: Meta, out: Path) -> None:
-    """What was made, what was left out and where it is."""
-    console.say(f"{meta.count} pictures of {meta.looks}, from {meta.source}")
-    totals = {split: sum(row[split] for row in meta.counts.values()) for split in SPLITS}
-    console.say("  " + ", ".join(f"{split} {count}" for split, count in totals.items()))
-    for name, row in meta.counts.items() if meta.classes else ():
-        alone = "; a class with one picture is only trained on" if sum(row.values()) == 1 else ""
-        console.say(f"  {name}: " + ", ".join(f"{s} {n}" for s, n in row.items()) + alone)
-    if meta.enlarged:
-        console.say(f"  {meta.enlarged} were smaller than {said(meta.size)} and have been enlarged")
-    for line in _noticed(meta):
-        console.say(f"  {line}")
-    if meta.rejected:
-        console.say(f"  {len(meta.rejected)} files were left out (all are listed in {out / FILE}):")
-        reasons = Counter(kind_of(rejected.reason) for rejected in meta.rejected)
-        for reason, count in reasons.most_common(8):
-            console.say(f"    {count}: {reason}")
-    console.say(f"cache: {out}")
-
-
-def kind_of(reason: str) -> str:
-    """Without the name of the picture that another is a duplicate of."""
-    return DUPLICATE if reason.startswith(DUPLICATE) else reason
-
-
-def _noticed(meta: Meta) -> list[str]:
-    """What one would want to know of the pictures before training on them."""
-    lines = []
-    if meta.same or meta.nearly:
-        where = "all on one side of the split"
-        if meta.across:
-            where = f"{meta.across} of them in another split than the first, which flatters a model"
-        lines.append(
-            f"{meta.same + meta.nearly} are there before, {meta.same} to the last value and "
-            f"{meta.nearly} nearly, {where}; --duplicates drop or drop-near leaves them out"
-        )
-    if meta.channels == 3 and meta.grey == meta.count:
-        lines.append("all are grey, but stored in colour; --channels grey makes them a third")
-    if meta.constant:
-        are = "is" if meta.constant == 1 else "are"
-        lines.append(f"{meta.constant} {are} of one colour, with nothing to see")
-    return lines

@@ -147,17 +147,16 @@ class ImageFile:
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(b, c, h, w); neighbours in the file are read in one go."""
         images = np.empty((len(positions), *self.meta.shape[1:]), np.uint8)
-        breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-        for first, last in itertools.pairwise([0, *breaks.tolist(), len(positions)]):
-            if last > first:
-                self._fill(images[first:last], int(positions[first]))
+        buffer, each = images.reshape(-1).data, self._bytes
+        starts = np.flatnonzero(np.diff(positions, prepend=-2) != 1)  # of runs of neighbours
+        offsets = (HEADER_BYTES + positions[starts] * each).tolist()
+        bounds = itertools.pairwise([*(starts * each).tolist(), len(buffer)])
+        for (first, last), offset in zip(bounds, offsets, strict=True):
+            self._fill(buffer[first:last], offset)
         return images
 
-    def _fill(self, images: NDArray[np.uint8], position: int) -> None:
-        buffer = images.reshape(-1).data
-        offset = HEADER_BYTES + position * self._bytes
-        while len(buffer):
-            got = self._read_at(buffer, offset)
+    def _fill(self, buffer: memoryview, offset: int) -> None:
+        while (got := self._read_at(buffer, offset)) < len(buffer):
             if not got:
                 raise damaged(self.path, "was cut short while it was read", self.meta)
             buffer, offset = buffer[got:], offset + got

@@ -19,6 +19,8 @@ from safelight.data.decode import SUFFIXES
 from safelight.errors import UserError
 
 Read = Callable[[str], bytes]
+NAMED = 100  # as many of the files that are ignored for their ending are named in the record
+OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,14 @@ class Found:
 
     entries: list[Entry] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    left_aside: list[str] = field(default_factory=list)  # the first of those ignored
     rejected: list[Rejection] = field(default_factory=list)
+
+    def ignore(self, name: str) -> None:
+        """Leave a file aside for what its ending says."""
+        self.ignored[_suffix(name)] += 1
+        if len(self.left_aside) < NAMED:
+            self.left_aside.append(name)
 
 
 def walk_folder(root: Path) -> Found:
@@ -94,7 +103,7 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
 def _add_file(item: os.DirEntry[str], parts: tuple[str, ...], to: Found) -> None:
     key = "/".join((*parts, item.name))
     if _suffix(item.name) not in SUFFIXES:
-        to.ignored[_suffix(item.name)] += 1
+        to.ignore(key)
         return
     try:
         status = item.stat()
@@ -130,9 +139,8 @@ def _add_member(member: zipfile.ZipInfo, to: Found) -> None:
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     if not parts or member.is_dir() or any(_is_hidden(part) for part in parts):
         return
-    suffix = _suffix(parts[-1])
-    if suffix not in SUFFIXES:
-        to.ignored[suffix] += 1
+    if _suffix(parts[-1]) not in SUFFIXES:
+        to.ignore("/".join(parts))
     elif member.flag_bits & ENCRYPTED or member.compress_type not in UNPACK:
         reason = "encrypted" if member.flag_bits & ENCRYPTED else "packed in an unusual way"
         to.rejected.append(Rejection("/".join(parts), f"{reason}; pack it again as a plain zip"))
@@ -143,7 +151,7 @@ def _add_member(member: zipfile.ZipInfo, to: Found) -> None:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name.lower() in OF_SYSTEMS
 
 
 def _suffix(name: str) -> str:

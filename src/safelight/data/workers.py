@@ -120,9 +120,9 @@ class Worker:
             answer = None
         if answer is None:
             raise self._died()
-        (shape, sizes), pixels = answer
+        (shape, sizes, made), pixels = answer
         found: list[Size | str] = [size if isinstance(size, str) else tuple(size) for size in sizes]
-        return Batch(np.frombuffer(pixels, np.uint8).reshape(shape), found)
+        return Batch(np.frombuffer(pixels, np.uint8).reshape(shape), found, made)
 
     def stop(self) -> None:
         self._process.kill()
@@ -154,7 +154,8 @@ def serve() -> None:
     while (request := _receive(requests)) is not None:
         batch = decode_batch(read, request[0], look)
         try:
-            _send(answers, (batch.pixels.shape, batch.found), batch.pixels.reshape(-1).data)
+            told = batch.pixels.shape, batch.found, batch.made
+            _send(answers, told, batch.pixels.reshape(-1).data)
         except BrokenPipeError:  # the parent was killed
             os._exit(0)
 

@@ -1,6 +1,7 @@
 """`edit`: pictures and a run -> a folder of edited pictures, which appears complete or not at all.
 
-OUT/003.png ...   the results, called like the pictures that they come from
+OUT/003.png ...   the results, called like the pictures that they come from; what a PNG can't hold
+                  is shown by it, and OUT/003.npy has it
 OUT/sheet.png     the first of them, before and after
 OUT/edit.json     how they were made, and what was measured
 OUT/noise.npz     of `invert`: x_t and its t
@@ -35,7 +36,7 @@ from safelight.editing.tasks import (
 from safelight.editing.work import Edited
 from safelight.errors import UserError
 from safelight.files import clear_leftovers, require_free, write_json, writing_folder
-from safelight.images import display_scale, labelled_sheet, to_pil
+from safelight.images import as_files, display_scale, labelled_sheet
 from safelight.samplers.grids import LOWEST
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
@@ -155,7 +156,8 @@ def write(edited: Edited, given: Material, record: dict[str, Any], out: Path) ->
     clear_leftovers(out.parent)
     with writing_folder(out) as folder:
         for stem, image in zip(stems(given, len(edited.images)), edited.images, strict=True):
-            to_pil(image).save(folder / f"{stem}.png")
+            for ending, data in as_files(image).items():
+                (folder / f"{stem}{ending}").write_bytes(data)
         rows = [(name, images[:SHOWN]) for name, images in edited.rows]
         scale = display_scale(edited.images.shape[-2])
         labelled_sheet(rows, scale).save(folder / SHEET)

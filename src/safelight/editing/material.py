@@ -7,6 +7,7 @@ the command that prepares it.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,20 +18,19 @@ import torch
 from torch import Tensor
 
 from safelight.data.cache import Cache, open_data
-from safelight.data.decode import SUFFIXES, RejectedPicture, decode, own_size, pixels_of
+from safelight.data.decode import SUFFIXES, decode, own_size, pixels_of
 from safelight.data.layout import natural
-from safelight.data.look import Channels, Look
+from safelight.data.look import Channels, Look, RejectedPicture, as_option
 from safelight.data.stored import is_cache
 from safelight.data.walk import walk_folder
 from safelight.editing.tasks import Edit, Inpaint, Interpolate
 from safelight.errors import UserError, lookup
-from safelight.images import Pixels
+from safelight.images import Pixels, described
 from safelight.sources import is_run
 from safelight.training.run import Run
 
 FROM_A_CACHE = 16  # pictures, unless told otherwise
 WHITE = 128  # levels of a mask from here on count as white
-COLOURS = {1: "grey", 3: "colour"}
 CHANNELS = {1: "grey", 3: "rgb"}  # --channels of prepare
 Shape = tuple[int, int, int]
 
@@ -93,7 +93,7 @@ def read_masked(task: Inpaint, wanted: Wanted) -> Material:
 
 
 def read_small(task: Edit, wanted: Wanted) -> Material:
-    """Pictures whose side divides the model's."""
+    """Pictures whose sides are the model's divided by one whole number."""
     return _material(wanted, _divisor(wanted.run))
 
 
@@ -125,7 +125,7 @@ def _material(wanted: Wanted, fits: Fits) -> Material:
         raise UserError("name a picture, a folder of pictures, or CACHE:SPLIT to edit")
     if wanted.n is not None and wanted.n < 1:
         raise UserError(f"-n {wanted.n} asks for no picture; give 1 or more")
-    found = [one for place in wanted.places for one in _found(place, wanted.n, fits)][: wanted.n]
+    found = [one for place in wanted.places for one in _found(place, wanted, fits)][: wanted.n]
     shapes = {one.image.shape for one in found}
     if len(shapes) > 1:
         raise UserError("the small pictures differ in size; edit those of each size by themselves")
@@ -174,8 +174,8 @@ def _chosen_class(wanted: Wanted) -> int | None:
 # Finding them
 
 
-def _found(place: str | Path, n: int | None, fits: Fits) -> list[Picture]:
-    path = Path(place).expanduser()
+def _found(place: str | Path, wanted: Wanted, fits: Fits) -> list[Picture]:
+    path, n = Path(place).expanduser(), wanted.n
     if is_run(path):
         raise UserError(f"{place} is a run; name pictures, such as a folder in its samples/")
     if path.is_dir() and not is_cache(path):
@@ -187,7 +187,7 @@ def _found(place: str | Path, n: int | None, fits: Fits) -> list[Picture]:
             f"{place} is no picture; name a picture, a folder of them, or a cache (safelight "
             "prepare makes one of a zip)"
         )
-    return _of_cache(open_data(place), n, fits)
+    return _of_cache(wanted.run.alike(open_data(place)), n, fits)
 
 
 def _of_folder(path: Path, n: int | None, fits: Fits) -> list[Picture]:
@@ -228,7 +228,7 @@ def _decoded(path: Path, channels: Channels, fits: Fits) -> Pixels:
         raise UserError(f"there is no picture {path}; name one that exists")
     own = own_size(lambda _: data, "")
     try:
-        image, _ = decode(data, Look(own or (1, 1), channels))
+        image = decode(data, Look(own or (1, 1), channels)).image
     except RejectedPicture as reason:
         raise UserError(f"{path} gives no picture: {reason}") from None
     assert own is not None  # or `decode` would have rejected it
@@ -242,30 +242,43 @@ def _decoded(path: Path, channels: Channels, fits: Fits) -> Pixels:
 def _same_shape(run: Run) -> Fits:
     def fits(name: str, found: Shape) -> None:
         if found != run.file.shape:
-            _refuse(name, found, run, run.file.shape[1])
+            _refuse(name, found, run, run.file.shape[1:])
 
     return fits
 
 
 def _divisor(run: Run) -> Fits:
-    c, side, _ = run.file.shape
+    c, h, w = run.file.shape
+    both = math.gcd(h, w)
+    divisors = [k for k in range(2, both + 1) if both % k == 0]
+    if not divisors:
+        raise UserError(
+            f"{run.path} draws {w}x{h}, and no whole number divides both sides: there are no "
+            "smaller pictures of the same form; train on pictures of another --size"
+        )
 
     def fits(name: str, found: Shape) -> None:
-        if found[0] != c or found[1] != found[2] or found[1] >= side or side % found[1]:
-            divisor = next(k for k in range(2, side + 1) if side % k == 0)
-            _refuse(
-                name, found, run, side // divisor, f" from pictures of a side that divides {side}"
-            )
+        if found not in [(c, h // k, w // k) for k in divisors]:
+            small = h // divisors[0], w // divisors[0]
+            many = " or ".join(map(str, divisors))
+            _refuse(name, found, run, small, f" from pictures with both sides divided by {many}")
 
     return fits
 
 
-def _refuse(name: str, found: Shape, run: Run, side: int, more: str = "") -> None:
-    c, h, w = run.file.shape
+def _refuse(name: str, found: Shape, run: Run, size: tuple[int, int], more: str = "") -> None:
+    """size: (height, width) that would do."""
+    c = run.file.shape[0]
+    made = as_option((size[1], size[0]))
+    remedy = (
+        "edit the cache that this makes of the folder it is from: safelight prepare FOLDER "
+        f"--size {made} --channels {CHANNELS[c]} --out CACHE"
+        if c in CHANNELS
+        else f"edit a cache of {described((c, *size))}"
+    )
     raise UserError(
-        f"{name} is {found[2]}x{found[1]} {COLOURS[found[0]]} and {run.path} draws {w}x{h} "
-        f"{COLOURS[c]}{more}; edit the cache that this makes of the folder it is from: safelight "
-        f"prepare FOLDER --size {side} --channels {CHANNELS[c]} --out CACHE"
+        f"{name} is {described(found)} and {run.path} draws {described(run.file.shape)}{more}; "
+        f"{remedy}"
     )
 
 

@@ -14,8 +14,8 @@ from safelight.errors import UserError
 from safelight.evaluation.estimate import Interval, Z
 from safelight.evaluation.moments import Features, SideFeatures
 from safelight.evaluation.network import Network
-from safelight.evaluation.plan import Plan, spelled
-from safelight.images import ImageSource
+from safelight.evaluation.plan import Plan
+from safelight.images import ImageSource, spelled
 
 METHOD = "Wilson score interval; covers the sampling of images, not retraining"
 

@@ -21,7 +21,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from safelight.console import progress
-from safelight.data.augment import shift
+from safelight.data.augment import crop
 from safelight.errors import DamagedFile, NonFiniteLoss, TooFewImages, UserError
 from safelight.evaluation.accuracy import Verdict, verdict
 from safelight.evaluation.moments import Features, SideFeatures, blocks
@@ -104,8 +104,9 @@ def classifier(train: ImageSource | None, store: Path, seed: int = 0) -> Classif
 
 def build(shape: tuple[int, int, int], classes: int, seed: int) -> nn.Sequential:
     """(features, last layer) with weights drawn from the seed alone."""
-    c, h, _ = shape
-    first = [nn.MaxPool2d(2, ceil_mode=True)] if h > 8 else []  # of 8x8, a second halving is enough
+    c, *sides = shape
+    # Of 8x8, a second halving is enough.
+    first = [nn.MaxPool2d(2, ceil_mode=True)] if max(sides) > 8 else []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "classifier"))
         body = nn.Sequential(
@@ -134,8 +135,9 @@ def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
 def prepare(images: Tensor) -> Tensor:
     """uint8 (b, c, h, w) -> float32 in [-1, 1], at most LARGEST pixels a side."""
     x = dequantise(images)
-    if max(x.shape[2:]) > LARGEST:
-        x = F.interpolate(x, size=(LARGEST, LARGEST), mode="bilinear", antialias=True)
+    if (longer := max(x.shape[2:])) > LARGEST:
+        size = tuple(max(1, round(side * LARGEST / longer)) for side in x.shape[2:])
+        x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -170,14 +172,15 @@ def _batches(
         while len(waiting) < BATCH:
             waiting = torch.cat([waiting, torch.randperm(len(labels), generator=rng)])
         chosen, waiting = waiting[:BATCH], waiting[BATCH:]
-        images = train.images(chosen.tolist())
-        pixels = max(1, round(images.shape[2] / 14))
-        yield shift(images, torch.rand(BATCH, 2, generator=rng), pixels), labels[chosen]
+        images, u = train.images(chosen.tolist()).numpy(), torch.rand(BATCH, 2, generator=rng)
+        _, _, h, w = images.shape
+        shifted = crop(images, u.numpy(), h, w, pad=max(1, round(min(h, w) / 14)))
+        yield torch.from_numpy(shifted), labels[chosen]
 
 
 def _views(train: ImageSource) -> int:
     """How many images the training sees in all."""
-    passes = PASSES[train.shape[0]] * (train.count or 0)
+    passes = PASSES[1 if train.shape[0] == 1 else 3] * (train.count or 0)
     return min(max(passes, FEWEST_VIEWS), MOST_VIEWS)
 
 

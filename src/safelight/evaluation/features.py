@@ -13,7 +13,7 @@ from safelight.errors import UserError, lookup
 from safelight.evaluation.appearance import colour, spectrum
 from safelight.evaluation.classifier import classifier
 from safelight.evaluation.lpips import lpips
-from safelight.evaluation.network import Network
+from safelight.evaluation.network import Network, require_colours
 from safelight.evaluation.pretrained import efficientnet, efficientnet_bf16, inception
 from safelight.evaluation.resizes import RESIZES, USUAL
 from safelight.evaluation.transformers import CLIP, DINOV2
@@ -54,17 +54,30 @@ def pixels(material: Material) -> Network:
     return Network("pixels", values, "none", "none: the values themselves", False, extract)
 
 
-FEATURES: dict[str, Loader] = {
+def _of_photographs(name: str, load: Loader) -> Loader:
+    """A network that learnt from photographs, of pictures in grey or in colour."""
+
+    def loaded(material: Material) -> Network:
+        require_colours(name, material.shape[0])
+        return load(material)
+
+    return loaded
+
+
+OF_PHOTOGRAPHS: dict[str, Loader] = {
     "inception": lambda material: inception(material.resize or USUAL),
     "efficientnet-lite0": lambda material: efficientnet(),
     "efficientnet-lite0-bf16": lambda material: efficientnet_bf16(),
     "dinov2": lambda material: DINOV2.network(),
     "clip": lambda material: CLIP.network(),
+    "lpips": lambda material: lpips(material.shape),
+}
+FEATURES: dict[str, Loader] = {
+    **{name: _of_photographs(name, load) for name, load in OF_PHOTOGRAPHS.items()},
     "classifier": lambda material: classifier(material.train, material.store).network,
     "pixels": pixels,
     "colour": lambda material: colour(material.shape),
     "spectrum": lambda material: spectrum(material.shape),
-    "lpips": lambda material: lpips(material.shape),
 }
 RESIZED = "inception"  # the one network whose pictures are resized in several published ways
 

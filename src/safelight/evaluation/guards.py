@@ -156,7 +156,7 @@ def enlarged(evidence: Evidence) -> str:
 
 def grey(evidence: Evidence) -> str:
     """Pictures without colour on one side of two in colour."""
-    if evidence.generated.side.source.shape[0] == 1:
+    if evidence.generated.side.source.shape[0] != 3:
         return ""
     for colourless, other, name in evidence.both_ways():
         here, there = (each.column("colour") < COLOURLESS for each in (colourless, other))

@@ -12,9 +12,9 @@ from safelight.evaluation.estimate import Estimate, Interval, by_class
 from safelight.evaluation.features import Material
 from safelight.evaluation.moments import Features, SideFeatures
 from safelight.evaluation.network import Head, Network
-from safelight.evaluation.plan import Plan, spelled
+from safelight.evaluation.plan import Plan
 from safelight.evaluation.protocol import Protocol, software
-from safelight.images import ImageSource
+from safelight.images import ImageSource, spelled
 
 
 @dataclass(frozen=True)

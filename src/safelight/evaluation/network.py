@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from safelight.errors import UserError
+
 MICRO_BATCH = 16  # images at once: the activations of 64 miss a CPU's caches, 6 times slower
 
 
@@ -68,6 +70,19 @@ class Network:
         return self.called, self.weights, self.resize
 
 
+def require_colours(network: str, channels: int) -> None:
+    """Raise UserError where a network of photographs would be shown other channels than theirs."""
+    if channels not in (1, 3):
+        raise UserError(
+            f"{network} looks at pictures in grey or in colour, and these have {channels} "
+            "channels; choose the features pixels (or classifier, where there are classes), or the "
+            "metrics spectrum and colour"
+        )
+
+
 def three_channels(images: Tensor) -> Tensor:
-    """(b, 1 or 3, h, w) -> (b, 3, h, w): grey is repeated, as red = green = blue."""
+    """(b, 1 or 3, h, w) -> (b, 3, h, w): grey is repeated, as red = green = blue.
+
+    Other numbers of channels are no colours: `require_colours` refuses them before the work.
+    """
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

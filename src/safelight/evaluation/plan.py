@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from safelight.errors import TooFewImages, UserError
-from safelight.images import ImageSource
+from safelight.images import ImageSource, spelled
 from safelight.seeding import generator
 
 MODEL_IMAGES = 2_000  # how many images of a model are judged unless the caller says
@@ -182,7 +182,7 @@ def require_as_large(training: ImageSource, source: ImageSource) -> None:
     if training.shape != source.shape:
         raise UserError(
             f"{source.name} has images of {spelled(source.shape)} and the training pictures "
-            f"{training.name} are {spelled(training.shape)} (channels x height x width); prepare "
+            f"{training.name} are {spelled(training.shape)} (channels x width x height); prepare "
             "the pictures of one again at the other's size and colour"
         )
 
@@ -275,7 +275,7 @@ def _require_comparable(
         if other.shape != source.shape:
             raise UserError(
                 f"{source.name} has images of {spelled(source.shape)} and {other.name} of "
-                f"{spelled(other.shape)} (channels x height x width); prepare the pictures of "
+                f"{spelled(other.shape)} (channels x width x height); prepare the pictures of "
                 "one again at the other's size and colour"
             )
     if pool is not None and pool.fingerprint == against.fingerprint:
@@ -283,7 +283,3 @@ def _require_comparable(
             f"{against.name} can't be the reference and its own stand-in; "
             "give further real images for the floor, or none"
         )
-
-
-def spelled(shape: tuple[int, int, int]) -> str:
-    return "x".join(map(str, shape))

@@ -29,7 +29,7 @@ class Published:
     """An FID of a paper.
 
     conditional: whether the model was told classes. generated, reference: images on each side;
-    split: of `data`, which the reference was. image: channels x height x width.
+    split: of `data`, which the reference was. image: channels x width x height.
     """
 
     data: str

@@ -88,7 +88,7 @@ class Signatures:
 
 def _extract(images: Tensor) -> Tensor:
     flat = images.flatten(1)
-    colour = three_channels(images.float())
+    colour = _three(images.float())
     numbers = [
         _variance(images.float().flatten(2)).mean(1).sqrt(),
         flat.amin(1),
@@ -101,6 +101,15 @@ def _extract(images: Tensor) -> Tensor:
     ]
     thumbnail = F.adaptive_avg_pool2d(colour, THUMBNAIL).flatten(1)
     return torch.cat([_hashes(images), torch.stack(numbers, 1), thumbnail], 1)
+
+
+def _three(images: Tensor) -> Tensor:
+    """(b, c, h, w) -> (b, 3, h, w): of two channels, and of more than three, means of neighbouring
+    ones, so that all count."""
+    if images.shape[1] in (1, 3):
+        return three_channels(images)
+    pooled: Tensor = F.adaptive_avg_pool1d(images.flatten(2).mT, 3).mT
+    return pooled.reshape(len(images), 3, *images.shape[2:])
 
 
 def _variance(values: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from safelight.evaluation.estimate import Estimate, by_class
 from safelight.evaluation.fidelity import require_restoring, restored
 from safelight.evaluation.likelihood import labels_for, mean_interval, require_likelihood
 from safelight.evaluation.moments import Floats
-from safelight.evaluation.plan import Side, spelled
+from safelight.evaluation.plan import Side
 from safelight.evaluation.protocol import Protocol, software
-from safelight.images import ImageSource
+from safelight.images import ImageSource, spelled
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,22 @@ DRAWS = 7  # uniform numbers that each image takes
 
 def colour(x: Tensor, u: Tensor) -> Tensor:
     """Brightness by up to 0.5 either way, saturation 0 to 2 times, contrast 0.5 to 1.5 times."""
-    brightness, saturation, contrast = u[:, :3, None, None, None].unbind(1)
-    x = x + brightness - 0.5
+    return recoloured(x, u[:, :3], brightness=0.5, saturation=1.0, contrast=0.5)
+
+
+def recoloured(
+    x: Tensor, u: Tensor, brightness: float, saturation: float, contrast: float
+) -> Tensor:
+    """Brightness by up to so much either way, saturation and contrast by up to such shares.
+
+    By u (b, 3) in [0, 1), of which one half leaves an image as it is.
+    """
+    more, purer, starker = (2 * u[:, :, None, None, None] - 1).unbind(1)
+    x = x + brightness * more
     grey = x.mean(1, keepdim=True)
-    x = grey + (x - grey) * 2 * saturation
+    x = grey + (x - grey) * (1 + saturation * purer)
     middle = x.mean((1, 2, 3), keepdim=True)
-    return middle + (x - middle) * (contrast + 0.5)
+    return middle + (x - middle) * (1 + contrast * starker)
 
 
 def translation(x: Tensor, u: Tensor) -> Tensor:
@@ -38,14 +48,17 @@ def translation(x: Tensor, u: Tensor) -> Tensor:
 def cutout(x: Tensor, u: Tensor) -> Tensor:
     """A rectangle of half the side, anywhere, is 0; it may reach over the edge."""
     h, w = x.shape[2:]
+    return x.masked_fill(hole(u[:, 5:7], (h, w), (round(h * HOLE), round(w * HOLE))), 0.0)
+
+
+def hole(u: Tensor, sides: Sequence[int], hidden: Sequence[int]) -> Tensor:
+    """(b, 1, h, w) bool: a rectangle of these sides, its middle anywhere by u (b, 2)."""
     inside = []
-    for side, draw in ((h, u[:, 5]), (w, u[:, 6])):
-        hole = round(side * HOLE)
-        first = _places(draw, side + 1)[:, None] - hole // 2
-        place = torch.arange(side, device=x.device)
-        inside.append((place >= first) & (place < first + hole))
-    hidden = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-    return x.masked_fill(hidden, 0.0)
+    for side, length, draw in zip(sides, hidden, u.unbind(1), strict=True):
+        first = _places(draw, side + 1)[:, None] - length // 2
+        place = torch.arange(side, device=u.device)
+        inside.append((place >= first) & (place < first + length))
+    return inside[0][:, None, :, None] & inside[1][:, None, None, :]
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -148,12 +148,18 @@ def check_sides(shape: Shape, factor: int, otherwise: str) -> None:
     """Refuse pictures whose sides are no multiple of the factor; otherwise: another way out."""
     _, h, w = shape
     if h % factor or w % factor:
-        below = max(factor, min(h, w) // factor * factor)
-        sizes = " or ".join(str(size) for size in sorted({below, -(-max(h, w) // factor) * factor}))
+        fit = [[max(1, side // factor), -(-side // factor)] for side in (w, h)]
+        wide, high = ([n * factor for n in places] for places in fit)
+        sizes = " or ".join(dict.fromkeys(map(_size, wide, high)))
         raise UserError(
-            f"pictures of {h}x{w} cannot be divided into places of {factor}x{factor} pixels, as "
+            f"pictures of {w}x{h} cannot be divided into places of {factor}x{factor} pixels, as "
             f"the autoencoder does; prepare them with --size {sizes}{otherwise}"
         )
+
+
+def _size(width: int, height: int) -> str:
+    """As `prepare` takes it."""
+    return str(width) if width == height else f"{width}x{height}"
 
 
 def fewer(shape: Shape, depth: int) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from safelight.errors import UserError, lookup
 from safelight.nets.blocks import ACTIVATIONS, NORMS, SelfAttention
-from safelight.nets.embedding import told, waves, with_class
+from safelight.nets.embedding import embed_change, told, waves, with_change, with_class
 from safelight.nets.resampling import DOWNS, UPS
 from safelight.nets.unet import attention_heights, check_shape
 
@@ -25,6 +25,7 @@ class ClassicUNet(nn.Module):
             besides the first.
         classes: number of classes; 0 for none. Label `classes` stands for "no class".
         answers: how many images the network gives, one after another in the channels.
+        varied: how many numbers tell it how images were varied; 0 where it is not told.
         widths: channels at each resolution on the way down and, without the coarsest, up again:
             64 128 256 128 64 has three resolutions.
         blocks: pairs of convolutions between the ways.
@@ -41,6 +42,7 @@ class ClassicUNet(nn.Module):
         shape: tuple[int, int, int],
         classes: int = 0,
         answers: int = 1,
+        varied: int = 0,
         *,
         widths: Sequence[int] = (64, 128, 256, 256, 128, 64, 64),
         blocks: int = 3,
@@ -87,10 +89,17 @@ class ClassicUNet(nn.Module):
             pairs = [pair(both, both, residual=True), pair(both, o, both // 2)]
             self.up.append(Level(larger(i), pairs, e, o, attend(o, d)))
         self.head = nn.Conv2d(widths[-1], answers * channels, 1)
+        self.embed_change = embed_change(varied, e)  # last: no other draw moves
 
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w)."""
+    def forward(
+        self, x: Tensor, c_noise: Tensor, y: Tensor | None = None, varied: Tensor | None = None
+    ) -> Tensor:
+        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w).
+
+        varied (b, labels): how the images were; None is not at all.
+        """
         embedding = with_class(self.embed_level(c_noise), self.embed_class, y)
+        embedding = with_change(embedding, self.embed_change, varied)
         embedding = nn.functional.silu(embedding)
         h = self.stem(x)
         skips = []

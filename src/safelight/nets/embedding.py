@@ -110,3 +110,18 @@ def with_class(embedding: Tensor, classes: nn.Embedding | None, y: Tensor | None
     if y is None:
         y = embedding.new_full((len(embedding),), classes.num_embeddings - 1, dtype=torch.long)
     return embedding + classes(y)  # type: ignore[no-any-return]
+
+
+def embed_change(labels: int, width: int) -> nn.Linear | None:
+    """For what the network is told of how images were varied; None where it is told nothing.
+
+    Without a constant: what is told as zeros adds nothing, as if there were no such layer.
+    """
+    return nn.Linear(labels, width, bias=False) if labels else None
+
+
+def with_change(embedding: Tensor, change: nn.Linear | None, varied: Tensor | None) -> Tensor:
+    """The embedding (b, e) and that of how images were varied (b, labels); None is not at all."""
+    if change is None or varied is None:
+        return embedding
+    return embedding + change(varied)  # type: ignore[no-any-return]

@@ -35,7 +35,7 @@ def coarsest(height: int, width: int, widths: Sequence[int]) -> tuple[int, int]:
     if not widths or height % depth or width % depth:
         possible = len(usual_widths(height, width))
         raise UserError(
-            f"{len(widths)} widths halve a picture {len(widths)} times, and {height}x{width} "
+            f"{len(widths)} widths halve a picture {len(widths)} times, and {width}x{height} "
             f"pixels halve {possible} times to no less than {SMALLEST}; give as many "
             "--gan.widths, or prepare the pictures at another --size"
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from safelight.errors import lookup
 from safelight.nets.blocks import ACTIVATIONS, NORMS, zeroed
-from safelight.nets.embedding import level_embedding, told, with_class
+from safelight.nets.embedding import embed_change, level_embedding, told, with_change, with_class
 from safelight.nets.unet import check_shape
 
 
@@ -23,6 +23,7 @@ class PlainNet(nn.Module):
         shape: (c, h, w) of the images; h and w have to halve len(widths) - 1 times.
         classes: number of classes; 0 for none. Label `classes` stands for "no class".
         answers: how many images the network gives, one after another in the channels.
+        varied: how many numbers tell it how images were varied; 0 where it is not told.
         widths: channels at each resolution, finest first; their number is the depth.
         norm, activation: rows of the tables of these names.
         embedding, spread: see `level_embedding`.
@@ -35,6 +36,7 @@ class PlainNet(nn.Module):
         shape: tuple[int, int, int],
         classes: int = 0,
         answers: int = 1,
+        varied: int = 0,
         *,
         widths: Sequence[int] = (64, 128, 256),
         norm: str = "group",
@@ -65,10 +67,17 @@ class PlainNet(nn.Module):
             Told(layer, layer.out_channels, e, norm, self.act, dropout) for layer in convolutions
         )
         self.head = zeroed(nn.Conv2d(first, answers * channels, 3, padding=1))
+        self.embed_change = embed_change(varied, e)  # last: no other draw moves
 
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w)."""
-        embedding = self.act(with_class(self.embed_level(c_noise), self.embed_class, y))
+    def forward(
+        self, x: Tensor, c_noise: Tensor, y: Tensor | None = None, varied: Tensor | None = None
+    ) -> Tensor:
+        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w).
+
+        varied (b, labels): how the images were; None is not at all.
+        """
+        embedding = with_class(self.embed_level(c_noise), self.embed_class, y)
+        embedding = self.act(with_change(embedding, self.embed_change, varied))
         for layer in self.layers:
             x = layer(x, embedding)
         return self.head(x)  # type: ignore[no-any-return]

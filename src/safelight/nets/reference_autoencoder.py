@@ -77,8 +77,8 @@ class ReferenceAutoencoder(nn.Module):
         x = torch.zeros(1, self.channels, *shape[1:])
         if (answer := row.foreign.tried(chosen, x).sample.shape) != x.shape:
             raise UserError(
-                f"this {kind} makes pictures of {answer[2]}x{answer[3]} of those of "
-                f"{shape[1]}x{shape[2]}; choose an autoencoder that gives them back as large"
+                f"this {kind} makes pictures of {answer[3]}x{answer[2]} of those of "
+                f"{shape[2]}x{shape[1]}; choose an autoencoder that gives them back as large"
             )
         self.latent = chosen["latent_channels"], shape[1] // self.factor, shape[2] // self.factor
         self._encode = row.encode

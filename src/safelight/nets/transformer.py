@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from safelight.errors import UserError
 from safelight.nets.blocks import attend, heads_of, zeroed
-from safelight.nets.embedding import level_embedding, told, with_class
+from safelight.nets.embedding import embed_change, level_embedding, told, with_change, with_class
 
 
 class Transformer(nn.Module):
@@ -20,6 +20,7 @@ class Transformer(nn.Module):
         shape: (c, h, w) of the images; `patch` has to divide h and w.
         classes: number of classes; 0 for none. Label `classes` stands for "no class".
         answers: how many images the network gives, one after another in the channels.
+        varied: how many numbers tell it how images were varied; 0 where it is not told.
         widths: channels of a patch; there is one width.
         blocks: layers of attention.
         patch: height and width of a patch in pixels.
@@ -34,6 +35,7 @@ class Transformer(nn.Module):
         shape: tuple[int, int, int],
         classes: int = 0,
         answers: int = 1,
+        varied: int = 0,
         *,
         widths: Sequence[int] = (192,),
         blocks: int = 6,
@@ -65,12 +67,19 @@ class Transformer(nn.Module):
         self.norm = _bare_norm(width)
         self.modulation = zeroed(nn.Linear(width, 2 * width))
         self.head = zeroed(nn.Linear(width, answers * channels * patch**2))
+        self.embed_change = embed_change(varied, width)  # last: no other draw moves
 
     places: Tensor
 
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w)."""
+    def forward(
+        self, x: Tensor, c_noise: Tensor, y: Tensor | None = None, varied: Tensor | None = None
+    ) -> Tensor:
+        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w).
+
+        varied (b, labels): how the images were; None is not at all.
+        """
         embedding = with_class(self.embed_level(c_noise), self.embed_class, y)
+        embedding = with_change(embedding, self.embed_change, varied)
         embedding = nn.functional.silu(embedding)
         h = self.stem(x).flatten(2).transpose(1, 2) + self.places  # (b, rows columns, width)
         for block in self.blocks:
@@ -136,7 +145,7 @@ def check_patch(sides: Sequence[int], patch: int) -> None:
         both = math.gcd(*sides)
         fits = [p for p in range(1, both + 1) if both % p == 0]
         raise UserError(
-            f"patches of {patch} do not tile images of {sides[0]}x{sides[1]}; choose --net.patch "
+            f"patches of {patch} do not tile images of {sides[1]}x{sides[0]}; choose --net.patch "
             f"from {', '.join(map(str, fits))}"
         )
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from safelight.errors import UserError, lookup
 from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS, SelfAttention, zeroed
-from safelight.nets.embedding import level_embedding, told, with_class
+from safelight.nets.embedding import embed_change, level_embedding, told, with_change, with_class
 from safelight.nets.resampling import DOWNS, UPS
 
 RESOLUTIONS: dict[str, Callable[[Sequence[int]], Sequence[int]]] = {
@@ -28,6 +28,7 @@ class UNet(nn.Module):
         shape: (c, h, w) of the images; h and w have to halve len(widths) - 1 times.
         classes: number of classes; 0 for none. Label `classes` stands for "no class".
         answers: how many images the network gives, one after another in the channels.
+        varied: how many numbers tell it how images were varied; 0 where it is not told.
         widths: channels at each resolution, finest first; their number is the depth.
         blocks: blocks at each resolution on the way down (one more on the way up).
         block: what they are, a row of `BLOCKS`.
@@ -48,6 +49,7 @@ class UNet(nn.Module):
         shape: tuple[int, int, int],
         classes: int = 0,
         answers: int = 1,
+        varied: int = 0,
         *,
         widths: Sequence[int] = (64, 128, 128),
         blocks: int = 2,
@@ -101,10 +103,17 @@ class UNet(nn.Module):
             act,
             zeroed(nn.Conv2d(widths[0], answers * channels, 3, padding=1)),
         )
+        self.embed_change = embed_change(varied, e)  # last: no other draw moves
 
-    def forward(self, x: Tensor, c_noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w)."""
+    def forward(
+        self, x: Tensor, c_noise: Tensor, y: Tensor | None = None, varied: Tensor | None = None
+    ) -> Tensor:
+        """x (b, c, h, w), c_noise (b,), y (b,) int64 or None -> F (b, answers c, h, w).
+
+        varied (b, labels): how the images were; None is not at all.
+        """
         embedding = with_class(self.embed_level(c_noise), self.embed_class, y)
+        embedding = with_change(embedding, self.embed_change, varied)
         embedding = self.act(embedding)
         h = self.stem(x)
         skips = [h]
@@ -219,8 +228,8 @@ def check_shape(
         fits = next(d for d in range(depth, 0, -1) if h % 2 ** (d - 1) == w % 2 ** (d - 1) == 0)
         times = f"{depth - 1} time{'s' if depth > 2 else ''}"
         raise UserError(
-            f"images of {h}x{w} cannot be halved {times}; prepare them at "
-            f"{nearest[0]}x{nearest[1]}, or give {fewer(fits)}"
+            f"images of {w}x{h} cannot be halved {times}; prepare them at "
+            f"{nearest[1]}x{nearest[0]}, or give {fewer(fits)}"
         )
     resolutions = [h >> d for d in range(depth)]
     for resolution in attention:

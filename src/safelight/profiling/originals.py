@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.data.cache import Cache
+from safelight.data.fitting import enlarged
+from safelight.data.look import Look, Size
 from safelight.evaluation.moments import Floats
 
 CUT = 0.2  # of a picture's area, cut off to make it fit
@@ -15,15 +17,20 @@ CUT = 0.2  # of a picture's area, cut off to make it fit
 
 @dataclass(frozen=True)
 class Originals:
-    """sizes: (n, 2) width and height of each. target: (width, height) of the cache."""
+    """sizes: (n, 2) width and height of each. look: how the cache's pictures were made of them."""
 
     sizes: NDArray[np.int32]
-    target: tuple[int, int]
+    look: Look
+
+    @property
+    def target(self) -> Size:
+        """Width and height of the cache's pictures."""
+        return self.look.size
 
     @property
     def enlarged(self) -> int:
-        """How many were smaller than the cache's pictures, on either side."""
-        return int((self.sizes < self.target).any(1).sum())
+        """How many were scaled up."""
+        return enlarged(self.sizes, self.look)
 
     @property
     def aspects(self) -> Floats:
@@ -33,6 +40,8 @@ class Originals:
     @property
     def lost(self) -> Floats:
         """The share of each picture's area that is cut off to give it the cache's aspect, (n,)."""
+        if self.look.fit != "crop":
+            return np.zeros(len(self.sizes))
         ratio = self.aspects * (self.target[1] / self.target[0])
         return np.asarray(1 - np.minimum(ratio, 1 / ratio), np.float64)
 
@@ -51,4 +60,6 @@ class Originals:
 def originals_of(cache: Cache) -> Originals | None:
     """None of a cache that was made before sizes were written down."""
     sizes = cache.own_sizes()
-    return None if sizes is None else Originals(sizes, cache.meta.size)
+    if sizes is None:
+        return None
+    return Originals(sizes, cache.meta.options.look(cache.meta.size))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from safelight.data.look import Size, as_option
-from safelight.data.record import kind_of
+from safelight.data.summary import by_reason
 from safelight.profiling.originals import CUT
 from safelight.profiling.profile import Profile
 from safelight.profiling.remedy import Advice, counted, listed, percent
@@ -75,8 +73,9 @@ def cut_off(profile: Profile, share: float) -> Advice | None:
     fitting = _with_aspect(found.target, aspect)
     if fitting == found.target:
         return Advice(
-            f"{text} They have many shapes, so that no size fits them all: look at the pictures "
-            "whether what matters is still there."
+            f"{text} They have many shapes, so that no size fits them all: keep them whole, "
+            "between bars, or look whether what matters is still there.",
+            {"fit": "letterbox", "size": as_option(fitting)},
         )
     return Advice(
         f"{text} The usual one is {aspect:.2f} times as wide as high.",
@@ -135,8 +134,7 @@ def left_out(profile: Profile, share: float) -> Advice | None:
     meta = profile.cache.meta
     if len(meta.rejected) < max(1, share * (meta.count + len(meta.rejected))):
         return None
-    reasons = Counter(kind_of(each.reason) for each in meta.rejected)
-    said = [f"{reason} ({count:,})" for reason, count in reasons.most_common()]
+    said = [f"{reason} ({count:,})" for reason, _, count in by_reason(meta.rejected)]
     return Advice(
         f"{counted(len(meta.rejected), 'file', 'files')} gave no picture: {listed(said)}. Mend or "
         "fetch them again, and prepare again; all are listed below.",

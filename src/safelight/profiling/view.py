@@ -9,16 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from safelight.data.cache import Cache
-
-CHANNELS = 3
+from safelight.images import in_colour
 
 
 def visible(images: Tensor) -> Tensor:
-    """(b, c, h, w) -> (b, 1 or 3, h, w): the first three channels; two get an empty third."""
-    c = images.shape[1]
-    if c == 1:
-        return images
-    return F.pad(images[:, :CHANNELS], (0, 0, 0, 0, 0, max(0, CHANNELS - c)))
+    """(b, c, h, w) uint8 -> (b, 1 or 3, h, w), see `images.in_colour`."""
+    return torch.from_numpy(in_colour(images.numpy()))
 
 
 class Visible:
@@ -28,13 +24,13 @@ class Visible:
         self.cache = cache
         self.name, self.classes, self.count = cache.name, cache.classes, cache.count
         c, h, w = cache.shape
-        self.shape: tuple[int, int, int] = (1 if c == 1 else CHANNELS, h, w)
+        self.shape: tuple[int, int, int] = (1 if c == 1 else 3, h, w)
 
     @property
     def fingerprint(self) -> str:
         """That of the cache where nothing is changed, so that features are shared."""
         same = self.shape == self.cache.shape
-        return self.cache.fingerprint if same else f"{self.cache.fingerprint} first three channels"
+        return self.cache.fingerprint if same else f"{self.cache.fingerprint} in colour"
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
         return visible(self.cache.images(seeds))

@@ -264,7 +264,7 @@ def describe(cache: Cache) -> Pictures:
     """What the data section tells of the cache."""
     meta = cache.meta
     return Pictures(
-        name=meta.name,
+        name=cache.name,
         path=cache.path,
         classes=meta.classes,
         counts=tuple(meta.counts.items()),

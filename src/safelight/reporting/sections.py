@@ -35,12 +35,11 @@ def headline(data: ReportData) -> str:
     coder = data.config.diffusion.autoencoder
     where = f", in the latents of {coder}," if coder else ""
     classes = f", {words.plural(len(data.pictures.classes), 'class', 'classes')}"
-    c, h, w = data.shape
     return (
         f"{called} of "
         f"{words.large(summary.parameters)} parameters, trained on "
-        f"{words.count(data.copying.training)} images of {data.pictures.name} ({h}×{w}, "
-        f"{words.channels(c)}{classes if data.pictures.classes else ''}){where} for "
+        f"{words.count(data.copying.training)} images of {data.pictures.name} "
+        f"({words.look(data.shape)}{classes if data.pictures.classes else ''}){where} for "
         f"{words.duration(summary.seconds)} at {words.count(summary.images_per_second)} images a "
         f"second on {summary.device}, {summary.precision}."
     )
@@ -166,9 +165,8 @@ class DataShown:
 def pictures(data: ReportData) -> DataShown:
     held = data.pictures
     counts = counts_shown(held.counts)
-    c, h, w = data.shape
     about = (
-        f"{words.plural(sum(counts.totals), 'picture')} from {held.name}, {h}×{w}, "
-        f"{words.channels(c)}. Training sees the first split only."
+        f"{words.plural(sum(counts.totals), 'picture')} from {held.name}, {words.look(data.shape)}"
+        f"{words.shown(data.shape[0])}. Training sees the first split only."
     )
     return DataShown(about, counts, list(held.rejected))

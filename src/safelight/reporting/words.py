@@ -6,6 +6,8 @@ import math
 from datetime import datetime
 from pathlib import Path
 
+from safelight.images import COLOURS
+
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -56,8 +58,18 @@ def day(moment: str) -> str:
     return f"{then.day} {then:%B %Y}"
 
 
-def channels(c: int) -> str:
-    return "grey" if c == 1 else "colour"
+def look(shape: tuple[int, int, int]) -> str:
+    """(c, h, w) -> "64×48, colour": width and height, as picture files are described."""
+    c, h, w = shape
+    return f"{w}×{h}, {COLOURS.get(c, f'{c} channels')}"
+
+
+def shown(channels: int) -> str:
+    """Which channels a picture on the page shows; nothing where it shows them all."""
+    if channels in COLOURS:
+        return ""
+    which = "the two as magenta and green" if channels == 2 else "the first three as colours"
+    return f" (the pictures here show {which})"
 
 
 def place(path: Path) -> str:

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from safelight.config import Data
-from safelight.data.augment import flip, shift
 from safelight.data.cache import Cache
-from safelight.images import dequantise, pieces
-from safelight.seeding import ImageNoise, derive, generator
+from safelight.images import pieces
+from safelight.seeding import Draws, ImageNoise
+from safelight.training.order import visited
+from safelight.training.variation import varied
 
 
 @dataclass(frozen=True)
 class Batch:
     images: Tensor  # (b, c, h, w) float32, pictures in [-1, 1] or latents
     labels: Tensor | None  # (b,) int64
+    varied: Tensor | None = None  # (b, LABELS), what a network is told of how images were varied
 
 
 class Examples(Protocol):
@@ -40,13 +42,18 @@ class Examples(Protocol):
         """The class of each (count,) int64; None where the model is not to know it."""
         ...
 
-    def read(self, positions: NDArray[np.int64], noise: ImageNoise) -> Tensor:
-        """(b, c, h, w) float32 on the device, varied as `noise` has it."""
+    def read(
+        self, positions: NDArray[np.int64], draws: Draws, noise: ImageNoise
+    ) -> tuple[Tensor, Tensor | None]:
+        """(b, c, h, w) float32 on the device, varied as `draws` and `noise` have it.
+
+        And what a network is told of how they were varied, if it is to be.
+        """
         ...
 
 
 class Pictures:
-    """The pictures of a split in [-1, 1], flipped and shifted as the options say."""
+    """The pictures of a split in [-1, 1], varied as the options say."""
 
     def __init__(self, cache: Cache, options: Data, device: torch.device) -> None:
         self._cache, self._options, self.device = cache, options, device
@@ -56,12 +63,15 @@ class Pictures:
     def count(self) -> int:
         return self._cache.count
 
-    def read(self, positions: NDArray[np.int64], noise: ImageNoise) -> Tensor:
-        images = torch.from_numpy(self._cache.read(positions))
-        u = noise.uniform(3).cpu()
-        if self._options.flip:
-            images = flip(images, u[:, 0])
-        return dequantise(shift(images, u[:, 1:], self._options.shift).to(self.device))
+    def read(
+        self, positions: NDArray[np.int64], draws: Draws, noise: ImageNoise
+    ) -> tuple[Tensor, Tensor | None]:
+        return varied(self._cache.read(positions), self._options, draws, self.device)
+
+
+def centred(cache: Cache, options: Data) -> Cache:
+    """The pictures as all but the training sees them: their centres, where it learns from parts."""
+    return cache if options.window is None else cache.cropped(*options.window)
 
 
 def labels_told(cache: Cache, options: Data) -> Tensor | None:
@@ -73,7 +83,7 @@ def labels_told(cache: Cache, options: Data) -> Tensor | None:
 class Batches:
     """The batches of a run.
 
-    Epoch e visits every image once, in an order drawn from (seed, e); batches run on over the
+    Epoch e visits every image once, in an order that (seed, e) decides; batches run on over the
     ends of epochs. The randomness of an image in a batch comes from (seed, step, its place), so
     that it is the same in micro-batches and on several processes (but for dropout, which draws
     inside the network).
@@ -89,28 +99,18 @@ class Batches:
         self._examples, self._size, self._seed = examples, size, seed
         self.rank = rank
         self._places = np.arange(rank, size, processes)
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def at(self, step: int, micro_batch: int) -> Iterator[tuple[Batch, ImageNoise]]:
         """This process's share of step 0, 1, ..., at most `micro_batch` images at a time."""
         examples = self._examples
         for piece in pieces(len(self._places), micro_batch):
             places = self._places[piece]
-            seeds = [derive(self._seed, "step", step, int(place)) for place in places]
-            positions, noise = self._positions(step, places), ImageNoise(seeds, examples.device)
-            labels = examples.labels
+            draws = Draws(self._seed, step, places)
+            noise = ImageNoise(draws.seeds(), examples.device)
+            positions, labels = self._positions(step, places), examples.labels
             told = None if labels is None else labels[positions].to(examples.device)
-            yield Batch(examples.read(positions, noise), told), noise
+            images, how = examples.read(positions, draws, noise)
+            yield Batch(images, told, how), noise
 
     def _positions(self, step: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        count = self._examples.count
-        visits = step * self._size + places
-        return np.array([self._epoch(v // count)[v % count] for v in visits], dtype=np.int64)
-
-    def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        if self._order[0] != epoch:
-            drawn = torch.randperm(
-                self._examples.count, generator=generator(self._seed, "epoch", epoch)
-            )
-            self._order = (epoch, drawn.numpy())
-        return self._order[1]
+        return visited(step * self._size + places, self._examples.count, self._seed)

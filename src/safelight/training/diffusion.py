@@ -16,6 +16,7 @@ from safelight.diffusion.precond import PREDICTIONS, c_noise, require_regular
 from safelight.diffusion.times import TIMES, LossAware, Times, lowest_drawn
 from safelight.diffusion.weights import WEIGHTS
 from safelight.errors import lookup
+from safelight.nets.nonleaky import LABELS
 from safelight.nets.uncertainty import Uncertainty
 from safelight.seeding import Noise
 from safelight.training import options as rules
@@ -66,7 +67,7 @@ class DiffusionLearner(nn.Module):
         if y is not None:
             y = torch.where(u[:, 1] < self.label_dropout, self._nobody, y)
         t, importance = self.times(path, u[:, 0])
-        error = loss = self.objective(self.model, x_0, t, eps, y)
+        error = loss = self.objective(told(self.model, batch.varied), x_0, t, eps, y)
         if self.uncertainty is not None:
             log_error = self.uncertainty(c_noise(path.log_snr(t)))
             error = error / log_error.exp()
@@ -89,6 +90,26 @@ class DiffusionLearner(nn.Module):
         return self.model.net.classes  # type: ignore[return-value]
 
 
+class Told(nn.Module):
+    """A network that is told how each image was varied, (b, LABELS)."""
+
+    def __init__(self, net: nn.Module, varied: Tensor) -> None:
+        super().__init__()
+        self.net, self.varied = net, varied
+        self.told = getattr(net, "told", "level")
+
+    def forward(self, x: Tensor, level: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.net(x, level, y, self.varied)  # type: ignore[no-any-return]
+
+
+def told(model: Denoiser, varied: Tensor | None) -> Denoiser:
+    """The same denoiser, of images that were varied so."""
+    if varied is None:
+        return model
+    net = Told(model.net, varied)
+    return Denoiser(net, model.path, model.prediction, model.sigma_data, model.variance)
+
+
 def build_denoiser(config: Config, problem: Problem) -> Denoiser:
     """An untrained denoiser, its weights drawn from the run's seed."""
     options = config.diffusion
@@ -109,6 +130,7 @@ def build_denoiser(config: Config, problem: Problem) -> Denoiser:
             problem.shape,
             problem.classes,
             answers=2 if options.variance == "learned" else 1,
+            varied=LABELS if config.data.augment else 0,
         )
     return Denoiser(net, path, prediction, problem.sigma_data, options.variance)
 

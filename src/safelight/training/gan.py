@@ -135,7 +135,7 @@ def widths(options: Gan, problem: Problem) -> tuple[int, ...]:
     found = options.widths or usual_widths(h, w)
     if not found:
         raise UserError(
-            f"pictures of {h}x{w} can't be halved to a map of 4 pixels or more, which a GAN begins "
+            f"pictures of {w}x{h} can't be halved to a map of 4 pixels or more, which a GAN begins "
             "with; prepare them at another --size, such as 32"
         )
     return found

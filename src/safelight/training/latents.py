@@ -20,7 +20,7 @@ from safelight.files import writing
 from safelight.images import dequantise, pieces
 from safelight.machine import device as usual_device
 from safelight.machine import full_precision
-from safelight.seeding import ImageNoise
+from safelight.seeding import Draws, ImageNoise
 from safelight.training.batches import labels_told
 from safelight.training.codec import About, Codec, Coder, portions
 from safelight.training.pretrained import open_reference
@@ -63,12 +63,13 @@ class Latents:
         self._halves, self._variants = halves, variants(options)
         self.count, self.labels = cache.count, labels_told(cache, options)
 
-    def read(self, positions: NDArray[np.int64], noise: ImageNoise) -> Tensor:
-        u = noise.uniform(3)[:, 0].cpu().numpy()
-        mirrored = (u < 0.5) & (self._variants == 2)
+    def read(
+        self, positions: NDArray[np.int64], draws: Draws, noise: ImageNoise
+    ) -> tuple[Tensor, None]:
+        mirrored = (draws.uniform("flip", 1)[:, 0] < 0.5) & (self._variants == 2)
         chosen = self._halves[positions * self._variants + mirrored]
         mean, std = torch.from_numpy(chosen.astype(np.float32)).to(self.device).unbind(1)
-        return self.codec.scaled(mean + std * noise.normal(*mean.shape[1:]))
+        return self.codec.scaled(mean + std * noise.normal(*mean.shape[1:])), None
 
 
 def open_autoencoder(place: str, shape: tuple[int, int, int]) -> Found:

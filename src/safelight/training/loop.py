@@ -21,7 +21,7 @@ from safelight.data.cache import Cache
 from safelight.errors import NonFiniteLoss
 from safelight.seeding import derive
 from safelight.training import checkpoint as checkpoints
-from safelight.training.batches import Batches, Pictures
+from safelight.training.batches import Batches, Pictures, centred
 from safelight.training.checkpoint import Checkpoint, Progress
 from safelight.training.devices import describe, versions
 from safelight.training.ema import PowerAverage
@@ -52,10 +52,10 @@ class Trainer:
         self.config, self.plan, self.accelerator, self.judge = config, plan, accelerator, judge
         self.step, self.seconds = 0, 0.0
         self.processes = accelerator.num_processes
-        train = cache.subset("train")
+        train, seen = cache.subset("train"), centred(cache, config.data)
         device, self.family = accelerator.device, family_of(config)
         codec = latents.codec if latents else None
-        shape = codec.latent if codec else train.shape
+        shape = codec.latent if codec else seen.shape
         classes = len(classes_told(config, cache.classes))
         learner = self.family.learner(config, Problem(shape, classes, plan.sigma_data))
         self.learner = learner.to(device)
@@ -69,7 +69,7 @@ class Trainer:
             rank=accelerator.process_index,
             processes=self.processes,
         )
-        self.examiner = self.family.examiner(cache, config, device, codec)
+        self.examiner = self.family.examiner(seen, config, device, codec)
 
     def autocast(self) -> torch.autocast:
         bf16 = self.plan.precision == "bf16"

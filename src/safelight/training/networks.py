@@ -17,7 +17,8 @@ from safelight.nets.transformer import Transformer
 from safelight.nets.unet import UNet, attention_heights
 
 # Each is called with the shape of the images, the number of classes and of answers, and those
-# fields of `Net` that it names.
+# fields of `Net` that it names; one that names `varied` can be told how images were varied, by so
+# many numbers.
 NETS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "classic": ClassicUNet,
@@ -29,7 +30,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_net(
-    options: Net, shape: tuple[int, int, int], classes: int, answers: int = 1
+    options: Net, shape: tuple[int, int, int], classes: int, answers: int = 1, varied: int = 0
 ) -> nn.Module:
     """An untrained network, drawn from the global stream of random numbers.
 
@@ -44,7 +45,13 @@ def build_net(
             f"the network {options.kind} has no --net.{name}; leave it out, or choose --net.kind "
             f"{' or '.join(others)}"
         )
-    return make(shape, classes, answers, **{name: getattr(options, name) for name in heeds})
+    if varied and "varied" not in inspect.signature(make).parameters:
+        raise UserError(
+            f"the network {options.kind} cannot be told how pictures were varied; leave "
+            "--data.augment out, or choose another --net.kind"
+        )
+    told = {"varied": varied} if varied else {}
+    return make(shape, classes, answers, **told, **{name: getattr(options, name) for name in heeds})
 
 
 def heeded(kind: str) -> tuple[str, ...]:

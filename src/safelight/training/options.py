@@ -187,15 +187,32 @@ UNHEEDED_OF_GANS: tuple[tuple[Callable[[Gan], bool], str], ...] = (
 # What would change nothing, or goes wrong, in latents and where they are learnt.
 OF_LATENTS: tuple[tuple[Callable[[Config], bool], str], ...] = (
     (
-        lambda c: c.data.shift > 0,
-        "--data.shift moves pictures by pixels, and their latents are computed once; leave it out",
-    ),
-    (
         lambda c: c.diffusion.objective in VARIATIONAL,
         "the objectives hybrid and bound are about pictures of 256 levels, and latents have none; "
         "choose another --diffusion.objective",
     ),
 )
+
+
+# How pictures are varied.
+OF_DATA: tuple[tuple[Callable[[Config], bool], str], ...] = (
+    (
+        lambda c: c.data.augment > 0 and c.family != "diffusion",
+        "--data.augment is told to a network by its embedding of the noise level, which diffusion "
+        "models have alone; leave it out (a GAN has --gan.augment)",
+    ),
+    (
+        lambda c: c.data.augment > 0 and c.diffusion.pairing != "none",
+        "--data.augment would make the noise of pictures that were left alone another than that "
+        "of all, with which images are drawn; leave --diffusion.pairing at none",
+    ),
+    (
+        lambda c: c.data.upside_down and not c.data.augment,
+        "--data.upside-down is a part of --data.augment; add that, such as --data.augment 0.12, or "
+        "leave it out",
+    ),
+)
+VARYING = ("crop", "shift", "turn", "jitter", "cutout", "augment")  # pixels
 
 
 # What is measured on the way.
@@ -232,14 +249,24 @@ def require_heeded(config: Config) -> None:
     for broken, remedy in UNHEEDED_OF_GANS:
         if broken(config.gan):
             raise UserError(remedy)
-    for unfit, remedy in OF_LATENTS if config.diffusion.autoencoder else ():
+    if config.diffusion.autoencoder:
+        _require_whole(config)
+    latents = OF_LATENTS if config.diffusion.autoencoder else ()
+    for unfit, remedy in (*latents, *OF_DATA, *OF_WATCHING):
         if unfit(config):
-            raise UserError(remedy)
-    for useless, remedy in OF_WATCHING:
-        if useless(config):
             raise UserError(remedy)
     if config.family == "autoencoder" and not config.data.conditional:
         raise UserError("an autoencoder is told no classes; leave --data.no-conditional out")
+
+
+def _require_whole(config: Config) -> None:
+    """Raises UserError where pictures whose latents are learnt are to be varied."""
+    for name in VARYING:
+        if getattr(config.data, name):
+            raise UserError(
+                f"--data.{name} changes the pixels of pictures at each step, and their latents are "
+                "computed once; leave it out"
+            )
 
 
 def _require(rules: tuple[Rule, ...], options: Diffusion) -> None:

@@ -122,7 +122,8 @@ def _kept(
         return tensor
 
     labels = None if single.labels is None else single.labels.repeat(n)
-    batch = Batch(single.images.repeat(n, 1, 1, 1), labels)
+    varied = None if single.varied is None else single.varied.repeat(n, 1)
+    batch = Batch(single.images.repeat(n, 1, 1, 1), labels, varied)
     with (
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),

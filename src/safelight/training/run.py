@@ -23,6 +23,7 @@ from safelight.images import save_png
 from safelight.locks import locked
 from safelight.machine import device
 from safelight.training import diffusion_sources
+from safelight.training.batches import centred
 from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
 from safelight.training.codec import Codec
 from safelight.training.families import Family, classes_told, family_of
@@ -195,7 +196,10 @@ class Run:
         )
 
     def cache(self) -> Cache:
-        """The pictures that it learnt from; raises UserError where they have changed since."""
+        """The pictures that it learnt from, of the size that it learnt; all of their splits.
+
+        Raises UserError where they have changed since.
+        """
         if not Path(self.file.cache).exists():
             raise UserError(
                 f"the pictures of {self.path} are no longer at {self.file.cache}; say where they "
@@ -207,7 +211,12 @@ class Run:
                 f"{self.file.cache} has changed since {self.path} was trained on it; "
                 "prepare the pictures as they were, or train a new run"
             )
-        return cache
+        return centred(cache, self.config.data)
+
+    def alike(self, cache: Cache) -> Cache:
+        """Its own pictures, named as a cache, of the size that it learnt; others as they are."""
+        own = cache.path.resolve() == Path(self.file.cache).resolve()
+        return centred(cache, self.config.data) if own else cache
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -20,9 +20,11 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from safelight.config import Config, Plan, RunFile
 from safelight.console import inform, say
 from safelight.data.cache import Cache
+from safelight.data.mirror import symmetry
 from safelight.errors import UserError
 from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
+from safelight.training.batches import centred
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
 from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
@@ -42,6 +44,7 @@ from safelight.training.planning import (
     require_reached,
 )
 from safelight.training.run import Run
+from safelight.training.variation import require_fitting
 from safelight.training.watching import Judge
 
 WARM_UP_STEPS, WARM_UP_SECONDS = 4, 4.0  # at least so many steps are timed, for so long
@@ -112,29 +115,24 @@ def _run_in(
     accelerator.wait_for_everyone()  # none may make the run while another still looks for it
     if run is None:
         require_heeded(config)
+        require_fitting(config.data, cache.shape)
+        config = _mirroring(cache, config, accelerator)
     with accelerator.main_process_first():  # the others read what it has encoded
         latents = learnt_in(cache, run.config if run else config, run)
     codec = latents.codec if latents else None
     if run is None:
         plan = make_plan(cache, config, accelerator, began, latents, judge)
         accelerator.free_memory()  # the throw-away networks
-        run = _written(cache, config, plan, out, codec, accelerator)
+        run = _written(out, _described(cache, config, plan), codec, accelerator)
     elif Path(run.file.cache) != cache.path.resolve():  # the same pictures, moved
-        run = _written(cache, run.config, run.plan, out, codec, accelerator)
+        moved = run.file.model_copy(update={"cache": str(cache.path.resolve())})
+        run = _written(out, moved, codec, accelerator)
     return run, latents
 
 
-def _written(
-    cache: Cache,
-    config: Config,
-    plan: Plan,
-    out: Path,
-    codec: Codec | None,
-    accelerator: Accelerator,
-) -> Run:
+def _written(out: Path, file: RunFile, codec: Codec | None, accelerator: Accelerator) -> Run:
     """One process writes it: two that replace a folder at once would find it gone."""
-    main = accelerator.is_main_process
-    run = start_run(cache, config, plan, out, codec) if main else None
+    run = Run.create(out, file, codec) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
     return run or Run.open(out)
 
@@ -159,6 +157,22 @@ def _see_through(
         accelerator.free_memory()
 
 
+def _mirroring(cache: Cache, config: Config, accelerator: Accelerator) -> Config:
+    """The same, with its word on whether pictures are mirrored; and says why, where it had none."""
+    if config.data.flip is not None:
+        return config
+    main = accelerator.is_main_process
+    found = _agree(symmetry(cache.subset("train")) if main else None, accelerator)
+    assert found is not None
+    if main:
+        inform(found.sentence())
+    return _with_flip(config, found.mirrored)
+
+
+def _with_flip(config: Config, flip: bool | None) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update={"flip": flip})})
+
+
 def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
     """The run in `out`, if it is the one that these arguments describe."""
     if not (out / "config.yaml").is_file():
@@ -167,6 +181,8 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
             return None  # empty, or killed before its plan was written
         raise UserError(f"{out} is not empty and holds no run; choose another folder with --out")
     run = Run.open(out)
+    if config.data.flip is None:  # decided when the run began
+        config = _with_flip(config, run.config.data.flip)
     differences = _differences(deciding(_settled(run.config)), deciding(_settled(config)))
     if cache.subset("train").fingerprint != run.file.fingerprint:
         differences.insert(0, "the training images")
@@ -181,16 +197,19 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
 def start_run(
     cache: Cache, config: Config, plan: Plan, out: Path, codec: Codec | None = None
 ) -> Run:
+    return Run.create(out, _described(cache, config, plan), codec)
+
+
+def _described(cache: Cache, config: Config, plan: Plan) -> RunFile:
     train = cache.subset("train")
-    file = RunFile(
+    return RunFile(
         cache=str(cache.path.resolve()),
         fingerprint=train.fingerprint,
-        shape=train.shape,
+        shape=centred(train, config.data).shape,
         classes=cache.classes,
         config=_settled(config),
         plan=plan,
     )
-    return Run.create(out, file, codec)
 
 
 def _settled(config: Config) -> Config:
@@ -222,7 +241,7 @@ def make_plan(
         micro_batch=1,
         precision=precision,
         sigma_data=config.diffusion.sigma_data
-        or (DEVIATION if latents else measure_sigma_data(train)),
+        or (DEVIATION if latents else measure_sigma_data(centred(train, config.data))),
         validate_every=1,
         preview_every=1,
         checkpoint_every=1,
@@ -328,6 +347,11 @@ def _take_up(trainer: Trainer, run: Run) -> None:
         inform(
             f"planned for {run.plan.processes} processes and going on with "
             f"{trainer.accelerator.num_processes}: {_with_other_processes(run.config)}"
+        )
+    if trainer.step < run.plan.steps and run.file.format < RunFile.model_fields["format"].default:
+        inform(
+            f"{run.path} was begun by an earlier version, which had the pictures in another order; "
+            "it goes on as well, but not to the weights that it would have had there"
         )
     if trainer.step == run.plan.steps:
         inform(f"{run.path} has finished its {trainer.step:,} steps; nothing to do")

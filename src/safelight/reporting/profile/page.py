@@ -27,6 +27,7 @@ from safelight.reporting.pictures import Picture, picture
 from safelight.reporting.profile import closely, light, sections
 from safelight.reporting.profile.closely import ApartShown
 from safelight.reporting.profile.maps import map_shown
+from safelight.reporting.profile.originals import originals_shown
 from safelight.reporting.profile.thumbs import LIMIT, Thumb, Thumbs
 
 SECTIONS = {  # id, which is also the template's name: title in the contents
@@ -116,7 +117,7 @@ def _shown(found: Profile) -> dict[str, Any]:
     parts: dict[str, Callable[[], Any]] = {
         "advice": lambda: sections.advice_shown(found, pictures),
         "counts": lambda: sections.counts_table(found),
-        "originals": lambda: sections.sizes_shown(found),
+        "originals": lambda: originals_shown(found),
         "pictures": lambda: sheet(found, thumbs),
         "means": lambda: means(found),
         "colours": lambda: light.colours_shown(found),

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
-from markupsafe import Markup
-
-from safelight.data.record import kind_of
 from safelight.data.splits import SPLITS
+from safelight.data.summary import aside, by_reason
 from safelight.evaluation.needs import DIMENSIONS, fewest_images
 from safelight.profiling.advice import RULES, advice
 from safelight.profiling.looked import DIRECTIONS, SIDE
-from safelight.profiling.originals import CUT, Originals
 from safelight.profiling.profile import Profile
 from safelight.reporting import words
 from safelight.reporting.collect import Pictures
 from safelight.reporting.counts import CountsShown, counts_shown
-from safelight.reporting.profile import plots
 from safelight.reporting.shell import preparing
 
 WANTED = ("fd", "fd-infinity", "kid", "precision", "coverage", "memorisation")  # rows of METRICS
 MOST_FOLDED = 1000  # classes that are listed when they are unfolded
-COMMON = 8  # sizes of originals that are listed
 
 
 def headline(profile: Profile) -> str:
     """The pictures in one sentence."""
     cache, counts = profile.cache, profile.groups.counts.sum(0).tolist()
-    c, h, w = cache.shape
-    kind = words.channels(c) if c in (1, 3) else f"{c} channels"
     classes = ""
     if cache.classes:
         classes = f" in {words.plural(len(cache.classes), 'class', 'classes')}"
     uses = ("to train on", "to validate", "to test")
     parts = [f"{words.count(n)} {use}" for n, use in zip(counts, uses, strict=True) if n]
-    return f"{words.plural(cache.count, 'picture')}{classes}, {w}×{h}, {kind}: {', '.join(parts)}."
+    whole = f"{words.plural(cache.count, 'picture')}{classes}, {words.look(cache.shape)}"
+    return f"{whole}{words.shown(cache.shape[0])}: {', '.join(parts)}."
 
 
 def facts(profile: Profile) -> list[tuple[str, str]]:
@@ -133,63 +125,11 @@ def counts_table(profile: Profile) -> TableShown:
 
 
 @dataclass(frozen=True)
-class SizesShown:
-    """sentences: what there is to say; common: (size, how many). plots: none of one size alone."""
-
-    sentences: list[str]
-    common: list[tuple[str, str]]
-    plots: list[Markup]
-
-
-def sizes_shown(profile: Profile) -> SizesShown | None:
-    """None of a cache that has no sizes of its originals."""
-    found = profile.originals
-    if found is None:
-        return None
-    common = found.commonest(COMMON)
-    n, (w, h) = len(found.sizes), found.target
-    said = [f"{size[0]}×{size[1]}" for size, _ in common]
-    if common[0][1] == n:
-        sentences = [f"All {words.count(n)} originals are {said[0]}, the cache's pictures {w}×{h}."]
-    else:
-        low, middle, high = (
-            f"{a}×{b}"
-            for a, b in (
-                found.sizes.min(0).tolist(),
-                [round(v) for v in np.median(found.sizes, axis=0).tolist()],
-                found.sizes.max(0).tolist(),
-            )
-        )
-        sentences = [
-            f"Originals are from {low} to {high} (width and height each by itself), the median is "
-            f"{middle}; the cache's pictures are {w}×{h}."
-        ]
-    sentences.append(_made_equal(found))
-    drawn = [] if common[0][1] == n else [plots.sizes(found), plots.aspects(found)]
-    rows = [(size, words.count(count)) for size, (_, count) in zip(said, common, strict=True)]
-    return SizesShown(sentences, rows if len(rows) > 1 else [], drawn)
-
-
-def _made_equal(found: Originals) -> str:
-    """What was done to them."""
-    enlarged, cut = found.enlarged, int((found.lost > CUT).sum())
-    said = f"{words.count(enlarged)} were smaller and have been enlarged." if enlarged else ""
-    if not enlarged:
-        said = "None was smaller."
-    if not found.lost.any():
-        return f"{said} Nothing was cut off."
-    return (
-        f"{said} {words.count(cut)} lost more than a fifth of their area to the cut, "
-        f"{100 * float(found.lost.mean()):.1f} % is the mean of all."
-    )
-
-
-@dataclass(frozen=True)
 class FilesShown:
-    """reasons: (reason, how many); ignored: (kind of file, how many); rejected: (file, reason)."""
+    """reasons: (reason, how many); ignored: kinds of files; rejected: (file, reason)."""
 
     reasons: list[tuple[str, str]]
-    ignored: list[tuple[str, str]]
+    ignored: list[str]
     rejected: list[tuple[str, str]]
 
 
@@ -198,11 +138,9 @@ def files_shown(profile: Profile) -> FilesShown | None:
     meta = profile.cache.meta
     if not meta.rejected and not meta.ignored:
         return None
-    reasons = Counter(kind_of(each.reason) for each in meta.rejected).most_common()
-    ignored = sorted(meta.ignored.items(), key=lambda row: -row[1])
     return FilesShown(
-        [(reason, words.count(n)) for reason, n in reasons],
-        [(suffix or "without an ending", words.count(n)) for suffix, n in ignored],
+        [(reason, words.count(n)) for reason, _, n in by_reason(meta.rejected)],
+        list(aside(meta)),
         [(each.file, each.reason) for each in meta.rejected],
     )
 

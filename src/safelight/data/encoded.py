@@ -1,0 +1,183 @@
+"""A cache whose pixels were not stored: it knows where each picture lies, and decodes it each time.
+
+For sets that are larger than the disk. A checksum of each picture's pixels tells whether its file
+is still the one that was prepared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.data.decode import Batch, decode_batch
+from safelight.data.parts import Files, Positions
+from safelight.data.prints import Prints
+from safelight.data.stored import content_hash, damaged, read_names
+from safelight.data.walk import READERS, Read
+from safelight.data.workers import available
+from safelight.errors import DamagedFile, UserError
+
+if TYPE_CHECKING:
+    from safelight.data.journal import Line
+    from safelight.data.listing import Listing
+    from safelight.data.meta import Meta
+
+PLACES, CHECKS = "places.txt", "checks.npy"
+CHUNK = 256  # pictures at a time where all are gone through
+FEWEST = 8  # pictures that a thread takes at a time
+
+Checksums = NDArray[np.uint64]
+Place = tuple[str, str]  # a row of READERS, and its root
+
+
+def checksums(pixels: NDArray[np.uint8]) -> Checksums:
+    """(n,): 64 bits of the pixels of each of (n, c, h, w)."""
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in pixels]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+
+
+class Checks:
+    """Takes batches, and keeps a checksum of each picture in place of its pixels."""
+
+    def __init__(self, read: Callable[[Positions], NDArray[np.uint8]]) -> None:
+        """read: decodes some of the pictures so far anew."""
+        self.read = read
+        self.before: Sequence[Line] = ()  # nothing is there to go on with
+        self.channels, self.prints = 0, Prints()
+        self._found: list[Checksums] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def found(self) -> Checksums:
+        """Of all pictures so far, (n,)."""
+        return np.concatenate([np.empty(0, np.uint64), *self._found])
+
+    @property
+    def digest(self) -> str:
+        """Equal for the same pictures in the same order."""
+        return content_hash(self.found)
+
+    def add(self, batch: Batch) -> None:
+        if len(batch.pixels):
+            self.channels = batch.pixels.shape[1]
+            self.prints.add(batch.pixels)
+            self._found.append(checksums(batch.pixels))
+
+    def keep_only(self, kept: NDArray[np.bool_]) -> None:
+        self.prints.keep_only(kept)
+        self._found = [self.found[kept]]
+
+
+def files_of(pictures: Listing) -> list[Files]:
+    """Its parts; raises UserError where some pictures lie in no file of their own."""
+    parts = [part for part in pictures.parts if isinstance(part, Files)]
+    if len(parts) < len(pictures.parts):
+        raise UserError(
+            "--store files is for pictures in files that can be read one by one again, as in a "
+            "folder, zip or tar; leave it out"
+        )
+    return parts
+
+
+def write_places(folder: Path, parts: Sequence[Files], taken: Sequence[int]) -> tuple[Place, ...]:
+    """A line for each of `taken`: the number of a place, and the key of a file there."""
+    ends = np.cumsum([len(part) for part in parts])
+    with (folder / PLACES).open("w") as file:
+        for position in taken:
+            k = int(np.searchsorted(ends, position, side="right"))
+            key = parts[k].keys[position - int(ends[k])]  # from the end on, which is below 0
+            file.write(f"{k} {json.dumps(key)}\n")
+    return tuple((part.kind, part.root) for part in parts)
+
+
+class EncodedFiles:
+    """The pictures of such a cache. They are decoded by one thread for each core."""
+
+    def __init__(self, path: Path, meta: Meta) -> None:
+        self.path, self.meta = path, meta
+        self._checks = self._read_checks()
+        self._lines = self._index()
+        self._threads = ThreadPoolExecutor(available())
+        self._own = threading.local()  # each thread has files of its own open
+        self._look = meta.options.look(meta.size)
+
+    def verify(self) -> None:
+        """Decode all of them; raises DamagedFile where one is not as it was."""
+        for start in range(0, self.meta.count, CHUNK):
+            self.read(np.arange(start, min(start + CHUNK, self.meta.count)))
+
+    def read(self, positions: Positions) -> NDArray[np.uint8]:
+        """(b, c, h, w). Raises DamagedFile where a file is gone or was changed."""
+        if not len(positions):
+            return np.empty((0, *self.meta.shape[1:]), np.uint8)
+        parts = np.array_split(positions, min(available(), -(-len(positions) // FEWEST)))
+        return np.concatenate(list(self._threads.map(self._decoded, parts)))
+
+    def _decoded(self, positions: Positions) -> NDArray[np.uint8]:
+        places = [self._place(position) for position in positions.tolist()]
+        batch = decode_batch(self._bytes, places, self._look)
+        for position, found in zip(positions.tolist(), batch.found, strict=True):
+            if isinstance(found, str):
+                raise self._changed(position, found)
+        wrong = np.flatnonzero(checksums(batch.pixels) != self._checks[positions])
+        if len(wrong):
+            raise self._changed(int(positions[wrong[0]]), "it is another picture now")
+        return batch.pixels
+
+    def _bytes(self, place: str) -> bytes:
+        """The file at a place, which is a line of PLACES."""
+        k, key = place.split(" ", 1)
+        if not hasattr(self._own, "readers"):
+            self._own.readers = {}
+        readers: dict[str, Read] = self._own.readers
+        if k not in readers:
+            kind, root = self.meta.places[int(k)]
+            readers[k] = READERS[kind](root)
+        return readers[k](json.loads(key))
+
+    def _changed(self, position: int, what: str) -> DamagedFile:
+        k, key = self._place(position).split(" ", 1)
+        names = read_names(self.path, self.meta)
+        name = names[position] if names else json.loads(key)
+        return damaged(
+            self.path, f"has the picture {name} in {self.meta.places[int(k)][1]}: {what}", self.meta
+        )
+
+    def _read_checks(self) -> Checksums:
+        path = self.path / CHECKS
+        try:
+            found = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise damaged(path, "is missing or damaged", self.meta) from error
+        if content_hash(found) != self.meta.hashes["images"]:
+            raise damaged(path, "was changed after it was made", self.meta)
+        return np.asarray(found)
+
+    def _index(self) -> NDArray[np.int64]:
+        """Where each line of PLACES begins, and the last one ends: 8 bytes of each picture."""
+        path = self.path / PLACES
+        try:
+            self._places = np.memmap(path, np.uint8, "r")
+        except (OSError, ValueError) as error:
+            raise damaged(path, "is missing or damaged", self.meta) from error
+        lines = np.concatenate([[0], np.flatnonzero(self._places == ord("\n")) + 1])
+        if len(lines) != self.meta.count + 1:
+            raise damaged(path, "was changed after it was made", self.meta)
+        return lines
+
+    def _place(self, position: int) -> str:
+        first, last = self._lines[position : position + 2].tolist()
+        return self._places[first:last].tobytes().decode().rstrip("\n")
