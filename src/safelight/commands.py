@@ -287,14 +287,17 @@ def evaluate(
     )
 
 
-def report(run: Positional[str], /, *, out: Path | None = None) -> Command:
-    """Write one HTML page about a run, which opens offline.
+def report(
+    source: Positional[str], /, *, size: str | None = None, out: Path | None = None
+) -> Command:
+    """Write one HTML page about a run, or about pictures, which opens offline.
 
     Args:
-        run: folder of the run.
-        out: RUN/report.html unless given.
+        source: folder of a run; or a cache, cache:split, a folder, a zip or a named set.
+        size: prepare the pictures at this size, such as 32 or 64x96, if they are no cache yet.
+        out: RUN/report.html, or CACHE.html beside the cache, unless given.
     """
-    return partial(verbs.report, run, out=out)
+    return partial(verbs.report, source, size=size, out=out)
 
 
 def compare(

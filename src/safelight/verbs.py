@@ -328,14 +328,48 @@ def evaluate(
     return found[-1]
 
 
-def report(run: str | Path, *, out: Path | str | None = None) -> Path:
-    """Write one self-contained HTML page about a run: RUN/report.html unless told otherwise."""
+def report(
+    source: str | Path | Cache, *, size: int | str | None = None, out: Path | str | None = None
+) -> Path:
+    """Write one self-contained HTML page about a run, or about pictures.
+
+    Args:
+        source: a run, a cache, cache:split, a folder, a zip or a named set.
+        size: prepare the pictures at this size, if they are no cache yet.
+        out: RUN/report.html, CACHE.html beside the cache, or NAME.html here for pictures that are
+            no cache yet, unless given.
+    """
+    from safelight.data.cache import Cache
+    from safelight.sources import is_run
+
+    place = None if out is None else Path(out)
+    if not isinstance(source, Cache) and is_run(source):
+        page = _report_of_run(source, size, place)
+    else:
+        page = _report_of_pictures(source, size, place)
+    say(f"report: {page} (open it in a browser; it needs no network)")
+    return page
+
+
+def _report_of_run(run: str | Path, size: int | str | None, out: Path | None) -> Path:
     from safelight.reporting.page import report as write
     from safelight.training.run import Run
 
-    page = write(Run.open(Path(run)), None if out is None else Path(out))
-    say(f"report: {page} (open it in a browser; it needs no network)")
-    return page
+    if size is not None:
+        raise UserError(f"--size is of pictures that are no cache yet, and {run} is a run")
+    return write(Run.open(Path(run).expanduser()), out)
+
+
+def _report_of_pictures(
+    source: str | Path | Cache, size: int | str | None, out: Path | None
+) -> Path:
+    from safelight.reporting.profile.page import report as write
+    from safelight.reporting.profile.page import require_place, usual_place
+
+    cache = opened(source, size)
+    place = out or usual_place(cache)
+    require_place(cache, place)
+    return write(cache, place)
 
 
 def compare(

@@ -206,6 +206,11 @@ class Cache:
         whole = self._arrays.labels
         return whole if self._positions is None else whole[self._positions]
 
+    def split_codes(self) -> NDArray[np.uint8]:
+        """The split of each picture here, (count,); an index into SPLITS."""
+        whole = self._arrays.splits
+        return whole if self._positions is None else whole[self._positions]
+
     def own_sizes(self) -> NDArray[np.int32] | None:
         """Width and height of each original here, (count, 2); None of a cache that has them not."""
         whole = read_sizes(self.path, self.meta)
@@ -217,6 +222,10 @@ class Cache:
         if whole is None or self._positions is None:
             return whole
         return [whole[i] for i in self._positions.tolist()]
+
+    def names_of(self, positions: NDArray[np.int64]) -> list[str] | None:
+        """The files of some pictures; the names of the others are not held."""
+        return read_names(self.path, self.meta, self._stored_at(positions))
 
     def duplicates(self) -> NDArray[np.int64] | None:
         """(p, 3): a picture, the first picture like it, 1 if they are the same or 0 if nearly.

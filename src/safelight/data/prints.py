@@ -29,12 +29,11 @@ class Prints:
         if len(pixels) == 0:
             return
         some = _some(pixels)
-        grey = np.ptp(some, axis=1).reshape(len(some), -1).max(1) <= NOTHING
+        grey = without_colour(some)
         self._hashes += map(_hash, pixels, grey.tolist())
         self._thumbnails.append(small(some))
         self._grey.append(grey)
-        spread = np.ptp(pixels.reshape(*pixels.shape[:2], -1), axis=2).max(1)
-        self._constant.append(spread <= NOTHING)
+        self._constant.append(of_one_colour(pixels))
 
     def keep_only(self, kept: NDArray[np.bool_]) -> None:
         """Forget all others. kept: (n,)."""
@@ -57,6 +56,18 @@ class Prints:
     def constant(self) -> NDArray[np.bool_]:
         """(n,): which are of one colour."""
         return np.concatenate(self._constant)
+
+
+def without_colour(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(m, c, h, w) -> (m,): which are grey, but for NOTHING."""
+    apart: NDArray[np.uint8] = np.ptp(_some(pixels), axis=1).reshape(len(pixels), -1)
+    return np.asarray(apart.max(1) <= NOTHING)
+
+
+def of_one_colour(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(m, c, h, w) -> (m,): which have the same value everywhere, but for NOTHING."""
+    spread: NDArray[np.uint8] = np.ptp(pixels.reshape(*pixels.shape[:2], -1), axis=2)
+    return np.asarray(spread.max(1) <= NOTHING)
 
 
 def _some(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

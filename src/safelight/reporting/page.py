@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import safelight
 from safelight.evaluation.estimate import COVERS
 from safelight.files import write_text
 from safelight.reporting import copying, curves, numbers, sections, words
 from safelight.reporting.collect import ReportData, collect
+from safelight.reporting.frame import Frame, render
 from safelight.reporting.recipes import commands, recipes
 
 if TYPE_CHECKING:
@@ -32,16 +30,6 @@ SECTIONS = {  # id, which is also the template's name: title in the contents
     "reproduce": "Make it again",
     "configuration": "Machine and configuration",
 }
-SMOOTH_FROM = 64  # pixels; larger pictures are no longer shown with square pixels
-MOST_REJECTED = 100
-
-# A darkroom lamp: a housing, and the red window that lights without spoiling the paper.
-LAMP = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32" aria-hidden="true">'
-    '<path fill="#4a413c" d="M14 1h4v5h6l4 6v14a3 3 0 0 1-3 3H7a3 3 0 0 1-3-3V12l4-6h6z"/>'
-    '<circle cx="16" cy="18.5" r="7.5" fill="#b3260e"/>'
-    '<circle cx="16" cy="18.5" r="4" fill="#ff6a3d"/></svg>'
-)
 
 
 def report(run: Run, out: Path | None = None) -> Path:
@@ -57,23 +45,40 @@ def report(run: Run, out: Path | None = None) -> Path:
 
 def page(data: ReportData) -> str:
     """The HTML of a run's report."""
-    environment = Environment(
-        loader=PackageLoader("safelight.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    frame = Frame(
+        kind="report",
+        name=data.name,
+        headline=sections.headline(data),
+        facts=sections.facts(data),
+        notices=_notices(data),
+        folder="run/",
+        sections={key: SECTIONS[key] for key in _sections(data)},
+        place=words.place(data.path),
+        created=data.created,
+        height=data.shape[1],
+        width=data.shape[2],
     )
-    environment.filters["count"] = words.count
-    environment.filters["plural"] = words.plural
-    return environment.get_template("report.html.j2").render(_context(data))
+    return render(frame, _context(data))
+
+
+def _notices(data: ReportData) -> list[str | Markup]:
+    """What one has to know of the run before reading on."""
+    found: list[str | Markup] = [f"{data.warning.capitalize()}."] if data.warning else []
+    if not data.summary.finished:
+        steps, planned = map(words.count, (data.summary.steps, data.summary.planned_steps))
+        going_on = (
+            "This run is not finished: {} of {} steps are done. Give the same "
+            "<code>safelight train</code> command again and it goes on."
+        )
+        found.insert(0, Markup(going_on).format(steps, planned))
+    return found
 
 
 def _context(data: ReportData) -> dict[str, Any]:
     """What the templates may name."""
     frames = sections.frames(data)
     return {
-        **_frame(data),
+        "data": data,
         "samples": sections.samples(data),
         "sampling": sections.sampling(data),
         "by_class": sections.by_class(data),
@@ -88,27 +93,10 @@ def _context(data: ReportData) -> dict[str, Any]:
         "covers": COVERS,
         "gauge": numbers.gauge,
         "pictures": sections.pictures(data),
-        "most_rejected": MOST_REJECTED,
         "recipes": recipes(data),
         "commands": commands(data),
         "configuration": _yaml(data),
         "machine": _machine(data),
-    }
-
-
-def _frame(data: ReportData) -> dict[str, Any]:
-    """What stands around the sections."""
-    return {
-        "data": data,
-        "version": safelight.__version__,
-        "created": f"{words.day(data.created.isoformat())}, {data.created:%H:%M}",
-        "place": words.place(data.path),
-        "headline": sections.headline(data),
-        "facts": sections.facts(data),
-        "sections": [{"id": key, "title": SECTIONS[key]} for key in _sections(data)],
-        "lamp": Markup(LAMP.replace(' xmlns="http://www.w3.org/2000/svg"', "")),
-        "icon": base64.b64encode(LAMP.encode()).decode(),
-        "smooth": " smooth" if max(data.shape[1:]) > SMOOTH_FROM else "",
     }
 
 

@@ -29,9 +29,9 @@ class Picture:
     height: int
 
 
-def picture(image: Tensor, alt: str) -> Picture:
-    """(c, h, w) uint8 -> Picture."""
-    return Picture(data_uri(to_pil(image)), alt, image.shape[2], image.shape[1])
+def picture(image: Tensor, alt: str, limit: int = PNG_LIMIT) -> Picture:
+    """(c, h, w) uint8 -> Picture, exact up to `limit` bytes."""
+    return Picture(data_uri(to_pil(image), limit), alt, image.shape[2], image.shape[1])
 
 
 def sheet(path: Path, alt: str) -> Picture:
@@ -40,10 +40,10 @@ def sheet(path: Path, alt: str) -> Picture:
         return Picture(data_uri(image), alt, image.width, image.height)
 
 
-def data_uri(image: Image.Image) -> str:
-    """PNG, exact; above PNG_LIMIT bytes WebP at WEBP_QUALITY, a fraction of the size."""
+def data_uri(image: Image.Image, limit: int = PNG_LIMIT) -> str:
+    """PNG, exact; above `limit` bytes WebP at WEBP_QUALITY, a fraction of the size."""
     data, kind = _encoded(image, "PNG", optimize=True), "png"
-    if len(data) > PNG_LIMIT:
+    if len(data) > limit:
         data, kind = _encoded(image, "WEBP", quality=WEBP_QUALITY, method=6), "webp"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 

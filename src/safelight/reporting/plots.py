@@ -32,6 +32,9 @@ INKS = {
     "line": "#030303",  # the grid
     "first": "#040404",  # the accent: what the plot is about
     "second": "#050505",
+    "red": "#060606",  # the channels of pictures
+    "green": "#070707",
+    "blue": "#080808",
 }
 STYLE: Any = {  # Any: matplotlib's type for these lists every name that there is
     "svg.fonttype": "none",

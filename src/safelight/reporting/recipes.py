@@ -6,7 +6,6 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from safelight.config import Config, Likelihood, Sampling, Section
@@ -17,6 +16,7 @@ from safelight.evaluation.resizes import unusual
 from safelight.presets import PRESETS
 from safelight.reporting import words
 from safelight.reporting.collect import A_CLASS, FRAMES, STRIPS, ReportData
+from safelight.reporting.shell import preparing
 from safelight.reporting.words import place
 from safelight.training.networks import further_options
 from safelight.training.options import unsettled
@@ -44,14 +44,8 @@ def commands(data: ReportData) -> dict[str, str]:
         "evaluate": f"{judging}\nsafelight report {run}",
         "memorisation": f"{judging} --metrics memorisation\nsafelight report {run}",
         "report": f"safelight report {run}",
-        "again": f"{_prepare(data, cache)}\n{_train(data, cache)} --out AGAIN",
+        "again": f"{preparing(data.pictures)}\n{_train(data, cache)} --out AGAIN",
     }
-
-
-def _prepare(data: ReportData, cache: str) -> str:
-    source = Path(data.pictures.source)
-    named = place(source) if source.is_absolute() else data.pictures.source
-    return f"{shlex.join(['safelight', 'prepare', named, *data.pictures.options])} --out {cache}"
 
 
 def _train(data: ReportData, cache: str) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from torch import Tensor
 
-from safelight.data.splits import SPLITS
 from safelight.reporting import plots, words
 from safelight.reporting.collect import Development, ReportData, Samples
+from safelight.reporting.counts import CountsShown, counts_shown
 from safelight.reporting.pictures import Picture, picture, sheet, spread
 from safelight.training.families import family_of
 
@@ -158,19 +158,15 @@ def film(shown: Sequence[Frame]) -> Markup:
 @dataclass(frozen=True)
 class DataShown:
     about: str
-    splits: tuple[str, ...]
-    rows: list[tuple[str, list[int]]]
-    totals: list[int]
+    counts: CountsShown
     rejected: list[tuple[str, str]]
 
 
 def pictures(data: ReportData) -> DataShown:
     held = data.pictures
-    splits = tuple(split for split in SPLITS if held.of(split))
-    totals = [held.of(split) for split in splits]
+    counts = counts_shown(held.counts)
     about = (
-        f"{words.plural(sum(totals), 'picture')} from {held.name}, {words.look(data.shape)}"
+        f"{words.plural(sum(counts.totals), 'picture')} from {held.name}, {words.look(data.shape)}"
         f"{words.shown(data.shape[0])}. Training sees the first split only."
     )
-    rows = [(name, [counts.get(split, 0) for split in splits]) for name, counts in held.counts]
-    return DataShown(about, splits, rows, totals, list(held.rejected))
+    return DataShown(about, counts, list(held.rejected))

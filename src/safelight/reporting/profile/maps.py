@@ -1,0 +1,141 @@
+"""The map: pictures at their places, and small maps of points for each class and cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from safelight.images import to_pil
+from safelight.profiling.profile import Profile
+from safelight.reporting import words
+from safelight.reporting.pictures import Picture, data_uri
+from safelight.reporting.profile.colours import OTHERS, coloured
+from safelight.reporting.profile.thumbs import Thumbs
+
+COLUMNS, ROWS = 30, 21
+CELL, FRAME, GAP = 44, 3, 1  # pixels: a picture with its frame, and what is left empty beside it
+VIEW = (100.0, 75.0)  # of a small map
+EVERY = "map-all"  # the id of all points, which every small map draws under its own
+
+
+@dataclass(frozen=True)
+class SmallMap:
+    title: str
+    svg: Markup
+    note: str
+
+
+@dataclass(frozen=True)
+class MapShown:
+    """picture: the thumbnails at their places. keys: (colour, class). small: of each class."""
+
+    picture: Picture
+    pictures: int
+    keys: list[tuple[str, str]]
+    points: Markup
+    small: list[SmallMap]
+
+
+def map_shown(profile: Profile, thumbs: Thumbs) -> MapShown | None:
+    """None where there are too few pictures for a map."""
+    if profile.places is None:
+        return None
+    chosen = in_cells(profile.places)
+    positions = profile.looked.positions[profile.mapped]
+    keys = [(colour, name) for _, name, colour in coloured(profile.groups)]
+    if keys and len(profile.groups.classes) > len(keys):
+        keys.append((OTHERS, "all others"))
+    what = words.plural(len(chosen), "picture")
+    alt = f"{what} at their places on the map; what looks alike lies together"
+    sheet = _sheet(profile, thumbs, chosen, positions)
+    return MapShown(
+        Picture(data_uri(sheet), alt, sheet.width, sheet.height),
+        len(chosen),
+        keys,
+        points_of(profile.places),
+        _by_class(profile),
+    )
+
+
+def in_cells(places: NDArray[np.float64]) -> dict[tuple[int, int], int]:
+    """(column, row) -> which of places (m, 2) in [0, 1] is nearest to the middle of that cell."""
+    size = np.array([COLUMNS, ROWS])
+    cells = np.minimum((places * size).astype(np.int64), size - 1)
+    off = np.square(places * size - cells - 0.5).sum(1)
+    chosen: dict[tuple[int, int], int] = {}
+    for i in np.argsort(off, kind="stable").tolist():
+        chosen.setdefault((int(cells[i, 0]), int(cells[i, 1])), i)
+    return chosen
+
+
+def _sheet(
+    profile: Profile,
+    thumbs: Thumbs,
+    chosen: dict[tuple[int, int], int],
+    positions: NDArray[np.int64],
+) -> Image.Image:
+    """Every chosen picture in its cell, in a frame of its class's colour, on nothing."""
+    labels = profile.cache.class_labels()
+    colours = {row: colour for row, _, colour in coloured(profile.groups)}
+    which = list(chosen.values())
+    images = thumbs.images(positions[which])
+    sheet = Image.new("RGBA", (COLUMNS * CELL, ROWS * CELL))
+    for (column, row), i, image in zip(chosen, which, images, strict=True):
+        inner = CELL - GAP - (2 * FRAME if colours else 0)
+        small = _fitted(to_pil(image).convert("RGB"), inner)
+        edge = FRAME if colours else 0
+        width, height = small.width + 2 * edge, small.height + 2 * edge
+        label = None if labels is None else int(labels[positions[i]])
+        colour = ImageColor.getrgb(colours.get(label, OTHERS) if label is not None else OTHERS)
+        framed = Image.new("RGB", (width, height), colour)
+        framed.paste(small, (edge, edge))
+        left = column * CELL + (CELL - GAP - width) // 2
+        sheet.paste(framed, (left, row * CELL + (CELL - GAP - height) // 2))
+    return sheet
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    """As large as it can be within a square."""
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+    return image.resize(size, smooth)
+
+
+def points_of(places: NDArray[np.float64]) -> Markup:
+    """All points once, for the small maps to draw."""
+    drawn = f'<path class="dots" id="{EVERY}" d="{_path(places)}"/>'
+    return Markup(f'<svg class="unseen" aria-hidden="true"><defs>{drawn}</defs></svg>')
+
+
+def small_map(places: NDArray[np.float64], alt: str) -> Markup:
+    """These points before all others, (m, 2) in [0, 1]."""
+    title = Markup("<title>{}</title>").format(alt)
+    width, height = VIEW
+    head = f'<svg class="small" role="img" viewBox="-1 -1 {width + 2:g} {height + 2:g}">'
+    drawn = f'<use class="every" href="#{EVERY}"/><path class="these dots" d="{_path(places)}"/>'
+    return Markup(head) + title + Markup(f"{drawn}</svg>")
+
+
+def _path(places: NDArray[np.float64]) -> str:
+    """A dot is a line of no length with round ends."""
+    scaled = np.round(places * np.array(VIEW), 1)
+    return "".join(f"M{x:g} {y:g}h0" for x, y in scaled.tolist())
+
+
+def _by_class(profile: Profile) -> list[SmallMap]:
+    """Where each shown class lies; nothing of a single class."""
+    labels, places = profile.labels, profile.places
+    if labels is None or places is None or len(profile.groups.classes) < 2:
+        return []
+    of = labels[profile.mapped]
+    found = []
+    for row in profile.groups.shown:
+        name, mine = profile.groups.classes[row], places[of == row]
+        alt = f"where the {len(mine):,} pictures of {name} lie on the map"
+        found.append(SmallMap(name, small_map(mine, alt), words.count(len(mine))))
+    return found

@@ -1,0 +1,184 @@
+"""What the data's page says of the whole: its headline, its counts, its sizes, its advice."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from safelight.data.splits import SPLITS
+from safelight.data.summary import aside, by_reason
+from safelight.evaluation.needs import DIMENSIONS, fewest_images
+from safelight.profiling.advice import RULES, advice
+from safelight.profiling.looked import DIRECTIONS, SIDE
+from safelight.profiling.profile import Profile
+from safelight.reporting import words
+from safelight.reporting.collect import Pictures
+from safelight.reporting.counts import CountsShown, counts_shown
+from safelight.reporting.shell import preparing
+
+WANTED = ("fd", "fd-infinity", "kid", "precision", "coverage", "memorisation")  # rows of METRICS
+MOST_FOLDED = 1000  # classes that are listed when they are unfolded
+
+
+def headline(profile: Profile) -> str:
+    """The pictures in one sentence."""
+    cache, counts = profile.cache, profile.groups.counts.sum(0).tolist()
+    classes = ""
+    if cache.classes:
+        classes = f" in {words.plural(len(cache.classes), 'class', 'classes')}"
+    uses = ("to train on", "to validate", "to test")
+    parts = [f"{words.count(n)} {use}" for n, use in zip(counts, uses, strict=True) if n]
+    whole = f"{words.plural(cache.count, 'picture')}{classes}, {words.look(cache.shape)}"
+    return f"{whole}{words.shown(cache.shape[0])}: {', '.join(parts)}."
+
+
+def facts(profile: Profile) -> list[tuple[str, str]]:
+    """(value, name) of the figures under the headline."""
+    twins = profile.twins
+    found = [(words.count(profile.cache.count), "pictures")]
+    if profile.cache.classes:
+        found.append((words.count(len(profile.cache.classes)), "classes"))
+    _, h, w = profile.cache.shape
+    found.append((f"{w}×{h}", "pixels"))
+    if twins is not None:
+        found.append((words.count(len(twins)), "copies"))
+    left_out = len(profile.cache.meta.rejected)
+    found.append((words.count(left_out), "files left out"))
+    return found
+
+
+@dataclass(frozen=True)
+class AdviceShown:
+    title: str
+    text: str
+    command: str
+
+
+@dataclass(frozen=True)
+class AdvicesShown:
+    """checked: (title, when it is given, whether it was) of every rule."""
+
+    given: list[AdviceShown]
+    checked: list[tuple[str, str, bool]]
+
+
+def advice_shown(profile: Profile, pictures: Pictures) -> AdvicesShown:
+    found = advice(profile)
+    given = []
+    for name, each in found.items():
+        command = each.command
+        if each.change is not None:
+            options = profile.cache.meta.options.model_copy(update=dict(each.change))
+            command = preparing(pictures, options.arguments(), out=f"{pictures.name}-mended")
+        given.append(AdviceShown(RULES[name].title, each.text, command))
+    checked = [(rule.title, rule.said, name in found) for name, rule in RULES.items()]
+    return AdvicesShown(given, checked)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What a metric needs on each network, and whether the test split has as many."""
+
+    metric: str
+    needs: list[tuple[str, bool]]
+
+
+def measurable(profile: Profile) -> list[Needed]:
+    """Empty where there is no test split."""
+    n = int(profile.groups.counts.sum(0)[SPLITS.index("test")])
+    if not n:
+        return []
+    needs = {m: [fewest_images(m, d) for d in DIMENSIONS.values()] for m in WANTED}
+    return [Needed(m, [(words.count(need), n >= need) for need in row]) for m, row in needs.items()]
+
+
+@dataclass(frozen=True)
+class TableShown:
+    """shown: the classes by themselves; folded: the others, but for `more`. needed: of metrics."""
+
+    shown: CountsShown
+    folded: CountsShown | None
+    more: int
+    networks: tuple[str, ...]
+    needed: list[Needed]
+
+
+def counts_table(profile: Profile) -> TableShown:
+    groups = profile.groups
+    rows = [
+        (name, dict(zip(SPLITS, row, strict=True)))
+        for name, row in zip(groups.classes, groups.counts.tolist(), strict=True)
+    ]
+    whole = counts_shown(rows)
+    by_name = [rows[k] for k in groups.shown]
+    rest = [row for k, row in enumerate(rows) if k not in set(groups.shown)]
+    if not rest:
+        return TableShown(whole, None, 0, tuple(DIMENSIONS), measurable(profile))
+    together = (
+        words.plural(len(rest), "further class", "further classes"),
+        {split: sum(row[split] for _, row in rest) for split in SPLITS},
+    )
+    shown = counts_shown([*by_name, together])
+    rest.sort(key=lambda row: -sum(row[1].values()))
+    folded, more = counts_shown(rest[:MOST_FOLDED]), max(0, len(rest) - MOST_FOLDED)
+    return TableShown(shown, folded, more, tuple(DIMENSIONS), measurable(profile))
+
+
+@dataclass(frozen=True)
+class FilesShown:
+    """reasons: (reason, how many); ignored: kinds of files; rejected: (file, reason)."""
+
+    reasons: list[tuple[str, str]]
+    ignored: list[str]
+    rejected: list[tuple[str, str]]
+
+
+def files_shown(profile: Profile) -> FilesShown | None:
+    """None where every file of the source is in the cache."""
+    meta = profile.cache.meta
+    if not meta.rejected and not meta.ignored:
+        return None
+    return FilesShown(
+        [(reason, words.count(n)) for reason, _, n in by_reason(meta.rejected)],
+        list(aside(meta)),
+        [(each.file, each.reason) for each in meta.rejected],
+    )
+
+
+@dataclass(frozen=True)
+class MeasuredShown:
+    """rows: (what, how). command: that draws the page again."""
+
+    rows: list[tuple[str, str]]
+    command: str
+
+
+def measured(profile: Profile, pictures: Pictures) -> MeasuredShown:
+    looked, n = profile.looked, profile.cache.count
+    m = len(looked.positions)
+    directions = f"it and the clusters in the {DIRECTIONS} directions of most variance"
+    rows = [
+        ("counts, light, colours, means", f"all {words.count(n)} pictures"),
+        ("neighbours, clusters, odd pictures", _of(m, n, "drawn evenly by class and split")),
+        ("features", _features(profile)),
+        ("map", f"t-SNE of {_of(len(profile.mapped), m, 'drawn evenly of these')}; {directions}"),
+        ("chance", "all draws are seeded: the same pictures give the same page"),
+        ("cache", f"{profile.cache.name}, {profile.cache.fingerprint[:12]}"),
+        *sorted(profile.cache.meta.versions.items()),
+    ]
+    place = words.place(profile.cache.path)
+    split = f":{profile.cache.split}" if profile.cache.split else ""
+    again = f"{preparing(pictures)}\nsafelight report {shlex.quote(place + split)}"
+    return MeasuredShown(rows, again)
+
+
+def _of(some: int, every: int, how: str) -> str:
+    if some == every:
+        return f"all {words.count(every)} pictures"
+    return f"{words.count(some)} pictures of {words.count(every)}, {how}"
+
+
+def _features(profile: Profile) -> str:
+    if profile.looked.missing:
+        return f"thumbnails of {SIDE}×{SIDE} pixels, whatever their brightness and contrast"
+    return f"{profile.looked.network}, scaled to length 1"
