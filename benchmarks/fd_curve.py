@@ -26,7 +26,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from safelight.data.named import user_cache
+from safelight.data.places import user_cache
 from safelight.errors import TooFewImages
 from safelight.evaluation.estimate import Interval
 from safelight.evaluation.extrapolate import frechet_at_infinity

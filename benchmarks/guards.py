@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from safelight.data.cache import Cache
-from safelight.data.named import user_cache
+from safelight.data.places import user_cache
 from safelight.evaluation.evidence import Evidence, Looks
 from safelight.evaluation.guards import GUARDS, findings
 from safelight.evaluation.plan import Side

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from safelight.console import progress
 from safelight.data.cache import Cache
-from safelight.data.named import user_cache
+from safelight.data.places import user_cache
 from safelight.errors import UserError
 from safelight.evaluation.estimate import READINGS, Interval, Reading
 from safelight.evaluation.evidence import Evidence, Looks

@@ -24,24 +24,26 @@ Command = partial[Any]
 
 
 def prepare(
-    source: Positional[str],
+    sources: Positional[tuple[str, ...]],
     /,
     *,
     options: Annotated[Options, arg(name="")] = Options(),  # noqa: B008 - frozen
     out: Path | None = None,
     workers: int | None = None,
 ) -> Command:
-    """Turn a folder or zip of pictures, or a named set, into a cache to train on.
+    """Turn pictures into a cache to train on.
 
     Args:
-        source: a folder (sub-folders are classes), a zip of one, or digits, mnist,
-            fashion-mnist, cifar10.
+        sources: a folder (sub-folders are classes), a zip or tar of one, shards, a table of paths
+            (CSV, JSON), arrays (.npy, .npz, .pt, .safetensors), parquet, a video, a named set such
+            as digits, mnist, cifar10, celeba or another of torchvision's, or hf:OWNER/NAME; several
+            are merged.
         options: how they are prepared.
         out: folder of the cache; in the user's cache folder unless given.
         workers: decoding processes; one for each core unless given.
     """
     return partial(
-        verbs.prepare, source, out=out, workers=workers, **options.model_dump(mode="json")
+        verbs.prepare, list(sources), out=out, workers=workers, **options.model_dump(mode="json")
     )
 
 

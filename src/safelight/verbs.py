@@ -28,13 +28,14 @@ from safelight.starting import (
 if TYPE_CHECKING:
     from safelight.data.cache import Cache
     from safelight.data.options import Wanted
+    from safelight.data.origins import Source
     from safelight.evaluation.compare import Comparison
     from safelight.evaluation.estimate import Evaluation
     from safelight.training.run import Run
 
 
 def prepare(
-    source: str | Path,
+    source: Source,
     *,
     out: Path | str | None = None,
     workers: int | None = None,

@@ -250,7 +250,7 @@ def test_a_fault_in_a_decoding_process_is_ours() -> None:
     worker = workers.Worker(workers.Job("tape", "", Look((64, 64))))
     try:
         with pytest.raises(RuntimeError, match="ended with status 1"):
-            worker.decode(["0.png"])
+            worker.decode(workers.Packet(["0.png"]))
     finally:
         worker.stop()
 

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.data.layout import listing, natural
+from safelight.data.choosing import refuse_twins
+from safelight.data.classes import natural
+from safelight.data.layout import listing
 from safelight.data.listing import Listing
 from safelight.data.prepare import prepare
-from safelight.data.walk import Entry, Found, signature, walk_folder, walk_zip
+from safelight.data.walk import Entry, Found, signature, walk_folder
+from safelight.data.zips import CLIMBS, walk_zip
 from safelight.errors import UserError
 from tests.data.conftest import MakeFolder, noise, zipped
 
@@ -86,8 +89,8 @@ def test_what_folders_mean(
     ],
 )
 def test_classes_that_differ_only_in_case_are_refused(paths: list[str]) -> None:
-    with pytest.raises(UserError, match=r"differ only in case; rename one"):
-        listed(*paths)
+    with pytest.raises(UserError, match=r"in here differ only in case; unite them by --rename"):
+        refuse_twins(listed(*paths), "here")
 
 
 def test_two_spellings_of_one_letter_are_one_class() -> None:
@@ -169,17 +172,19 @@ def test_archives_of_other_programs(make_folder: MakeFolder, tmp_path: Path) -> 
         packed.writestr("top/.DS_Store", b"")
         packed.writestr("top/b/readme.txt", b"")
         packed.writestr("top/b/4.png", image, zipfile.ZIP_LZMA)
+        packed.writestr("top/b/5.png", image, zipfile.ZIP_BZIP2)
         packed.writestr("../../escape/5.png", image)
     found = walk_zip(archive)
-    assert [r.reason for r in found.rejected] == [
-        "packed in an unusual way; pack it again as a plain zip"
-    ]
+    assert [(r.file, r.reason) for r in found.rejected] == [("../../escape/5.png", CLIMBS)]
     found_list = listing(found, "folder", "", True)
-    assert list(found_list.names) == ["top/a/1.png", "top/a/2.png", "top/b/3.PNG"]
+    assert list(found_list.names) == [
+        *("top/a/1.png", "top/a/2.png", "top/b/3.PNG", "top/b/4.png"),
+        *("top/b/5.png",),
+    ]
     assert found_list.classes == ("a", "b")
     cache = prepare(archive, split="100/0/0", out=tmp_path / "out")
     expected = np.asarray(noise(0)).transpose(2, 0, 1)
-    assert (cache.read(np.arange(3)) == expected).all()
+    assert (cache.read(np.arange(5)) == expected).all()
 
 
 def test_a_damaged_member_is_rejected(make_folder: MakeFolder, tmp_path: Path) -> None:

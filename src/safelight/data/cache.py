@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safelight.data.encoded import EncodedFiles
 from safelight.data.look import as_option, said
 from safelight.data.meta import FILE, Meta, read_meta
-from safelight.data.named import NAMED
+from safelight.data.named import NAMED, spelled
 from safelight.data.options import Wanted, options_of
 from safelight.data.splits import SPLITS
 from safelight.data.stored import (
@@ -57,7 +57,7 @@ def open_data(
     from safelight.data.prepare import made, usual_place
 
     what, part = _without_split(source)
-    if not (isinstance(what, str) and what in NAMED) and is_cache(Path(what)):
+    if what not in NAMED and is_cache(Path(what)):
         cache = Cache.open(Path(what))
         size = options_of(**options).size
         if size not in (None, cache.meta.size):
@@ -88,7 +88,7 @@ def _without_split(source: str | Path) -> tuple[str | Path, str | None]:
     if isinstance(source, Path) or Path(source).exists():
         return source, None
     what, colon, part = source.rpartition(":")
-    if colon and (part in SPLITS or what in NAMED or Path(what).exists()):
+    if colon and (part in SPLITS or spelled(what) or Path(what).exists()):
         return what, part
     return source, None
 

@@ -230,6 +230,8 @@ def _decode_file(read: Callable[[str], bytes], key: str, look: Look) -> Decoded:
 def _bytes_of(read: Callable[[str], bytes], key: str) -> bytes:
     try:
         return read(key)
+    except RejectedPicture:
+        raise
     except PermissionError as error:
         raise RejectedPicture("no permission to read it") from error
     except FileNotFoundError as error:

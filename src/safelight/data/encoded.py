@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from safelight.data.decode import Batch, decode_batch
 from safelight.data.parts import Files, Positions
 from safelight.data.prints import Prints
+from safelight.data.readers import READERS
 from safelight.data.stored import content_hash, damaged, read_names
-from safelight.data.walk import READERS, Read
+from safelight.data.walk import Read
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError
 

@@ -23,9 +23,9 @@ from safelight.data.listing import Listing
 from safelight.data.look import Look, Size, said
 from safelight.data.meta import FORMAT
 from safelight.data.options import Options
-from safelight.data.origins import Origin
 from safelight.data.parts import Positions
 from safelight.data.prints import Prints
+from safelight.data.source import Origin
 from safelight.data.splits import Draw
 from safelight.data.stored import IMAGES
 from safelight.data.walk import Rejection
@@ -77,8 +77,11 @@ def ingest(
     _refuse_short(pictures, np.arange(len(pictures.labels)), options.per_class)
     size = options.size or common_size(origin, pictures)
     outcome = Outcome(pictures, size, rejected=list(pictures.rejected))
-    given = None if options.split else pictures.splits
-    draw = Draw(pictures.labels, given, pictures.strata, options.per_class, options.seed)
+    given = pictures.kept_splits(options.split)
+    draw = Draw(
+        *(pictures.labels, given, pictures.strata),
+        *(options.per_class, options.seed, options.share),
+    )
     with _store(outcome, folder, origin, options, sign) as store:
         done = sum(len(line.found) for line in store.before)
         if done:

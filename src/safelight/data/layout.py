@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.data.decode import MAX_BYTES, SUFFIXES
-from safelight.data.listing import Labels, Listing
+from safelight.data.classes import Labels, natural, no_classes, numbered
+from safelight.data.decode import SUFFIXES
+from safelight.data.listing import Listing
 from safelight.data.parts import Files
 from safelight.data.splits import SPLITS
-from safelight.data.walk import Entry, Found, Rejection, shown
+from safelight.data.walk import Entry, Found, shown
 from safelight.errors import UserError
 
 # The names of top-level folders that are splits and not classes.
@@ -27,6 +27,7 @@ SPLIT_FOLDERS = {
 }
 HASH = re.compile(r"[0-9a-f]{16,}", re.IGNORECASE)
 Parts = tuple[str, ...]  # folders and name
+Splits = NDArray[np.uint8] | None
 
 
 def listing(found: Found, kind: str, where: str, with_labels: bool) -> Listing:
@@ -34,20 +35,10 @@ def listing(found: Found, kind: str, where: str, with_labels: bool) -> Listing:
 
     Raises UserError where there are none, or where the folders contradict each other.
     """
-    entries = [entry for entry in found.entries if entry.size <= MAX_BYTES]
-    too_long = (
-        Rejection(entry.name, f"longer than {MAX_BYTES // 2**20} MB")
-        for entry in found.entries
-        if entry.size > MAX_BYTES
-    )
+    entries = in_order(found)
     if not entries:
-        raise UserError(_no_pictures(found, where))
-    entries.sort(key=lambda entry: (natural(entry.parts), entry.parts))
-    places = _places(entries)
-    depth = _enclosing(places)
-    splits = _split_codes(places, depth)
-    inner = depth if splits is None else depth + 1
-    labels, classes = _classes(places, inner, where) if with_labels else _no_classes(places)
+        raise UserError(no_pictures([found], where))
+    labels, splits, classes = folders(entries, where, with_labels)
     return Listing(
         names=[entry.name for entry in entries],
         labels=labels,
@@ -58,20 +49,38 @@ def listing(found: Found, kind: str, where: str, with_labels: bool) -> Listing:
         ),
         ignored=dict(found.ignored),
         left_aside=tuple(found.left_aside),
-        rejected=(*found.rejected, *too_long),
+        rejected=tuple(found.rejected),
     )
 
 
-def _no_pictures(found: Found, where: str) -> str:
-    seen = ", ".join(
-        f"{count} {suffix or 'without'}" for suffix, count in found.ignored.most_common(4)
-    )
-    others = f" among its {found.ignored.total()} files (by ending: {seen})" if seen else ""
-    if found.rejected:
-        first = found.rejected[0]
+def in_order(found: Found) -> list[Entry]:
+    """The pictures in natural order."""
+    return sorted(found.entries, key=lambda entry: (natural(entry.parts), entry.parts))
+
+
+def folders(
+    entries: Sequence[Entry], where: str, with_labels: bool
+) -> tuple[Labels, Splits, tuple[str, ...]]:
+    """Labels, splits and classes that the folders of the pictures give."""
+    places = _places(entries)
+    depth = _enclosing(places)
+    splits = _split_codes(places, depth)
+    inner = depth if splits is None else depth + 1
+    labels, classes = _classes(places, inner, where) if with_labels else no_classes(len(places))
+    return labels, splits, classes
+
+
+def no_pictures(found: Sequence[Found], where: str) -> str:
+    """What there is instead."""
+    ignored = sum((part.ignored for part in found), Counter[str]())
+    seen = ", ".join(f"{count} {suffix or 'without'}" for suffix, count in ignored.most_common(4))
+    others = f" among its {ignored.total()} files (by ending: {seen})" if seen else ""
+    rejected = [rejection for part in found for rejection in part.rejected]
+    if rejected:
+        first = rejected[0]
         others += f"; {first.file}: {first.reason}"
     kinds = " ".join(sorted(SUFFIXES))
-    return f"no pictures in {where}{others}; give a folder or zip of pictures ({kinds})"
+    return f"no pictures in {where}{others}; give a folder or an archive of pictures ({kinds})"
 
 
 def _places(entries: Sequence[Entry]) -> list[Parts]:
@@ -128,45 +137,21 @@ def _split_codes(places: Sequence[Parts], depth: int) -> NDArray[np.uint8] | Non
     return np.array([code[top] for top in tops], np.uint8)
 
 
+def split_named(name: str) -> str | None:
+    """The split that a file or an array is called by, such as train-0001.tar and x_train."""
+    words = re.split(r"[\W_]+", name.lower())
+    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), None)
+
+
 def _classes(places: Sequence[Parts], depth: int, where: str) -> tuple[Labels, tuple[str, ...]]:
     """Labels and classes from the first folder of each; ((0, ...), ()) for a flat source."""
     loose = [place for place in places if len(place) == depth + 1]
     if len(loose) == len(places):
-        return _no_classes(places)
+        return no_classes(len(places))
     if loose:
         raise UserError(
             f"{len(loose)} pictures in {where} lie beside the class folders, such as "
             f"{'/'.join(loose[0])}; move them into a class folder, or "
             "ignore the folders: safelight prepare --labels none"
         )
-    names = [unicodedata.normalize("NFC", shown(place[depth])) for place in places]
-    classes = tuple(sorted(set(names), key=lambda name: natural((name,))))
-    _refuse_twins(classes, where)
-    position = {name: i for i, name in enumerate(classes)}
-    return np.array([position[name] for name in names], np.int64), classes
-
-
-def _refuse_twins(classes: Sequence[str], where: str) -> None:
-    seen: dict[str, str] = {}
-    for name in classes:
-        twin = seen.setdefault(name.casefold(), name)
-        if twin != name:
-            raise UserError(
-                f"the class folders {twin!r} and {name!r} in {where} differ only in case; "
-                "rename one of them, or put their pictures together"
-            )
-
-
-def _no_classes(places: Sequence[Parts]) -> tuple[Labels, tuple[str, ...]]:
-    return np.zeros(len(places), np.int64), ()
-
-
-@functools.lru_cache(maxsize=4096)  # folders repeat
-def _padded(part: str) -> str:
-    text = unicodedata.normalize("NFC", part)
-    return re.sub(r"[0-9]+", lambda digits: digits.group().zfill(20), text)
-
-
-def natural(parts: Sequence[str]) -> tuple[str, ...]:
-    """A sort key by which `img2` comes before `img10`, the same on every machine."""
-    return tuple(_padded(part) for part in parts)
+    return numbered([shown(place[depth]) for place in places])

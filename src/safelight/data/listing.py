@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.classes import Labels, numbered
 from safelight.data.decode import Batch
 from safelight.data.look import Look, Size
 from safelight.data.parts import Part, Positions
 from safelight.data.walk import Rejection
-
-Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Listing:
 
     `labels` are positions in `classes` (all 0 where there are none), `splits` positions in SPLITS.
     `parts` hold the pictures, one after another. `ignored` counts the files whose ending is no
-    picture's, by ending, and `left_aside` names the first of them.
+    picture's, by ending, and `left_aside` names the first of them. settled: the splits follow
+    --split already, as those of a video do, whose neighbours must not be torn apart.
     """
 
     names: Sequence[str]
@@ -33,6 +34,11 @@ class Listing:
     ignored: dict[str, int] = field(default_factory=dict)
     left_aside: tuple[str, ...] = ()
     rejected: tuple[Rejection, ...] = ()
+    settled: bool = False
+
+    def kept_splits(self, asked: str | None) -> NDArray[np.uint8] | None:
+        """The splits that stay where --split asks for this; None where it divides anew."""
+        return self.splits if asked is None or self.settled else None
 
     @property
     def strata(self) -> tuple[str, ...]:
@@ -57,6 +63,20 @@ class Listing:
             labels=np.searchsorted(kept, self.labels).astype(np.int64),
             classes=tuple(self.classes[i] for i in kept),
         )
+
+    def classed(self, texts: Sequence[str], reason: str, known: tuple[str, ...] = ()) -> Listing:
+        """With the class of each by name; one of an empty name is left out for this reason.
+
+        known: the classes in an order that is not that of their names.
+        """
+        _, found = numbered([text for text in texts if text])
+        classes = known or found
+        position = {name: i for i, name in enumerate(classes)}
+        labels = [position.get(unicodedata.normalize("NFC", text), 0) for text in texts]
+        keep = np.array([text != "" for text in texts], np.bool_)
+        lost = [Rejection(self.names[i], reason) for i in np.flatnonzero(~keep).tolist()]
+        whole = replace(self, labels=np.array(labels, np.int64), classes=classes)
+        return replace(whole.taken(keep), rejected=(*self.rejected, *lost))
 
     def first(self) -> tuple[str, Size] | None:
         """The name and the size (w, h) of the first picture that can be read, if there is one."""

@@ -2,111 +2,113 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-import os
+import re
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import platformdirs
-from numpy.typing import NDArray
 
 from safelight.console import inform
+from safelight.data.curated import celeba, cifar100, stl10
 from safelight.data.listing import Listing
+from safelight.data.lsun import databases, lsun, signature
+from safelight.data.options import Options
 from safelight.data.parts import Stack
-from safelight.data.splits import SPLITS
-from safelight.errors import DamagedFile, UserError
+from safelight.data.pixels import bytes_of
+from safelight.data.places import DATA_PLACE, downloads
+from safelight.data.published import Datasets, Published, listing_of, needs_only_a_root, takes
+from safelight.errors import DamagedFile, MissingLibrary, UserError
 
-DATA_PLACE = "SAFELIGHT_DATA"  # the environment variable: a folder with sets already on disk
-CACHE_PLACE = "SAFELIGHT_CACHE"  # the environment variable: where caches and downloads are kept
-
-
-def user_cache() -> Path:
-    """The folder for what can be made again."""
-    chosen = os.environ.get(CACHE_PLACE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("safelight")
+Read = Callable[[Datasets, Options], Listing]
 
 
 @dataclass(frozen=True)
 class NamedSet:
-    """One row of the table: `load(roots)` gives all its pictures."""
+    """One row of the table: `load(roots, options)` gives all its pictures.
 
-    load: Callable[[Sequence[Path]], Listing]
-    layout: str  # the folder, below a root, by which torchvision's copy is recognised
+    there: whether a root holds a copy. layout: the folder in which it does, if that is one of its
+    own. takes: which options it heeds that others do not. sign: what tells of changes.
+    """
+
+    load: Callable[[Sequence[Path], Options], Listing]
+    there: Callable[[Path], bool]
+    layout: str = ""
+    takes: tuple[str, ...] = ()
+    sign: Callable[[Sequence[Path]], str] = lambda roots: "published"
 
 
-def digits(roots: Sequence[Path]) -> Listing:
+def digits(roots: Sequence[Path], options: Options) -> Listing:
     """scikit-learn's 1,797 handwritten digits, 8x8, whose levels 0..16 become 0..255."""
     from sklearn.datasets import load_digits  # takes a second to import
 
     data = load_digits()
     pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)[:, None]
-    return _listing(pixels, data.target, None, [str(digit) for digit in range(10)])
-
-
-def _mnist_like(kind: str, classes: Sequence[str]) -> Callable[[Sequence[Path]], Listing]:
-    def load(roots: Sequence[Path]) -> Listing:
-        train, test = _torchvision(kind, roots)
-        pixels = np.concatenate([train.data.numpy(), test.data.numpy()])[:, None]
-        labels = np.concatenate([train.targets.numpy(), test.targets.numpy()])
-        return _listing(pixels, labels, len(train.data), classes)
-
-    return load
-
-
-def cifar10(roots: Sequence[Path]) -> Listing:
-    train, test = _torchvision("CIFAR10", roots)
-    pixels = np.concatenate([train.data, test.data]).transpose(0, 3, 1, 2)
-    labels = np.concatenate([train.targets, test.targets])
-    return _listing(np.ascontiguousarray(pixels), labels, len(train.data), train.classes)
-
-
-def _listing(
-    pixels: NDArray[np.uint8], labels: Any, train: int | None, classes: Sequence[str]
-) -> Listing:
-    """`train`: how many of the pictures come first and are for training; the rest are the test."""
-    splits = None
-    if train is not None:
-        splits = np.full(len(pixels), SPLITS.index("test"), np.uint8)
-        splits[:train] = SPLITS.index("train")
+    n = len(pixels)
     return Listing(
-        names=[f"picture {i}" for i in range(len(pixels))],
-        labels=np.asarray(labels, np.int64),
-        splits=splits,
-        classes=tuple(classes),
-        parts=(Stack(pixels),),
+        names=[f"picture {i}" for i in range(n)],
+        labels=data.target.astype(np.int64),
+        splits=None,
+        classes=tuple("0123456789"),
+        parts=(Stack(bytes_of(pixels), np.arange(n)),),
     )
 
 
-def _torchvision(kind: str, roots: Sequence[Path]) -> tuple[Any, Any]:
-    """torchvision's training and test set, from the first root that has both, or downloaded."""
-    from torchvision import datasets  # takes a second to import
+def of_torchvision(name: str, row: Published, read: Read, *takes: str) -> NamedSet:
+    def load(roots: Sequence[Path], options: Options) -> Listing:
+        return read(_found(name, row, roots), options)
 
-    make, home = getattr(datasets, kind), user_cache() / "datasets"
-    layout = next(row.layout for row in NAMED.values() if row.layout.startswith(FOLDERS[kind]))
-    for root in roots:
-        _require_whole(root / layout)
+    return NamedSet(load, row.there, row.layout, takes)
+
+
+def called(*classes: str) -> Read:
+    """Of classes with these names, in place of torchvision's."""
+    return lambda datasets, options: replace(listing_of(datasets), classes=classes)
+
+
+def plainly(datasets: Datasets, options: Options) -> Listing:
+    return listing_of(datasets)
+
+
+def _found(name: str, row: Published, roots: Sequence[Path]) -> Datasets:
+    """torchvision's sets, from the first root that has all of them, or downloaded."""
+    home = downloads() if row.layout else downloads() / name
+    for root in filter(row.may_be_in, roots):
+        _require_whole(root / row.layout)
         try:
-            return make(root, train=True), make(root, train=False)
-        except (RuntimeError, OSError) as error:  # not there, or not whole
+            return row.opened(root)
+        except ImportError as error:
+            raise MissingLibrary(f"{row.kind} is read by another library: {error}") from error
+        except READING as error:  # not there, or not whole
             # What a download of ours left is completed; a copy of the user's own is their matter.
-            if root != home and (root / layout).is_dir():
+            if root != home and row.there(root):
                 raise DamagedFile(
-                    f"{root / layout} does not hold all of {kind} as published; put "
-                    f"{FILES[kind]} there, or remove the folder to have the set fetched"
+                    f"{root / row.layout} does not hold all of {row.kind} as published; put "
+                    f"{row.files} there, or remove the folder to have the set fetched"
                 ) from error
-    inform(f"{kind} is not on this machine; fetching it into {home}")
-    try:
-        train = make(home, train=True, download=True)
-        return train, make(home, train=False, download=True)
-    except (RuntimeError, OSError) as error:
-        raise UserError(
-            f"{kind} could not be fetched ({error}); put {FILES[kind]} into "
-            f"{home / layout}, or set {DATA_PLACE} to a folder that holds {layout}"
-        ) from error
+    return _fetched(row, home)
+
+
+# Damaged files make the readers of pickles, .mat and text raise these.
+READING = (RuntimeError, OSError, ValueError, EOFError, KeyError)
+
+
+def _fetched(row: Published, home: Path) -> Datasets:
+    problem = "torchvision does not fetch it"
+    cause: Exception | None = None
+    if row.fetched:
+        inform(f"{row.kind} is not on this machine; fetching it into {home}")
+        try:
+            return row.opened(home, download=True)
+        except READING as error:
+            problem, cause = " ".join(str(error).split()), error
+    raise UserError(
+        f"{row.kind} could not be fetched ({problem}); put {row.files} into {home / row.layout}, "
+        f"or set {DATA_PLACE} to a folder that holds {row.layout or 'them'}"
+    ) from cause
 
 
 def _require_whole(raw: Path) -> None:
@@ -130,41 +132,145 @@ def _require_whole(raw: Path) -> None:
             )
 
 
-FOLDERS = {"MNIST": "MNIST/", "FashionMNIST": "FashionMNIST/", "CIFAR10": "cifar-10"}
-_IDX = (
+IDX = (
     "the unpacked train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte "
     "and t10k-labels-idx1-ubyte"
 )
-FILES = {
-    "MNIST": _IDX,
-    "FashionMNIST": _IDX,
-    "CIFAR10": "data_batch_1 to data_batch_5, test_batch and batches.meta",
-}
+CIFAR = "data_batch_1 to data_batch_5, test_batch and batches.meta"
 FASHION = (
     *("T-shirt", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Boot"),
 )
+ATTRIBUTES = (
+    "the folder img_align_celeba, list_attr_celeba.txt, list_eval_partition.txt, "
+    "identity_CelebA.txt, list_bbox_celeba.txt and list_landmarks_align_celeba.txt"
+)
+STL = (
+    "train_X.bin, train_y.bin, test_X.bin, test_y.bin, unlabeled_X.bin, class_names.txt and "
+    "fold_indices.txt"
+)
+EMNIST = (
+    "the unpacked emnist-balanced-train-images-idx3-ubyte and -labels-idx1-ubyte, and the same of "
+    "-test-"
+)
+# name -> how torchvision has it, and what reads it if that is not the usual way
+TORCHVISION: dict[str, tuple[Published, Read]] = {
+    "mnist": (Published("MNIST", "MNIST/raw", IDX, "train"), called(*"0123456789")),
+    "fashion-mnist": (
+        Published("FashionMNIST", "FashionMNIST/raw", IDX, "train"),
+        called(*FASHION),
+    ),
+    "cifar10": (Published("CIFAR10", "cifar-10-batches-py", CIFAR, "train"), plainly),
+    "cifar100": (
+        Published("CIFAR100", "cifar-100-python", "train, test and meta", "train"),
+        cifar100,
+    ),
+    "celeba": (Published("CelebA", "celeba", ATTRIBUTES, "split"), celeba),
+    "flowers102": (
+        Published("Flowers102", "flowers-102", "jpg, imagelabels.mat and setid.mat", "split"),
+        plainly,
+    ),
+    "stl10": (Published("STL10", "stl10_binary", STL, "split"), stl10),
+    "svhn": (
+        Published("SVHN", "", "train_32x32.mat and test_32x32.mat", "split", "train_32x32.mat"),
+        plainly,
+    ),
+    "kmnist": (Published("KMNIST", "KMNIST/raw", IDX, "train"), plainly),
+    "emnist": (
+        Published("EMNIST", "EMNIST/raw", EMNIST, "train", fixed={"split": "balanced"}),
+        plainly,
+    ),
+    "usps": (Published("USPS", "", "usps.bz2 and usps.t.bz2", "train", "usps.bz2"), plainly),
+    "food101": (Published("Food101", "food-101", "images and meta", "split"), plainly),
+    "dtd": (Published("DTD", "dtd/dtd", "images and labels", "split"), plainly),
+    "oxford-pets": (
+        Published("OxfordIIITPet", "oxford-iiit-pet", "images and annotations", "split"),
+        plainly,
+    ),
+    "stanford-cars": (
+        Published(
+            "StanfordCars",
+            "stanford_cars",
+            "cars_train, cars_test, devkit and cars_test_annos_withlabels.mat",
+            "split",
+        ),
+        plainly,
+    ),
+    "fgvc-aircraft": (
+        Published("FGVCAircraft", "fgvc-aircraft-2013b", "data", "split"),
+        plainly,
+    ),
+    "eurosat": (Published("EuroSAT", "eurosat/2750", "its ten class folders", ""), plainly),
+    "caltech101": (
+        Published(
+            "Caltech101",
+            "caltech101",
+            "101_ObjectCategories and Annotations",
+            "",
+            "caltech101/101_ObjectCategories",
+        ),
+        plainly,
+    ),
+    "imagenette": (
+        Published("Imagenette", "imagenette2", "train and val", "split"),
+        plainly,
+    ),
+    "imagenet": (
+        Published(
+            "ImageNet",
+            "",
+            "ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar",
+            "split",
+            "ILSVRC2012_devkit_t12.tar.gz",
+        ),
+        plainly,
+    ),
+}
+HEEDED = {"cifar100": ("label_by",), "celeba": ("label_by",)}
 NAMED = {
-    "digits": NamedSet(digits, ""),
-    "mnist": NamedSet(_mnist_like("MNIST", "0123456789"), "MNIST/raw"),
-    "fashion-mnist": NamedSet(_mnist_like("FashionMNIST", FASHION), "FashionMNIST/raw"),
-    "cifar10": NamedSet(cifar10, "cifar-10-batches-py"),
+    "digits": NamedSet(digits, lambda root: False),
+    **{
+        name: of_torchvision(name, row, read, *HEEDED.get(name, ()))
+        for name, (row, read) in TORCHVISION.items()
+    },
+    "lsun": NamedSet(lsun, lambda root: bool(databases(root)), sign=signature),
 }
 
 
-def roots_of(name: str, place: Path | None) -> list[Path]:
-    """Where a copy of the set may be: the place given, or the usual ones."""
-    if place is not None:
-        return [place]
-    chosen = os.environ.get(DATA_PLACE)
-    bases = [Path(chosen).expanduser()] if chosen else []
-    bases.append(user_cache() / "datasets")
-    return [root for base in bases for root in (base, base / name)]
+def plain(name: str) -> str:
+    """Names are compared without case, spaces and dashes."""
+    return re.sub(r"[\s_-]", "", name).casefold()
 
 
-def recognised(folder: Path) -> str | None:
-    """The named set whose torchvision copy lies in `folder`, such as MNIST/raw."""
+def spelled(name: str) -> str | None:
+    """The named set that is meant; None where it is none of the table."""
+    return {plain(row): row for row in NAMED}.get(plain(name))
+
+
+def other(name: str) -> NamedSet | None:
+    """Any other set of torchvision that needs no more than a folder; None where it has none."""
+    from torchvision import datasets  # takes a second to import
+
+    kind = {plain(kind): kind for kind in datasets.__all__}.get(plain(name))
+    if kind is None or not needs_only_a_root(getattr(datasets, kind)):
+        return None
+    by = next((by for by in ("train", "split") if takes(getattr(datasets, kind), by)), "")
+    row = Published(kind, "", f"the files that torchvision.datasets.{kind} reads", by)
+    return of_torchvision(kind.lower(), row, plainly)
+
+
+def nearest(name: str) -> list[str]:
+    """The named sets that are spelled like it."""
+    near = difflib.get_close_matches(plain(name), [plain(row) for row in NAMED], n=2)
+    return [spelled(found) or found for found in near]
+
+
+def recognised(folder: Path) -> tuple[str, Path] | None:
+    """The named set whose copy lies in `folder`, or is it, and the root below which it lies."""
     for name, row in NAMED.items():
-        if row.layout and (folder / row.layout).is_dir():
-            return name
+        if row.there(folder):
+            return name, folder
+        top = row.layout.partition("/")[0]
+        if top and top == folder.name and row.there(folder.parent):
+            return name, folder.parent
     return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import Annotated, Literal, Self, TypedDict, Unpack
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self, TypedDict, Unpack
 
 from pydantic import (
     BaseModel,
@@ -12,6 +15,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -42,7 +46,55 @@ Names = Annotated[
     ),
 ]
 Background = Annotated[str, BeforeValidator(parse_background)]
+Renamed = Annotated[
+    dict[str, str],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="OLD=NEW,...",
+        instance_from_str=lambda words: renamed(words[0]),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda names: [as_words(names)],
+    ),
+]
 Wide = Annotated[Size, BeforeValidator(parse_size), PlainSerializer(as_option, return_type=str)]
+
+
+def renamed(word: str) -> dict[str, str]:
+    """'old=new,other=new' -> old and other, both to be called new. Raises ValueError."""
+    pairs = [pair.partition("=") for pair in word.split(",") if pair]
+    if not all(old and new for old, _, new in pairs):
+        raise ValueError(f"{word!r} names no classes anew: give OLD=NEW, such as Coast=coast")
+    return {old: new for old, _, new in pairs}
+
+
+def parse_fraction(value: Any) -> str:
+    """3%, "3%" and 0.03 are "3%". Raises ValueError."""
+    text = str(value)
+    try:
+        share = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(0)
+    if not 0 < share <= 1:
+        raise ValueError(f"{value!r} is no part of the pictures: give one such as 3% or 0.03")
+    return f"{float(share * 100):.12g}%"
+
+
+def parse_every(value: Any) -> str:
+    """A number of frames, or of seconds: 10, "10", "0.5s". Raises ValueError."""
+    found = re.fullmatch(r"(\d+)|(\d*\.?\d+)s", str(value))
+    if found is None or not float(found[1] or found[2]):
+        raise ValueError(
+            f"{value!r} is no distance between frames: give 10 for each tenth, or 0.5s for one in "
+            "each half second"
+        )
+    return found[1].lstrip("0") if found[1] else f"{float(found[2]):g}s"
+
+
+def as_words(value: Any) -> str:
+    """As on the command line."""
+    if isinstance(value, dict):
+        value = [f"{old}={new}" for old, new in value.items()]
+    return ",".join(value) if isinstance(value, tuple | list) else str(value)
 
 
 class Options(BaseModel):
@@ -75,8 +127,8 @@ class Options(BaseModel):
     """How pixels are put together into larger ones; all but nearest are antialiased."""
     background: Background = "white"
     """white, black, grey or '#rrggbb': behind what is transparent, and the letterbox's bars."""
-    labels: Literal["folders", "none"] = "folders"
-    """none ignores the folders' names."""
+    labels: Literal["folders", "none", "sources"] = "folders"
+    """none ignores the folders' names; sources makes each of several sources a class."""
     duplicates: Literal["keep", "drop", "drop-near"] = "keep"
     """What becomes of pictures that are there twice.
 
@@ -91,6 +143,19 @@ class Options(BaseModel):
     """
     seed: int = 0
     """Decides which pictures, and their split."""
+    label_by: Names = ()
+    """The column, attribute or labels that make the classes, such as breed or Smiling,Male."""
+    rename: Renamed = Field(default_factory=dict)
+    """New names of classes, such as Coast=coast; those that get one name are one class."""
+    fraction: Annotated[str, BeforeValidator(parse_fraction)] | None = None
+    """A part of each class, such as 3% or 0.03."""
+    every: Annotated[str, BeforeValidator(parse_every)] | None = None
+    """Of a video each tenth frame (10), or one for each half second (0.5s)."""
+
+    @field_validator("classes", "label_by", mode="before")
+    @classmethod
+    def _one_is_several(cls, names: Any) -> Any:
+        return tuple(filter(None, names.split(","))) if isinstance(names, str) else names
 
     @field_validator("classes", mode="after")
     @classmethod
@@ -120,6 +185,30 @@ class Options(BaseModel):
             )
         return self
 
+    @field_validator("label_by", "rename", mode="after")
+    @classmethod
+    def _of_labels_that_count(cls, value: Any, told: ValidationInfo) -> Any:
+        if value and told.data.get("labels") == "none" and not told.data.get("classes"):
+            raise ValueError("changes nothing with --labels none; leave one of them out")
+        return value
+
+    @field_validator("fraction", mode="after")
+    @classmethod
+    def _not_with_a_number(cls, fraction: str | None, told: ValidationInfo) -> str | None:
+        if fraction is not None and told.data.get("per_class") is not None:
+            raise ValueError("--per-class says how many already; leave one of them out")
+        return fraction
+
+    @property
+    def share(self) -> Fraction | None:
+        """The part of each class; None for all of it."""
+        return None if self.fraction is None else Fraction(self.fraction.removesuffix("%")) / 100
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the source's own classes are wanted, be it only to choose by."""
+        return self.labels == "folders" or (self.labels == "none" and bool(self.classes))
+
     def look(self, size: Size) -> Look:
         """How every picture is made, at this size."""
         # Whether all are grey is known at the end, when there is nothing to be widened.
@@ -135,8 +224,7 @@ class Options(BaseModel):
             if value != usual[name] and isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")
             elif value != usual[name]:
-                text = ",".join(value) if isinstance(value, tuple | list) else str(value)
-                words += [f"--{option}", text]
+                words += [f"--{option}", as_words(value)]
         return words
 
 
@@ -152,10 +240,14 @@ class Wanted(TypedDict, total=False):
     enlarge: bool
     filter: Filter
     background: str
-    labels: Literal["folders", "none"]
+    labels: Literal["folders", "none", "sources"]
     duplicates: Literal["keep", "drop", "drop-near"]
     store: Literal["pixels", "files"]
     seed: int
+    label_by: str | tuple[str, ...] | list[str]
+    rename: Mapping[str, str]
+    fraction: float | str | None
+    every: int | str | None
 
 
 def options_of(**wanted: Unpack[Wanted]) -> Options:

@@ -1,67 +1,61 @@
-"""Where pictures come from: a folder, a zip or a named set."""
+"""Where pictures come from: each kind of source by how it is given."""
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from safelight import console
+from safelight.data import arrayfiles, arrays, hub, listed, tables, video
+from safelight.data.decode import SUFFIXES
 from safelight.data.layout import listing
 from safelight.data.listing import Listing
-from safelight.data.named import NAMED, recognised, roots_of
+from safelight.data.lmdbs import DATA, is_lmdb, walk_lmdb
+from safelight.data.merge import PLUS, several
+from safelight.data.named import NAMED, NamedSet, nearest, other, plain, recognised, spelled
 from safelight.data.options import Options
-from safelight.data.walk import WALKS, Found, signature
+from safelight.data.parquet import of_files
+from safelight.data.places import roots_of
+from safelight.data.shards import SHARDS, Tars, braced
+from safelight.data.source import Origin
+from safelight.data.walk import Found, signature, stamped, suffix_of, walk_folder
+from safelight.data.zips import walk_zip
 from safelight.errors import UserError
 
-
-class Origin(Protocol):
-    """A source of pictures."""
-
-    @property
-    def name(self) -> str:
-        """How the cache is called."""
-        ...
-
-    @property
-    def where(self) -> str:
-        """A path, or the name of a set: what `prepare` takes to find it again."""
-        ...
-
-    @property
-    def divided(self) -> bool:
-        """Whether it has splits of its own, known before it is looked into."""
-        ...
-
-    def signature(self) -> str:
-        """Equal as long as no picture is added, removed or changed."""
-        ...
-
-    def listing(self, options: Options) -> Listing:
-        """All its pictures. Raises UserError where there are none."""
-        ...
+Source = Any  # a path, a name, arrays, a data frame, or several of these
+WALKS: dict[str, Callable[[Path], Found]] = {
+    "folder": walk_folder,
+    "zip": walk_zip,
+    "lmdb": walk_lmdb,
+}
 
 
 @dataclass(frozen=True)
 class FilesIn:
-    """A folder or an archive of files. kind: a row of WALKS and READERS."""
+    """A folder, an archive or a database of files. kind: a row of WALKS and READERS."""
 
     kind: str
     name: str
     where: str
     divided: bool = False
+    takes: tuple[str, ...] = ()
 
     @cached_property
     def found(self) -> Found:
         return WALKS[self.kind](Path(self.where))
 
     def signature(self) -> str:
+        if self.kind == "lmdb":
+            return stamped(Path(self.where) / DATA)
         return signature(self.found)
 
     def listing(self, options: Options) -> Listing:
-        by_folder = options.labels == "folders" or bool(options.classes)
-        return listing(self.found, self.kind, self.where, by_folder)
+        return listing(self.found, self.kind, self.where, options.labelled)
 
 
 @dataclass(frozen=True)
@@ -70,32 +64,197 @@ class Named:
 
     name: str
     where: str
+    row: NamedSet
     place: Path | None = None
     divided: bool = True
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        return self.row.takes
+
     def signature(self) -> str:
-        return self.name  # it never changes
+        return f"{self.name}: {self.row.sign(roots_of(self.name, self.place))}"
 
     def listing(self, options: Options) -> Listing:
-        return NAMED[self.name].load(roots_of(self.name, self.place))
+        return self.row.load(roots_of(self.name, self.place), options)
 
 
-def find(source: str | Path) -> Origin:
+def find(source: Source) -> Origin:
     """Raises UserError where there is nothing of the kind."""
-    if isinstance(source, str) and source in NAMED:
-        if Path(source).exists():
-            console.inform(f"{source!r} is the named set; say ./{source} for the folder here")
-        return Named(source, source)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        name = recognised(path)
-        whole = path.resolve()
-        if name is not None:
-            return Named(name, str(whole), whole)
-        return FilesIn("folder", whole.name, str(whole))
-    if path.is_file():
-        return FilesIn("zip", path.stem, str(path.resolve()))
+    for fits, make in GIVEN:
+        if fits(source):
+            return make(source)
     raise UserError(
-        f"there is no folder or zip {str(source)!r}; give one that exists, or a named set "
-        f"({', '.join(NAMED)})"
+        f"pictures can't be made of {type(source).__name__}; give a path, a name, an array, a "
+        "data frame, or a list of these"
     )
+
+
+def _of_words(text: str) -> Origin:
+    """A name or a path; a name of the table is what it says, even where there is such a folder."""
+    if text in NAMED:
+        if Path(text).exists():
+            console.inform(f"{text!r} is the named set; say ./{text} for the folder here")
+        return Named(text, text, NAMED[text])
+    path = Path(text).expanduser()
+    if path.exists():
+        return _of_path(path)
+    for fits, make in WRITTEN:
+        if fits(text):
+            found = make(text)
+            if found is not None:
+                return found
+    raise UserError(_nothing_called(text))
+
+
+def _other(text: str) -> Origin | None:
+    row = other(text)
+    return None if row is None else Named(plain(text), text, row)
+
+
+def _of_path(path: Path) -> Origin:
+    if path.is_dir():
+        return _of_folder(path.resolve())
+    if not path.is_file():
+        raise UserError(_nothing_called(str(path)))
+    name = path.name.lower()
+    make = next((make for ending, make in ENDINGS.items() if name.endswith(ending)), None)
+    if make is None:
+        with path.open("rb") as file:
+            start = file.read(8)
+        make = next((make for magic, make in MAGIC.items() if start.startswith(magic)), None)
+    if make is None:
+        raise UserError(_no_source(path))
+    return make(path.resolve())
+
+
+def _of_folder(folder: Path) -> Origin:
+    known = recognised(folder)
+    if known is not None:
+        name, root = known
+        return Named(name, str(root), NAMED[name], root)
+    for fits, make in FOLDERS:
+        found = fits(folder)
+        if found:
+            return make(folder, found)
+    return FilesIn("folder", folder.name, str(folder))
+
+
+def _nothing_called(text: str) -> str:
+    near = [repr(name) for name in nearest(text)]
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return (
+        f"there is no folder, file or named set {text!r}; {hint}give a path that exists, or a "
+        f"named set ({', '.join(NAMED)}, or another of torchvision's)"
+    )
+
+
+def _no_source(path: Path) -> str:
+    if suffix_of(path.name) in SUFFIXES:
+        return f"{path} is a picture; give the folder that it lies in"
+    return (
+        f"{path} is no source of pictures; give a folder, or a file that ends in "
+        f"{' '.join(ENDINGS)}"
+    )
+
+
+def _all_below(endings: Sequence[str], folder: Path) -> list[Path]:
+    """All files of these endings below the folder, if there are any and no pictures."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if suffix_of(name) in SUFFIXES:
+                return []
+            if name.lower().endswith(tuple(endings)) and not name.startswith("."):
+                found.append(Path(place, name))
+    return found
+
+
+def _array_file(path: Path) -> Origin:
+    load = partial(arrayfiles.arrays_in, path)
+    return arrays.Arrays(path.stem, str(path), load, lambda: stamped(path))
+
+
+def _parquet_file(path: Path) -> Origin:
+    return of_files(path.stem, str(path), path.parent, [path])
+
+
+def _unreadable(path: Path) -> Origin:
+    raise UserError(f"{path} is packed in a way that is not read here; unpack it, and give that")
+
+
+def _of_mapping(value: Mapping[str, Any]) -> Origin:
+    """Arrays of pictures with their labels, or columns of a table."""
+    stacked = [part for part in value.values() if len(getattr(part, "shape", ())) > 2]
+    return arrays.given(value) if stacked else listed.of_table(tables.of_columns(value))
+
+
+def _of_several(sources: Sequence[Source]) -> Origin:
+    """Shards of one set are one source."""
+    origins = [find(source) for source in sources]
+    paths = [path for origin in origins if isinstance(origin, Tars) for path in origin.paths]
+    if len(origins) == len(paths) > 1 and all(NUMBERED.search(path.name) for path in paths):
+        return Tars.of(PLUS.join(map(str, paths)), paths)
+    if not origins:
+        raise UserError("no source is given; name a folder, a file or a set")
+    return several(origins)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+NUMBERED = re.compile(r"\d\.[a-z.0-9]+$", re.IGNORECASE)
+WORD = re.compile(r"[A-Za-z][\w -]*")
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+# What is given in Python -> its source.
+GIVEN: tuple[tuple[Callable[[Source], bool], Callable[[Source], Origin]], ...] = (
+    (lambda source: isinstance(source, str), _of_words),
+    (
+        lambda source: isinstance(source, os.PathLike),
+        lambda path: _of_path(Path(path).expanduser()),
+    ),
+    (lambda source: hasattr(source, "columns"), lambda frame: listed.of_table(tables.frame(frame))),
+    (_is_array, arrays.given),
+    (lambda source: isinstance(source, Mapping), _of_mapping),
+    (lambda source: isinstance(source, Sequence), _of_several),
+)
+# What is written where no path of that name is.
+WRITTEN: tuple[tuple[Callable[[str], Any], Callable[[str], Origin | None]], ...] = (
+    (spelled, lambda text: _of_words(spelled(text) or "")),
+    (hub.is_name, hub.Hub),
+    (lambda text: PLUS in text, lambda text: _of_several(text.split(PLUS))),
+    (SHARDS.search, lambda text: Tars.of(text, braced(text))),
+    (WORD.fullmatch, lambda text: _other(text)),
+)
+ENDINGS: dict[str, Callable[[Path], Origin]] = {
+    ".zip": lambda path: FilesIn("zip", path.stem, str(path)),
+    **dict.fromkeys(TAR_ENDINGS, lambda path: Tars.of(str(path), [path])),
+    **dict.fromkeys(tables.FORMATS, listed.of_file),
+    **dict.fromkeys(arrayfiles.OPENERS, _array_file),
+    **dict.fromkeys(video.ENDINGS, lambda path: video.Video(path.stem, str(path))),
+    ".parquet": _parquet_file,
+    **dict.fromkeys((".7z", ".rar", ".tar.zst", ".tar.lz4"), _unreadable),
+}
+# The bytes that a file begins with, where its name does not tell.
+MAGIC: dict[bytes, Callable[[Path], Origin]] = {
+    b"PK\3\4": ENDINGS[".zip"],
+    b"\x1f\x8b": ENDINGS[".tar"],
+    b"BZh": ENDINGS[".tar"],
+    b"\xfd7zXZ\0": ENDINGS[".tar"],
+    b"\x93NUMPY": ENDINGS[".npy"],
+    b"PAR1": ENDINGS[".parquet"],
+}
+# What a folder holds instead of pictures.
+FOLDERS: tuple[tuple[Callable[[Path], Any], Callable[[Path, Any], Origin]], ...] = (
+    (is_lmdb, lambda folder, _: FilesIn("lmdb", folder.name, str(folder))),
+    (
+        partial(_all_below, TAR_ENDINGS),
+        lambda folder, paths: Tars.of(str(folder), paths, folder.name),
+    ),
+    (
+        partial(_all_below, [".parquet"]),
+        lambda folder, paths: of_files(folder.name, str(folder), folder, paths),
+    ),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,15 @@ from safelight.data.colour import MODES
 from safelight.data.decode import Batch, Decoded, batch_of, image_of, own_size
 from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, Size
-from safelight.data.walk import READERS
+from safelight.data.pixels import COLOURS, Rows
+from safelight.data.readers import READERS
 from safelight.data.workers import Job, decoded
 
 # Starting processes takes longer than decoding less than this in the process that is there.
 FEW_FILES = 500
 FEW_BYTES = 16 * 2**20
 CHUNK = 256  # pictures of an array at a time
+CHUNK_BYTES = 4 * 2**20
 
 Positions = NDArray[np.int64]
 
@@ -67,31 +70,50 @@ class Files:
 
     def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
         where = wanted.tolist()
-        few = len(where) < FEW_FILES and sum(self.sizes[i] for i in where) < FEW_BYTES
-        job = Job(self.kind, self.root, look)
-        return decoded(job, [self.keys[i] for i in where], 1 if few else workers)
+        workers = 1 if few([self.sizes[i] for i in where]) else workers
+        return decoded(Job(self.kind, self.root, look), [self.keys[i] for i in where], workers)
+
+
+def few(sizes: Sequence[int]) -> bool:
+    """Whether files of so many bytes are decoded sooner than processes are started for it."""
+    return len(sizes) < FEW_FILES and sum(sizes) < FEW_BYTES
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Pictures of one size, (n, c, h, w) uint8."""
+    """Pictures of one size that need no decoding: those at `positions` of `rows`."""
 
-    pixels: NDArray[np.uint8]
+    rows: Rows
+    positions: Positions
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.positions)
 
     def taken(self, positions: Positions) -> Stack:
-        return Stack(self.pixels[positions])
+        return Stack(self.rows, self.positions[positions])
 
     def first(self) -> tuple[int, Size] | None:
-        _, _, h, w = self.pixels.shape
-        return (0, (w, h)) if len(self.pixels) else None
+        _, _, h, w = self.rows.shape
+        return (0, (w, h)) if len(self) else None
 
     def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
-        for start in range(0, len(wanted), CHUNK):
-            some = self.pixels[wanted[start : start + CHUNK]]
-            yield batch_of((partial(_as_wanted, pixels, look) for pixels in some), look)
+        make = _pictures if self.rows.shape[1] in COLOURS else _planes
+        length = max(1, min(CHUNK, CHUNK_BYTES // math.prod(self.rows.shape[1:])))
+        for start in range(0, len(wanted), length):
+            some = self.positions[wanted[start : start + length]]
+            yield make(self.rows.read(some), look)
+
+
+def _pictures(pixels: NDArray[np.uint8], look: Look) -> Batch:
+    return batch_of((partial(_as_wanted, one, look) for one in pixels), look)
+
+
+def _planes(pixels: NDArray[np.uint8], look: Look) -> Batch:
+    """With channels that are no colours: each is resized by itself."""
+    m, c, h, w = pixels.shape
+    alone = _pictures(pixels.reshape(m * c, 1, h, w), look)
+    shape = (len(alone.pixels) // c, c, *alone.pixels.shape[2:])
+    return Batch(alone.pixels.reshape(shape), alone.found[::c], alone.made[::c])
 
 
 def _as_wanted(pixels: NDArray[np.uint8], look: Look) -> Decoded:

@@ -6,32 +6,30 @@ import contextlib
 import hashlib
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
-
-import numpy as np
 
 from safelight import console, files
 from safelight.data import journal
 from safelight.data.cache import Cache
+from safelight.data.choosing import pictures_of
 from safelight.data.encoded import CHECKS, PLACES
 from safelight.data.ingest import ingest
-from safelight.data.listing import Listing
 from safelight.data.locks import alone_in
 from safelight.data.meta import FILE, Meta, NewerFormat, read_meta
-from safelight.data.named import user_cache
 from safelight.data.options import Options, Wanted, options_of
-from safelight.data.origins import Origin, find
+from safelight.data.origins import Source, find
+from safelight.data.places import user_cache
 from safelight.data.record import finish
+from safelight.data.source import Origin
 from safelight.data.stored import CONTENT, is_cache
 from safelight.data.summary import in_a_line, summarise
 from safelight.data.workers import available
-from safelight.errors import DamagedFile, UserError, lookup
+from safelight.errors import DamagedFile, UserError
 
 
 def prepare(
-    source: str | Path,
+    source: Source,
     *,
     out: Path | str | None = None,
     workers: int | None = None,
@@ -39,7 +37,9 @@ def prepare(
 ) -> Cache:
     """Make a cache of pictures; does nothing where it is made already.
 
-    source: a folder, a zip, or a named set; pictures in sub-folders have these as classes.
+    source: a path (a folder, an archive, a table, a file of arrays, parquet, a video), a named set,
+        `hf:OWNER/NAME`, an array or a tensor, a mapping of these (images, labels and more), a data
+        frame of paths and labels, or a list of several sources. The guide has all of them.
     out: None puts it into the user's cache folder.
     workers: decoding processes; one for each core unless given.
     options: the fields of `Options`, where each is explained.
@@ -80,7 +80,7 @@ def _made(origin: Origin, options: Options, out: Path, workers: int, brief: bool
         if not brief:
             console.inform(f"{out} is up to date: {ready.count} pictures, nothing to prepare")
         return ready
-    pictures = chosen(origin.listing(options), options)
+    pictures = pictures_of(origin, options)
     with _told_to_go_on(options), files.resumable_folder(out) as folder:
         outcome = ingest(origin, pictures, options, sign, folder, workers)
         meta = finish(origin, options, sign, outcome, folder)
@@ -139,17 +139,3 @@ def _differences(meta: Meta, origin: Origin, options: Options, sign: str) -> str
     if meta.signature != sign:
         pairs.append(("source", meta.source, origin.where))
     return ", ".join(f"{name} was {was} and is {now} now" for name, was, now in pairs if was != now)
-
-
-def chosen(pictures: Listing, options: Options) -> Listing:
-    """Only the classes that are asked for; without labels where these are not wanted."""
-    if options.classes:
-        if not pictures.classes:
-            raise UserError("there are no class folders here to choose from; leave out --classes")
-        position = {name: i for i, name in enumerate(pictures.classes)}
-        wanted = sorted(lookup(position, name, "class") for name in options.classes)
-        pictures = pictures.taken(np.isin(pictures.labels, wanted))
-        pictures = pictures.renumbered(wanted)
-    if options.labels == "none":
-        pictures = replace(pictures, labels=np.zeros_like(pictures.labels), classes=())
-    return pictures

@@ -24,7 +24,7 @@ from safelight.data.ingest import Outcome
 from safelight.data.listing import Listing
 from safelight.data.meta import FILE, FORMAT, Meta, Rejected
 from safelight.data.options import Options
-from safelight.data.origins import Origin
+from safelight.data.source import Origin
 from safelight.data.splits import SPLITS
 from safelight.data.stored import (
     DUPLICATES,
@@ -126,8 +126,9 @@ def _without_empty_classes(outcome: Outcome) -> Listing:
 
 def divided(pictures: Listing, options: Options, family: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The split of each picture, (n,). family: (n,), the first of those that are like each."""
-    if options.split is None and pictures.splits is not None:
-        return _with_validation(pictures, options.seed, family)
+    own = pictures.kept_splits(options.split)
+    if own is not None:
+        return own if pictures.settled else _with_validation(pictures, options.seed, family)
     shares = dividing.parse_split(options.split or dividing.DEFAULT_SPLIT)
     return dividing.stratified(pictures.labels, pictures.strata, shares, options.seed, family)
 

@@ -117,6 +117,16 @@ def together(
     return splits
 
 
+def in_blocks(n: int, shares: Shares) -> NDArray[np.uint8]:
+    """The split of each of n pictures in a row, (n,): neighbours stay together, but at the bounds.
+
+    Raises UserError where there are too few for every split that is asked for.
+    """
+    counts = portions(n, shares, Fraction(1, 2))
+    codes = np.repeat(np.arange(len(SPLITS), dtype=np.uint8), counts)
+    return _without_empty(codes, np.zeros(n, np.int64), shares)
+
+
 def _without_empty(
     splits: NDArray[np.uint8], labels: NDArray[np.int64], shares: Shares
 ) -> NDArray[np.uint8]:
@@ -141,7 +151,7 @@ class Draw:
     """Draws pictures by turns until each class has its quota; rejected ones are replaced.
 
     `given` are the splits that the source has, whose proportions a subset keeps; None where there
-    are none or where they are given up. per_class: None draws everything.
+    are none or where they are given up. per_class, or share of each class: None draws everything.
     """
 
     def __init__(
@@ -151,6 +161,7 @@ class Draw:
         names: Sequence[str],
         per_class: int | None,
         seed: int,
+        share: Fraction | None = None,
     ) -> None:
         codes = np.zeros(len(labels), np.int64) if given is None else given.astype(np.int64)
         self._stratum = labels * len(SPLITS) + codes
@@ -162,7 +173,9 @@ class Draw:
                 members = np.flatnonzero(self._stratum == label * len(SPLITS) + code)
                 turns.append(generator(seed, f"subset {code}", name).permutation(members))
             self._turns += turns
-            self._missing += quotas([len(turn) for turn in turns], per_class)
+            sizes = [len(turn) for turn in turns]
+            wanted = per_class if share is None else part_of(sum(sizes), share, seed, name)
+            self._missing += quotas(sizes, wanted)
         self.total = sum(self._missing)
 
     def next(self) -> NDArray[np.int64]:
@@ -180,6 +193,15 @@ class Draw:
         """These were left out: as many others of their kind are wanted, if there were quotas."""
         for position in positions:
             self._missing[self._stratum[position]] += 1
+
+
+def part_of(n: int, share: Fraction, seed: int, name: str) -> int:
+    """A share of a class's n pictures, within 1 of it and at least one.
+
+    Many small classes add up to the share of the whole: see `portions`.
+    """
+    u = Fraction(int(generator(seed, "fraction", name).integers(2**32)), 2**32)
+    return max(min(n, 1), portions(n, [share], u)[0])
 
 
 def quotas(sizes: Sequence[int], per_class: int | None) -> list[int]:

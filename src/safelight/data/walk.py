@@ -1,4 +1,4 @@
-"""The files below a folder or in a zip archive, and how their bytes are read.
+"""The files below a folder, and what is told of the files of any source.
 
 The decoding processes import this module, so it must not import torch.
 """
@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safelight.data.decode import SUFFIXES
-from safelight.errors import UserError
+from safelight.data.decode import MAX_BYTES, SUFFIXES
 
 Read = Callable[[str], bytes]
 NAMED = 100  # as many of the files that are ignored for their ending are named in the record
 OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+# Endings of what holds files of its own, which is looked into only where it is given by itself.
+ARCHIVES = (
+    *(".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar"),
+    *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"),
+)
+TOO_LONG = f"longer than {MAX_BYTES // 2**20} MB"
+INSIDE = "an archive inside; unpack it, or give it by itself"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Entry:
     key: str
     parts: tuple[str, ...]
     size: int
-    stamp: int  # modification time in a folder, checksum in a zip
+    stamp: int  # modification time in a folder or tar, checksum in a zip
 
     @property
     def name(self) -> str:
@@ -54,11 +57,16 @@ class Found:
     left_aside: list[str] = field(default_factory=list)  # the first of those ignored
     rejected: list[Rejection] = field(default_factory=list)
 
-    def ignore(self, name: str) -> None:
-        """Leave a file aside for what its ending says."""
-        self.ignored[_suffix(name)] += 1
-        if len(self.left_aside) < NAMED:
-            self.left_aside.append(name)
+    def notes_picture(self, name: str) -> bool:
+        """Whether a file is a picture by its ending; what is none is noted."""
+        suffix = suffix_of(name)
+        if name.lower().endswith(ARCHIVES):
+            self.rejected.append(Rejection(name, INSIDE))
+        elif suffix not in SUFFIXES:
+            self.ignored[suffix] += 1
+            if len(self.left_aside) < NAMED:
+                self.left_aside.append(name)
+        return suffix in SUFFIXES
 
 
 def walk_folder(root: Path) -> Found:
@@ -85,7 +93,7 @@ def _walk(
         to.rejected.append(Rejection("/".join(parts), f"cannot be read: {error.strerror}"))
         return
     for item in items:
-        if _is_hidden(item.name):
+        if is_hidden(item.name):
             continue
         if _is_folder(item):
             _walk(item.path, (*parts, item.name), above | {here}, to)
@@ -102,8 +110,7 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
 
 def _add_file(item: os.DirEntry[str], parts: tuple[str, ...], to: Found) -> None:
     key = "/".join((*parts, item.name))
-    if _suffix(item.name) not in SUFFIXES:
-        to.ignore(key)
+    if not to.notes_picture(key):
         return
     try:
         status = item.stat()
@@ -113,48 +120,17 @@ def _add_file(item: os.DirEntry[str], parts: tuple[str, ...], to: Found) -> None
     except OSError as error:
         to.rejected.append(Rejection(key, f"a broken link or lost file: {error.strerror}"))
         return
+    if status.st_size > MAX_BYTES:
+        to.rejected.append(Rejection(key, TOO_LONG))
+        return
     to.entries.append(Entry(key, (*parts, item.name), status.st_size, status.st_mtime_ns))
 
 
-def walk_zip(path: Path) -> Found:
-    """All files in the archive; hidden ones are left out. Raises UserError for a damaged one."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {member.filename: member for member in archive.infolist()}
-    except (zipfile.BadZipFile, OSError) as error:
-        if _suffix(path.name) in SUFFIXES:
-            raise UserError(f"{path} is a picture; give the folder that it lies in") from error
-        raise UserError(
-            f"{path} cannot be read as a zip archive ({error}); make or fetch it again"
-        ) from error
-    found = Found()
-    for member in members.values():
-        _add_member(member, found)
-    return found
-
-
-def _add_member(member: zipfile.ZipInfo, to: Found) -> None:
-    # Some Windows programs write backslashes.
-    path = member.filename.replace("\\", "/")
-    parts = tuple(part for part in path.split("/") if part not in ("", "."))
-    if not parts or member.is_dir() or any(_is_hidden(part) for part in parts):
-        return
-    if _suffix(parts[-1]) not in SUFFIXES:
-        to.ignore("/".join(parts))
-    elif member.flag_bits & ENCRYPTED or member.compress_type not in UNPACK:
-        reason = "encrypted" if member.flag_bits & ENCRYPTED else "packed in an unusual way"
-        to.rejected.append(Rejection("/".join(parts), f"{reason}; pack it again as a plain zip"))
-    else:
-        place = f"{member.header_offset} {member.compress_size} {member.compress_type}"
-        key = f"{place} {member.file_size} {member.CRC}"
-        to.entries.append(Entry(key, parts, member.file_size, member.CRC))
-
-
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in OF_SYSTEMS
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path costs more than it)
 
 
@@ -172,44 +148,21 @@ def signature(found: Found) -> str:
     return digest.hexdigest()
 
 
-def _folder(root: str) -> Read:
+def stamped(*paths: Path) -> str:
+    """The same of files that are read as a whole, which are known by their length and time."""
+    digest = hashlib.sha256()
+    for path in paths:
+        status = path.stat()
+        line = f"{path.parent.name}/{path.name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def read_folder(root: str) -> Read:
+    """The keys are paths below it, or absolute ones."""
+
     def read(key: str) -> bytes:
-        with open(f"{root}/{key}", "rb") as file:  # noqa: PTH123 (a Path costs more than it)
+        with open(os.path.join(root, key), "rb") as file:  # noqa: PTH118, PTH123 (Paths cost more)
             return file.read()
 
     return read
-
-
-def _zip(root: str) -> Read:
-    """Reads a member at its place, so that no process but the first reads the whole directory."""
-    file = open(root, "rb", buffering=0)  # noqa: PTH123, SIM115 (open as long as its reader)
-
-    def read(key: str) -> bytes:
-        offset, packed_size, method, size, checksum = map(int, key.split())
-        file.seek(offset)
-        head = file.read(LOCAL_HEADER.size)
-        signed, name_length, extra_length = LOCAL_HEADER.unpack(head)
-        if signed != LOCAL_SIGNATURE:
-            raise zipfile.BadZipFile("the archive was changed or damaged")
-        file.seek(name_length + extra_length, os.SEEK_CUR)
-        data = UNPACK[method](file.read(packed_size), size)
-        if len(data) != size or zlib.crc32(data) != checksum:
-            raise zipfile.BadZipFile("its checksum is wrong")
-        return data
-
-    return read
-
-
-def _inflate(data: bytes, size: int) -> bytes:
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size)  # never more than announced
-
-
-ENCRYPTED = 1
-LOCAL_SIGNATURE = b"PK\3\4"
-LOCAL_HEADER = struct.Struct("<4s22xHH")
-UNPACK: dict[int, Callable[[bytes, int], bytes]] = {
-    zipfile.ZIP_STORED: lambda data, size: data,
-    zipfile.ZIP_DEFLATED: _inflate,
-}
-WALKS: dict[str, Callable[[Path], Found]] = {"folder": walk_folder, "zip": walk_zip}
-READERS: dict[str, Callable[[str], Read]] = {"folder": _folder, "zip": _zip}

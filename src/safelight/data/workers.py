@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,13 +25,16 @@ from typing import IO, Any
 import numpy as np
 
 from safelight.data.decode import Batch, decode_batch
-from safelight.data.look import Look, Size
-from safelight.data.walk import READERS
+from safelight.data.look import Look, RejectedPicture, Size
+from safelight.data.readers import READERS
+from safelight.data.walk import Read
 from safelight.errors import UserError
 
 BATCH_FILES = 128
 BATCH_BYTES = 4 * 2**20  # of decoded pixels: what is on its way in the pipes stays small
-FRAME = struct.Struct("<QQ")  # bytes of the JSON part, bytes of pixels
+PACKET_BYTES = 16 * 2**20  # of files that are handed over: several packets are on their way
+HANDED = "handed over"  # the kind of a job whose packets bring the files themselves
+FRAME = struct.Struct("<QQ")  # bytes of the JSON part, bytes of pixels or files
 # The package is entered without its own __init__, whose public names need most of the libraries.
 START = """
 import sys, types
@@ -46,25 +49,83 @@ serve()
 class Job:
     """What the decoding processes need to know."""
 
-    kind: str  # a row of READERS
+    kind: str  # a row of READERS, or HANDED
     root: str
     look: Look
 
 
+@dataclass(frozen=True)
+class Packet:
+    """What is decoded in one go: keys for the reader, or files that are handed over themselves.
+
+    Of these `data` holds all bytes, and a key is "FROM TO" within them, or a minus and the reason
+    why the file can't be had.
+    """
+
+    keys: Sequence[str]
+    data: bytes = b""
+
+
 def decoded(job: Job, keys: Sequence[str], workers: int) -> Iterator[Batch]:
     """The batches of these files in their order; decoded here where `workers` is 1."""
-    length = max(1, min(BATCH_FILES, BATCH_BYTES // (3 * job.look.size[0] * job.look.size[1])))
-    parts = [keys[start : start + length] for start in range(0, len(keys), length)]
-    workers = min(workers, len(parts))
+    length = _length(job.look)
+    packets = [Packet(keys[start : start + length]) for start in range(0, len(keys), length)]
+    yield from _decoded(job, packets, min(workers, len(packets)))
+
+
+def decoded_files(files: Iterable[bytes | str], look: Look, workers: int) -> Iterator[Batch]:
+    """The same of files whose bytes come one after the other, or the reason why they can't."""
+    yield from _decoded(Job(HANDED, "", look), _packets(files, _length(look)), workers)
+
+
+def _length(look: Look) -> int:
+    return max(1, min(BATCH_FILES, BATCH_BYTES // (3 * look.size[0] * look.size[1])))
+
+
+def _packets(files: Iterable[bytes | str], length: int) -> Iterator[Packet]:
+    keys: list[str] = []
+    data = bytearray()
+    for file in files:
+        if isinstance(file, str):
+            keys.append(f"-{file}")
+        else:
+            keys.append(f"{len(data)} {len(data) + len(file)}")
+            data += file
+        if len(keys) == length or len(data) > PACKET_BYTES:
+            yield Packet(keys, bytes(data))
+            keys, data = [], bytearray()
+    if keys:
+        yield Packet(keys, bytes(data))
+
+
+def _decoded(job: Job, packets: Iterable[Packet], workers: int) -> Iterator[Batch]:
     if workers > 1:
-        yield from _in_processes(job, parts, workers)
+        yield from _in_processes(job, packets, workers)
     else:
-        read = READERS[job.kind](job.root)
-        for part in parts:
-            yield decode_batch(read, part, job.look)
+        reader = _reader(job)
+        for packet in packets:
+            yield decode_batch(reader(packet.data), packet.keys, job.look)
 
 
-def _in_processes(job: Job, parts: Iterable[Sequence[str]], workers: int) -> Iterator[Batch]:
+def _reader(job: Job) -> Callable[[bytes], Read]:
+    """What reads the keys of a packet with these bytes."""
+    if job.kind == HANDED:
+        return _within
+    read = READERS[job.kind](job.root)
+    return lambda data: read
+
+
+def _within(data: bytes) -> Read:
+    def read(key: str) -> bytes:
+        if key.startswith("-"):
+            raise RejectedPicture(key[1:])
+        start, end = map(int, key.split())
+        return data[start:end]
+
+    return read
+
+
+def _in_processes(job: Job, packets: Iterable[Packet], workers: int) -> Iterator[Batch]:
     with contextlib.ExitStack() as stack:
         idle: SimpleQueue[Worker] = SimpleQueue()
         threads = stack.enter_context(ThreadPoolExecutor(workers))
@@ -74,16 +135,16 @@ def _in_processes(job: Job, parts: Iterable[Sequence[str]], workers: int) -> Ite
             idle.put(worker)
         stack.callback(threads.shutdown, wait=False, cancel_futures=True)
 
-        def run(part: Sequence[str]) -> Batch:
+        def run(packet: Packet) -> Batch:
             worker = idle.get()
             try:
-                return worker.decode(part)
+                return worker.decode(packet)
             finally:
                 idle.put(worker)
 
         waiting: deque[Future[Batch]] = deque()
-        for part in parts:
-            waiting.append(threads.submit(run, part))
+        for packet in packets:
+            waiting.append(threads.submit(run, packet))
             if len(waiting) > 3 * workers:  # bounds what is decoded ahead of being written
                 yield waiting.popleft().result()
         while waiting:
@@ -108,13 +169,13 @@ class Worker:
         self._job = job
         self._greeted = False
 
-    def decode(self, keys: Sequence[str]) -> Batch:
+    def decode(self, packet: Packet) -> Batch:
         """Raises UserError where the process was killed."""
         try:
             if not self._greeted:
                 _send(self._requests, asdict(self._job))
                 self._greeted = True
-            _send(self._requests, list(keys))
+            _send(self._requests, list(packet.keys), packet.data)
             answer = _receive(self._answers)
         except OSError:
             answer = None
@@ -142,17 +203,18 @@ class Worker:
 
 
 def serve() -> None:
-    """The decoding process: a job, then lists of keys until the pipe is closed."""
+    """The decoding process: a job, then packets until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and closes the pipe
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     first = _receive(requests)
     if first is None:
         return
     told, _ = first
-    read = READERS[told["kind"]](told["root"])
     look = Look(**told["look"] | {"size": tuple(told["look"]["size"])})
+    reader = _reader(Job(told["kind"], told["root"], look))
     while (request := _receive(requests)) is not None:
-        batch = decode_batch(read, request[0], look)
+        keys, data = request
+        batch = decode_batch(reader(data), keys, look)
         try:
             told = batch.pixels.shape, batch.found, batch.made
             _send(answers, told, batch.pixels.reshape(-1).data)
@@ -160,10 +222,10 @@ def serve() -> None:
             os._exit(0)
 
 
-def _send(pipe: IO[bytes], message: object, pixels: memoryview | bytes = b"") -> None:
+def _send(pipe: IO[bytes], message: object, data: memoryview | bytes = b"") -> None:
     text = json.dumps(message).encode("ascii")
-    pipe.write(FRAME.pack(len(text), len(pixels)) + text)
-    pipe.write(pixels)
+    pipe.write(FRAME.pack(len(text), len(data)) + text)
+    pipe.write(data)
     pipe.flush()
 
 
@@ -173,10 +235,10 @@ def _receive(pipe: IO[bytes]) -> tuple[Any, bytes] | None:
     if len(head) < FRAME.size:
         return None
     length, size = FRAME.unpack(head)
-    text, pixels = pipe.read(length), pipe.read(size)
-    if len(text) < length or len(pixels) < size:
+    text, data = pipe.read(length), pipe.read(size)
+    if len(text) < length or len(data) < size:
         return None
-    return json.loads(text), pixels
+    return json.loads(text), data
 
 
 def available() -> int:

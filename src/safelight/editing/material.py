@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from safelight.data.cache import Cache, open_data
+from safelight.data.classes import natural
 from safelight.data.decode import SUFFIXES, decode, own_size, pixels_of
-from safelight.data.layout import natural
 from safelight.data.look import Channels, Look, RejectedPicture, as_option
 from safelight.data.stored import is_cache
 from safelight.data.walk import walk_folder

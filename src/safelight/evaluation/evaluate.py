@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from safelight.config import Likelihood, Sampling
 from safelight.console import inform
-from safelight.data.named import user_cache
+from safelight.data.places import user_cache
 from safelight.errors import UserError, lookup
 from safelight.evaluation.accuracy import require_judgeable
 from safelight.evaluation.bench import Bench

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from safelight.data.named import user_cache
+from safelight.data.places import user_cache
 from safelight.errors import TooFewImages, UserError, lookup
 from safelight.evaluation.classifier import labelled
 from safelight.evaluation.estimate import Estimate, Evaluation, Interval, now

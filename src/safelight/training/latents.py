@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from safelight.config import Config, Data
 from safelight.console import progress
 from safelight.data.cache import Cache
-from safelight.data.named import user_cache
+from safelight.data.places import user_cache
 from safelight.errors import UserError
 from safelight.files import writing
 from safelight.images import dequantise, pieces

@@ -1,0 +1,205 @@
+"""Arrays as a source: which of them are pictures, labels and splits, by their names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.data.arrayfiles import held, named
+from safelight.data.classes import Labels, no_classes, numbered
+from safelight.data.layout import SPLIT_FOLDERS, Splits, split_named
+from safelight.data.listing import Listing
+from safelight.data.options import Options
+from safelight.data.parts import Stack
+from safelight.data.pixels import COLOURS, Raw, chunks, understood
+from safelight.data.splits import SPLITS
+from safelight.errors import UserError
+
+# What an array is for -> how it may be called, besides `train`, `val` or `test` before or after.
+NAMES = {
+    "images": ("images", "image", "imgs", "img", "x", "data", "pixels", "samples", "arr_0", ""),
+    "labels": ("labels", "label", "y", "targets", "target", "arr_1"),
+    "classes": ("classes", "class_names", "label_names"),
+    "splits": ("splits", "split"),
+}
+ROLES = {name: role for role, names in NAMES.items() for name in names}
+Roles = Mapping[str, str]  # role -> the array's name
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Pictures in arrays. load: the arrays by their names; sign: what tells of their changes."""
+
+    name: str
+    where: str
+    load: Callable[[], Mapping[str, Raw]]
+    sign: Callable[[], str]
+    divided: bool = False
+    takes: tuple[str, ...] = ("label_by",)
+
+    def signature(self) -> str:
+        return self.sign()
+
+    @cached_property
+    def _arrays(self) -> Mapping[str, Raw]:
+        return {name: raw for name, raw in self.load().items() if raw.shape}
+
+    def listing(self, options: Options) -> Listing:
+        found = _arranged(self._arrays, self.where, options.label_by)
+        parts = [self._part(roles["images"], options) for roles in found.values()]
+        counts = [len(part) for part in parts]
+        labels, classes = no_classes(sum(counts))
+        if options.labelled:
+            labels, classes = self._labels(found, counts)
+        return Listing(
+            names=[f"picture {i}" for i in range(sum(counts))],
+            labels=labels,
+            splits=self._splits(found, counts),
+            classes=classes,
+            parts=tuple(parts),
+        )
+
+    def _part(self, name: str, options: Options) -> Stack:
+        images = understood(self._arrays[name], f"{self.where}, {name}")
+        c = images.shape[1]
+        if options.channels != "auto" and c not in COLOURS:
+            raise UserError(
+                f"{self.where}, {name} has {c} channels, which are no colours; leave out "
+                f"--channels {options.channels}, or give three of them"
+            )
+        return Stack(images, np.arange(images.shape[0]))
+
+    def _labels(
+        self, found: Mapping[str, Roles], counts: Sequence[int]
+    ) -> tuple[Labels, tuple[str, ...]]:
+        names = [roles.get("labels") for roles in found.values()]
+        if not any(names):
+            return no_classes(sum(counts))
+        values = [self._column(name, n, "labels") for name, n in zip(names, counts, strict=True)]
+        classes = [roles["classes"] for roles in found.values() if "classes" in roles]
+        if not classes:
+            return numbered([self._said(value) for column in values for value in column])
+        return self._indexed(np.concatenate(values), classes[0])
+
+    def _column(self, name: str | None, n: int, role: str) -> NDArray[Any]:
+        """(n,), one for each picture."""
+        if name is None:
+            raise UserError(f"{self.where} has {role} of some splits and not of all")
+        raw = self._arrays[name]
+        if raw.shape not in ((n,), (n, 1)):
+            raise UserError(
+                f"{self.where}, {name} has the shape {raw.shape}, and there are {n} pictures; give "
+                f"one of the {role} for each picture, ({n},)"
+            )
+        return raw.read(np.arange(n)).reshape(n)
+
+    def _said(self, value: Any) -> str:
+        """A label as a class's name: 3.0 is 3."""
+        plain = value.item() if isinstance(value, np.generic) else value
+        if plain is None or plain != plain:
+            raise UserError(f"{self.where} has pictures without a label; leave them out")
+        if isinstance(plain, bytes):
+            return plain.decode("utf-8", "backslashreplace")
+        return str(int(plain)) if isinstance(plain, float) and plain.is_integer() else str(plain)
+
+    def _indexed(self, values: NDArray[Any], name: str) -> tuple[Labels, tuple[str, ...]]:
+        """Labels that are positions among the names of the classes."""
+        raw = self._arrays[name]
+        classes = tuple(self._said(value) for value in raw.read(np.arange(raw.shape[0])))
+        whole = values.dtype.kind in "ui"
+        if not whole or values.min() < 0 or values.max() >= len(classes):
+            seen = f"{values.min()} to {values.max()}" if whole else str(values.dtype)
+            raise UserError(
+                f"the labels of {self.where} are to be positions among its {len(classes)} classes, "
+                f"0 to {len(classes) - 1}, and are {seen}"
+            )
+        return values.astype(np.int64), classes
+
+    def _splits(self, found: Mapping[str, Roles], counts: Sequence[int]) -> Splits:
+        if "" not in found:
+            return np.repeat([SPLITS.index(split) for split in found], counts).astype(np.uint8)
+        if "splits" not in found[""]:
+            return None
+        name = found[""]["splits"]
+        words = [self._said(word).lower() for word in self._column(name, counts[0], "splits")]
+        unknown = sorted(set(words) - set(SPLIT_FOLDERS))
+        if unknown:
+            raise UserError(
+                f"{self.where}, {name} holds {unknown[0]!r}, which is no split; give train, "
+                "validation or test"
+            )
+        return np.array([SPLITS.index(SPLIT_FOLDERS[word]) for word in words], np.uint8)
+
+
+def _arranged(
+    arrays: Mapping[str, Raw], where: str, label_by: tuple[str, ...]
+) -> dict[str, dict[str, str]]:
+    """Split, or "" where there are none -> role -> the array's name."""
+    found: dict[str, dict[str, str]] = {}
+    asked = [_split_of(name)[1] for name in label_by]
+    for name in arrays:
+        split, rest = _split_of(name)
+        role = ROLES.get(rest)
+        if asked and role in ("labels", None):
+            role = "labels" if rest == asked[0] else None
+        if role is not None and found.setdefault(split, {}).setdefault(role, name) != name:
+            raise UserError(
+                f"{where} holds two arrays that could be its {role}, {found[split][role]} and "
+                f"{name}; leave one out"
+            )
+    common = {} if "images" in found.get("", {}) else found.pop("", {})  # such as the classes
+    found = {split: {**common, **roles} for split, roles in found.items() if "images" in roles}
+    if not found and len(arrays) == 1:
+        found = {"": {"images": next(iter(arrays))}}
+    _refuse_unclear(found, arrays, where, label_by)
+    return {split: found[split] for split in ("", *SPLITS) if split in found}
+
+
+def _refuse_unclear(
+    found: Mapping[str, Roles],
+    arrays: Mapping[str, Raw],
+    where: str,
+    label_by: tuple[str, ...],
+) -> None:
+    there = ", ".join(f"{name} {raw.shape}" for name, raw in arrays.items()) or "nothing"
+    if not found:
+        raise UserError(f"{where} holds {there}; call the pictures images, and their labels labels")
+    if "" in found and len(found) > 1:
+        raise UserError(
+            f"{where} holds pictures with and without a split ({there}); name all of them like "
+            "train_images"
+        )
+    if label_by and (len(label_by) > 1 or not all("labels" in roles for roles in found.values())):
+        raise UserError(
+            f"{where} has no labels {','.join(label_by)!r}; it holds {there}: name one of them"
+        )
+
+
+def _split_of(name: str) -> tuple[str, str]:
+    """x_train -> train, x."""
+    words = [word for word in re.split(r"[\W_]+", name.lower()) if word]
+    return split_named(name) or "", "_".join(word for word in words if word not in SPLIT_FOLDERS)
+
+
+def given(value: Any) -> Arrays:
+    """Arrays given in Python: one of pictures, or a mapping with images, labels and more."""
+    arrays = held(named(value))
+    digest = content(arrays)
+    return Arrays("array", f"array {digest[:12]}", lambda: arrays, lambda: digest)
+
+
+def content(arrays: Mapping[str, Raw]) -> str:
+    digest = hashlib.sha256()
+    for name, raw in sorted(arrays.items()):
+        digest.update(f"{name}\0{raw.shape}\0{raw.dtype.str}\n".encode())
+        for _, values in chunks(raw) if raw.shape else ():
+            same = values.astype(str) if values.dtype.hasobject else values
+            digest.update(np.ascontiguousarray(same).tobytes())
+    return digest.hexdigest()
