@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from safelight.console import inform
 from safelight.data.cache import Cache
-from safelight.data.named import user_cache
+from safelight.data.places import user_cache
 from safelight.profiling.alike import (
     Likeness,
     Neighbourhood,

@@ -13,7 +13,7 @@ import torch
 
 from safelight.console import progress
 from safelight.data.cache import Cache
-from safelight.data.named import user_cache
+from safelight.data.places import user_cache
 from safelight.errors import UserError
 from safelight.evaluation.moments import Floats
 from safelight.evaluation.store import going_on
