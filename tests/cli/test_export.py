@@ -271,7 +271,7 @@ def test_mistakes_are_one_line(
         (cache, "--out", tmp_path / "out.tar.gz"): r"is no zip and no folder; .* out\.tar\.zip",
         (cache,): "--out",
         (tmp_path / "nothing", *out): "there is no folder, file or named set",
-        (f"{cache}:dev", *out): "the split 'dev' .* is unknown|there is no folder, file or named set",
+        (f"{cache}:dev", *out): "the split .dev. .* is unknown|no folder, file or named set",
     }
     for words, message in tries.items():
         line = refused(capsys, "export-images", *words)
