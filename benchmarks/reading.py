@@ -64,7 +64,24 @@ def measured(place: Path, seconds: float) -> dict[str, Any]:
     first = time.perf_counter() - began
     rates = {name: rate(pictures(how), seconds) for name, how in WAYS.items()}
     grown = round((peak() - before) / 1e6, 1)
-    return {"first batch s": round(first, 4), "peak MB above that of torch": grown, **rates}
+    about = {"first batch s": round(first, 4), "peak MB above that of torch": grown}
+    return {**about, **rates, "of which reading, ms": reading_alone(cache)}
+
+
+def reading_alone(cache: Any) -> dict[str, float]:
+    """Processor time of a batch as it lies in the file: as training reads it, and from a map of it
+    all of whose pages are there."""
+    mapped, rng = np.load(cache.path / "images.npy", mmap_mode="r"), np.random.default_rng(0)
+    drawn = [rng.integers(0, cache.count, BATCH) for _ in range(200)]
+    found = {}
+    for name, read in (("pread", cache.read), ("a map", lambda positions: mapped[positions])):
+        for positions in drawn:
+            read(positions)
+        began = time.process_time()
+        for positions in drawn:
+            read(positions)
+        found[name] = round(1e3 * (time.process_time() - began) / len(drawn), 3)
+    return found
 
 
 def rate(examples: Any, seconds: float) -> dict[str, int]:

@@ -85,8 +85,9 @@ def test_the_command_trains_the_same_model(run: Run) -> None:
     again = commands(collect(run))["again"].splitlines()
     assert again[0] == "safelight prepare digits --out digits"
     assert again[1].startswith("safelight train digits --preset ")
-    settled = CONFIG.model_copy(update={"budget": "30steps", "precision": "float32"})
-    assert configured(again[1]) == settled
+    decided = CONFIG.data.model_copy(update={"flip": False})
+    changes = {"budget": "30steps", "precision": "float32", "data": decided}
+    assert configured(again[1]) == CONFIG.model_copy(update=changes)
 
 
 def configured(line: str) -> Config:
@@ -99,7 +100,7 @@ def test_every_option_can_be_given_on_the_command_line(run: Run) -> None:
     data = collect(run)
     odd = PRESETS["large"].model_copy(
         update={
-            "data": Data(conditional=False, flip=False, shift=2),
+            "data": Data(conditional=False, flip=False, shift=2, crop="7x6", jitter=0.1, turn=True),
             "net": Net(widths=(8,), attention=(), norm="none", dropout=0.25),
             "diffusion": Diffusion(sigma_data=0.31),
             "optimiser": Optimiser(lr=1e-05, warmup=0),
