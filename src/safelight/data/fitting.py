@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from safelight.data.colour import backdrop
-from safelight.data.look import Look, RejectedPicture, Size, said
+from safelight.data.look import FILTERS, Look, RejectedPicture, Size, said
 
 MAX_STRETCH = 10  # beyond it, next to nothing of the picture or of the frame would show
+
+
+RESAMPLING = {name: Image.Resampling[name.upper()] for name in FILTERS}
 
 
 class Frame(NamedTuple):
@@ -28,7 +31,7 @@ class Frame(NamedTuple):
 def refuse_misfit(own: Size, look: Look) -> None:
     """Raises RejectedPicture for one that is too long, or too small where none is enlarged."""
     (w, h), (width, height) = own, look.size
-    if max(w * height, h * width) > MAX_STRETCH * min(w * height, h * width):
+    if w * height > MAX_STRETCH * h * width or h * width > MAX_STRETCH * w * height:
         what = {
             "crop": f"of {said(own)} less than a tenth would show in {said(look.size)}",
             "letterbox": f"{said(own)} would fill less than a tenth of {said(look.size)}",
@@ -70,15 +73,16 @@ def fitted(
     several levels of grey at an edge.
     ends: whether what does not count lies left and above, rather than right and below.
     """
+    if image.size == look.size == frame.size:
+        return image
     width, height = frame.own[0] / reduction, frame.own[1] / reduction
     wide, high = frame.part[0] / reduction, frame.part[1] / reduction
     left = (width - wide) / 2 + (image.width - width) * ends[0]
     top = (height - high) / 2 + (image.height - height) * ends[1]
     if (wide, high) == frame.size:  # nothing to resize, so nothing to blur by half a pixel
         return _set_in(_cut(image, int(left), int(top), frame.size), look)
-    filter = Image.Resampling[look.filter.upper()]
-    small = image.resize(frame.size, filter, box=(left, top, left + wide, top + high))
-    return _set_in(small, look)
+    box = (left, top, left + wide, top + high)
+    return _set_in(image.resize(frame.size, RESAMPLING[look.filter], box), look)
 
 
 def _cut(image: Image.Image, left: int, top: int, size: Size) -> Image.Image:
