@@ -138,7 +138,8 @@ class StandInRun:
             source="digits",
             options=Options(split="70/10/20"),
         )
-        return SimpleNamespace(path=self.path.parent / "cache", subset=subset, meta=meta)
+        path = self.path.parent / "cache"
+        return SimpleNamespace(path=path, name="digits", subset=subset, meta=meta)
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         kinds = {"train": _train, "validation": _validation, "evaluation": _evaluation}
