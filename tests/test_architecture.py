@@ -45,6 +45,7 @@ MAY_IMPORT = {
         "nets",
     },
     "evaluation": {"seeding", "machine", "locks", "files", "console", "images", "config", "data"},
+    "profiling": {"seeding", "files", "console", "images", "data", "evaluation"},
     "reporting": {
         "seeding",
         "files",
@@ -55,6 +56,7 @@ MAY_IMPORT = {
         "data",
         "training",
         "evaluation",
+        "profiling",
     },
 }
 PURE = {"diffusion", "samplers", "nets"}  # these need only torch

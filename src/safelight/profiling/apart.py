@@ -16,19 +16,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency
+from scipy.stats import chi2_contingency, t
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from safelight.data.splits import SPLITS, TRAIN
 from safelight.evaluation.accuracy import wilson
 from safelight.evaluation.counting import CHANCE
-from safelight.evaluation.estimate import Interval, Z
+from safelight.evaluation.estimate import Interval
 from safelight.evaluation.moments import Floats
 from safelight.profiling.drawn import numbers_for
 from safelight.profiling.survey import MEASURES, Survey
 
 FEWEST = 50  # pictures of either split, below which a judge has nothing to learn from
+FEW = 20  # below which nothing is said of their light
 SHIFTED = 0.55  # how often a judge is right, at least, where splits are said to differ
 LEVELS = 5.0  # of a mean measure, that one could see
 SHARES = 0.05  # of the pictures in another class than they would be
@@ -38,13 +39,14 @@ SHARES = 0.05  # of the pictures in another class than they would be
 class Apart:
     """How a split differs from the training split.
 
-    moved: which share of its pictures would have to change their class for both to have the same
-    shares; chance: how probable that is, were they drawn alike; None without classes. light: of
-    each of MEASURES its mean less that of training, in levels. judge: how often a judge was right,
-    of `judged` pictures; None where there were too few.
+    pictures: the fewest of either. moved: which share of its pictures would have to change their
+    class for both to have the same shares; chance: how probable that is, were they drawn alike;
+    None without classes. light: of each of MEASURES its mean less that of training, in levels.
+    judge: how often a judge was right, of `judged` pictures; None where there were too few.
     """
 
     split: str
+    pictures: int
     moved: float | None
     chance: float | None
     light: dict[str, Interval]
@@ -57,7 +59,8 @@ class Apart:
         found = []
         if self.moved is not None and self.chance is not None and self.chance < CHANCE:
             found += ["classes"] if self.moved >= SHARES else []
-        found += [name for name, each in self.light.items() if _nearest(each) >= LEVELS]
+        if self.pictures >= FEW:
+            found += [name for name, each in self.light.items() if _nearest(each) >= LEVELS]
         if self.judge is not None and self.judge.low > SHIFTED:
             found.append("pictures")
         return found
@@ -84,7 +87,8 @@ def apart(
         light = _light(surveyed, code)
         one, other = points[splits == code], points[splits == TRAIN]
         judge, judged = told_apart(one, other)
-        found.append(Apart(SPLITS[code], moved, chance, light, judge, judged))
+        n = int(min(there[code], there[TRAIN]))
+        found.append(Apart(SPLITS[code], n, moved, chance, light, judge, judged))
     return found
 
 
@@ -107,9 +111,21 @@ def _light(surveyed: Survey, code: int) -> dict[str, Interval]:
     found = {}
     for i, name in enumerate(MEASURES):
         value = float(means[code, i] - means[TRAIN, i])
-        reach = Z * math.sqrt(variances[code, i] + variances[TRAIN, i])
+        reach = _welch(variances[[code, TRAIN], i], n[[code, TRAIN]])
         found[name] = Interval(value, value - reach, value + reach)
     return found
+
+
+def _welch(variances: Floats, n: NDArray[np.int64]) -> float:
+    """Half the 95 % interval of a difference of means with these variances (2,) (Welch 1947).
+
+    By Student's t with (v_1 + v_2)² / (v_1² / (n_1 - 1) + v_2² / (n_2 - 1)) degrees of freedom.
+    """
+    total = float(variances.sum())
+    if total == 0:
+        return 0.0
+    freedom = total**2 / float((variances**2 / np.maximum(n - 1, 1)).sum())
+    return float(t.ppf(0.975, freedom)) * math.sqrt(total)
 
 
 def told_apart(one: Floats, other: Floats) -> tuple[Interval | None, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from safelight.data.look import Size, as_option
+from safelight.data.look import Size
 from safelight.data.summary import by_reason
 from safelight.profiling.originals import CUT
 from safelight.profiling.profile import Profile
@@ -52,7 +52,7 @@ def enlarged(profile: Profile, share: float) -> Advice | None:
     width, height = found.target
     scale = side / max(width, height)
     smaller = (max(1, int(width * scale)), max(1, int(height * scale)))
-    return Advice(f"{text} Prepare them smaller.", {"size": as_option(smaller)})
+    return Advice(f"{text} Prepare them smaller.", {"size": smaller})
 
 
 def cut_off(profile: Profile, share: float) -> Advice | None:
@@ -75,11 +75,11 @@ def cut_off(profile: Profile, share: float) -> Advice | None:
         return Advice(
             f"{text} They have many shapes, so that no size fits them all: keep them whole, "
             "between bars, or look whether what matters is still there.",
-            {"fit": "letterbox", "size": as_option(fitting)},
+            {"fit": "letterbox"},
         )
     return Advice(
         f"{text} The usual one is {aspect:.2f} times as wide as high.",
-        {"size": as_option(fitting)},
+        {"size": fitting},
     )
 
 
@@ -125,7 +125,7 @@ def mirrored(profile: Profile, share: float) -> Advice | None:
         f"{len(turned):,} of {looked:,} pictures ({percent(len(turned) / looked)}) are mirror "
         "images of others: somebody has multiplied them. Training mirrors pictures by itself, and "
         "copies on both sides of a split leak. Keep the originals alone, and prepare again.",
-        {"duplicates": "drop-near"},
+        change={},
     )
 
 

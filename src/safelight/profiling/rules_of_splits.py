@@ -86,6 +86,8 @@ def few_to_judge(profile: Profile, of_its_need: float) -> Advice | None:
         f"The test split has {n:,} pictures. A Fréchet distance needs {said}, and is refused with "
         f"fewer; KID takes {fewest_images('kid', 0):,}."
     )
+    if n < max(fewest_images("kid", 0), fewest_images("memorisation", 0)):
+        return Advice(f"{text} Next to nothing can be measured on so few: add pictures.", {})
     share = math.ceil(100 * least / total)
     if share <= 100 * MOST_TESTED:
         return Advice(f"{text} Hold more out.", {"split": f"{90 - share}/10/{share}"})

@@ -9,9 +9,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from safelight.data.splits import SPLITS
+from safelight.evaluation.counting import CHANCE
 from safelight.evaluation.estimate import Interval
 from safelight.profiling.alike import VOTERS, Confused
-from safelight.profiling.apart import Apart
+from safelight.profiling.apart import FEW, Apart
 from safelight.profiling.clusters import FOUND_AGAIN
 from safelight.profiling.pairs import RELATED, Pairs
 from safelight.profiling.profile import Profile
@@ -328,14 +329,14 @@ def apart_shown(profile: Profile) -> list[ApartShown]:
 
 def _apart(each: Apart) -> ApartShown:
     differs = each.differs
-    verdict = (
-        f"{each.split} differs from {SPLITS[0]} in its {', '.join(differs)}."
-        if differs
-        else f"No difference between {each.split} and {SPLITS[0]} that matters."
-    )
+    verdict = f"No difference between {each.split} and {SPLITS[0]} that matters."
+    if each.pictures < FEW:
+        verdict = f"Too few pictures to tell whether {each.split} differs from {SPLITS[0]}."
+    if differs:
+        verdict = f"{each.split} differs from {SPLITS[0]} in its {', '.join(differs)}."
     rows = []
     if each.moved is not None and each.chance is not None:
-        chance = "p < 0.001" if each.chance < 1e-3 else f"p = {each.chance:.2g}"
+        chance = "beyond chance, p < 0.001" if each.chance < CHANCE else f"p = {each.chance:.2g}"
         moved = f"{percent(each.moved)} of the pictures are in another class than they would be"
         said = f"{moved} ({chance})"
         rows.append(("classes", said, "classes" in differs))

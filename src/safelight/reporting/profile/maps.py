@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import Image, ImageOps
 
 from safelight.images import to_pil
 from safelight.profiling.profile import Profile
@@ -16,8 +16,11 @@ from safelight.reporting.pictures import Picture, data_uri
 from safelight.reporting.profile.colours import OTHERS, coloured
 from safelight.reporting.profile.thumbs import Thumbs
 
-COLUMNS, ROWS = 30, 21
-CELL, FRAME, GAP = 44, 3, 1  # pixels: a picture with its frame, and what is left empty beside it
+WIDTH = 1320  # pixels
+MOST_COLUMNS, FEWEST_COLUMNS = 30, 8
+HIGH = 0.7  # rows for each column
+CELLS = 3  # for each picture on the map, if that makes no more columns than there may be
+FRAME, GAP = 3, 1  # pixels: round a picture, and what is left empty beside it
 VIEW = (100.0, 75.0)  # of a small map
 EVERY = "map-all"  # the id of all points, which every small map draws under its own
 
@@ -44,14 +47,14 @@ def map_shown(profile: Profile, thumbs: Thumbs) -> MapShown | None:
     """None where there are too few pictures for a map."""
     if profile.places is None:
         return None
-    chosen = in_cells(profile.places)
-    positions = profile.looked.positions[profile.mapped]
+    grid = grid_for(len(profile.places))
+    chosen = in_cells(profile.places, grid)
     keys = [(colour, name) for _, name, colour in coloured(profile.groups)]
     if keys and len(profile.groups.classes) > len(keys):
         keys.append((OTHERS, "all others"))
     what = words.plural(len(chosen), "picture")
     alt = f"{what} at their places on the map; what looks alike lies together"
-    sheet = _sheet(profile, thumbs, chosen, positions)
+    sheet = _sheet(profile, thumbs, chosen, grid)
     return MapShown(
         Picture(data_uri(sheet), alt, sheet.width, sheet.height),
         len(chosen),
@@ -61,9 +64,16 @@ def map_shown(profile: Profile, thumbs: Thumbs) -> MapShown | None:
     )
 
 
-def in_cells(places: NDArray[np.float64]) -> dict[tuple[int, int], int]:
+def grid_for(pictures: int) -> tuple[int, int]:
+    """Columns and rows: few and large ones for few pictures."""
+    columns = round((CELLS * pictures / HIGH) ** 0.5)
+    columns = min(max(columns, FEWEST_COLUMNS), MOST_COLUMNS)
+    return columns, round(HIGH * columns)
+
+
+def in_cells(places: NDArray[np.float64], grid: tuple[int, int]) -> dict[tuple[int, int], int]:
     """(column, row) -> which of places (m, 2) in [0, 1] is nearest to the middle of that cell."""
-    size = np.array([COLUMNS, ROWS])
+    size = np.array(grid)
     cells = np.minimum((places * size).astype(np.int64), size - 1)
     off = np.square(places * size - cells - 0.5).sum(1)
     chosen: dict[tuple[int, int], int] = {}
@@ -76,34 +86,32 @@ def _sheet(
     profile: Profile,
     thumbs: Thumbs,
     chosen: dict[tuple[int, int], int],
-    positions: NDArray[np.int64],
+    grid: tuple[int, int],
 ) -> Image.Image:
     """Every chosen picture in its cell, in a frame of its class's colour, on nothing."""
-    labels = profile.cache.class_labels()
     colours = {row: colour for row, _, colour in coloured(profile.groups)}
-    which = list(chosen.values())
-    images = thumbs.images(positions[which])
-    sheet = Image.new("RGBA", (COLUMNS * CELL, ROWS * CELL))
-    for (column, row), i, image in zip(chosen, which, images, strict=True):
-        inner = CELL - GAP - (2 * FRAME if colours else 0)
-        small = _fitted(to_pil(image).convert("RGB"), inner)
-        edge = FRAME if colours else 0
-        width, height = small.width + 2 * edge, small.height + 2 * edge
-        label = None if labels is None else int(labels[positions[i]])
-        colour = ImageColor.getrgb(colours.get(label, OTHERS) if label is not None else OTHERS)
-        framed = Image.new("RGB", (width, height), colour)
-        framed.paste(small, (edge, edge))
-        left = column * CELL + (CELL - GAP - width) // 2
-        sheet.paste(framed, (left, row * CELL + (CELL - GAP - height) // 2))
+    positions = profile.looked.positions[profile.mapped][list(chosen.values())]
+    labels = profile.cache.class_labels()
+    cell = WIDTH // grid[0]
+    edge = FRAME if colours else 0
+    sheet = Image.new("RGBA", (grid[0] * cell, grid[1] * cell))
+    for (column, row), position, image in zip(
+        chosen, positions.tolist(), thumbs.images(positions), strict=True
+    ):
+        label = -1 if labels is None else int(labels[position])
+        framed = _framed(to_pil(image), cell - GAP, edge, colours.get(label, OTHERS))
+        left, top = ((cell - GAP - side) // 2 for side in framed.size)
+        sheet.paste(framed, (column * cell + left, row * cell + top))
     return sheet
 
 
-def _fitted(image: Image.Image, side: int) -> Image.Image:
-    """As large as it can be within a square."""
-    scale = side / max(image.size)
+def _framed(image: Image.Image, side: int, edge: int, colour: str) -> Image.Image:
+    """As large as it can be within a square of this side, with an edge of this width."""
+    inner = side - 2 * edge
+    scale = inner / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
-    return image.resize(size, smooth)
+    return ImageOps.expand(image.convert("RGB").resize(size, smooth), edge, colour)
 
 
 def points_of(places: NDArray[np.float64]) -> Markup:

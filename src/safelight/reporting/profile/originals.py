@@ -65,7 +65,7 @@ def _fitted(found: Originals) -> Iterator[str]:
     n, enlarged = len(found.sizes), found.enlarged
     if enlarged:
         share = percent(enlarged / n)
-        yield f"{words.plural(enlarged, 'was', 'were')} smaller and enlarged ({share})."
+        yield f"{words.plural(enlarged, 'was', 'were')} smaller, and enlarged ({share})."
     else:
         yield "None was enlarged."
     cut = int((found.lost > CUT).sum())

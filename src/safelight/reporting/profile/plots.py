@@ -17,7 +17,7 @@ from safelight.reporting.plots import INKS, drawing, name_axes, stretch
 CHANNELS = ("red", "green", "blue")
 DASHES = ("solid", "dashed", "dotted")  # so that no eye needs the colours
 LIGHT = ("ink", "first", "second")
-BIN = 4  # levels
+BINS = ((2000, 4), (200, 8), (0, 16))  # from so many pictures on, levels in a bin
 MOST_POINTS = 600  # originals in the plot of sizes
 SPARK = (64.0, 20.0)  # the view of a small histogram
 
@@ -42,8 +42,10 @@ def channels(counts: NDArray[np.int64]) -> Markup:
 
 def light(levels: NDArray[np.int64], names: Sequence[str]) -> Markup:
     """How many pictures have which brightness and so on, (measures, 256), in % of all."""
-    shares = 100 * levels.reshape(len(levels), -1, BIN).sum(2) / max(1, int(levels[0].sum()))
-    middles = (np.arange(shares.shape[1]) + 0.5) * BIN
+    count = int(levels[0].sum())
+    width = next(width for fewest, width in BINS if count >= fewest)
+    shares = 100 * levels.reshape(len(levels), -1, width).sum(2) / max(1, count)
+    middles = (np.arange(shares.shape[1]) + 0.5) * width
 
     def draw(axes: Axes) -> None:
         for i in range(len(names)):
@@ -81,7 +83,7 @@ def sizes(found: Originals) -> Markup:
     w, h = found.sizes[chosen].astype(np.float64).T
 
     def draw(axes: Axes) -> None:
-        axes.plot(w, h, "o", color=INKS["first"], markersize=3.2, alpha=0.35, markeredgewidth=0)
+        axes.plot(w, h, "o", color=INKS["first"], markersize=4.5, alpha=0.35, markeredgewidth=0)
         axes.plot(*found.target, "x", color=INKS["second"], markersize=8, markeredgewidth=2)
         name_axes(axes, "width (pixels)", "height (pixels)")
         stretch(axes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from safelight.data.options import Options
 from safelight.data.splits import SPLITS
 from safelight.data.summary import aside, by_reason
 from safelight.evaluation.needs import DIMENSIONS, fewest_images
@@ -13,7 +14,7 @@ from safelight.profiling.looked import DIRECTIONS, SIDE
 from safelight.profiling.profile import Profile
 from safelight.reporting import words
 from safelight.reporting.collect import Pictures
-from safelight.reporting.counts import CountsShown, counts_shown
+from safelight.reporting.counts import CountsShown, counts_shown, with_others
 from safelight.reporting.shell import preparing
 
 WANTED = ("fd", "fd-infinity", "kid", "precision", "coverage", "memorisation")  # rows of METRICS
@@ -68,7 +69,8 @@ def advice_shown(profile: Profile, pictures: Pictures) -> AdvicesShown:
     for name, each in found.items():
         command = each.command
         if each.change is not None:
-            options = profile.cache.meta.options.model_copy(update=dict(each.change))
+            asked = profile.cache.meta.options.model_dump() | dict(each.change)
+            options = Options.model_validate(asked)
             command = preparing(pictures, options.arguments(), out=f"{pictures.name}-mended")
         given.append(AdviceShown(RULES[name].title, each.text, command))
     checked = [(rule.title, rule.said, name in found) for name, rule in RULES.items()]
@@ -114,11 +116,8 @@ def counts_table(profile: Profile) -> TableShown:
     rest = [row for k, row in enumerate(rows) if k not in set(groups.shown)]
     if not rest:
         return TableShown(whole, None, 0, tuple(DIMENSIONS), measurable(profile))
-    together = (
-        words.plural(len(rest), "further class", "further classes"),
-        {split: sum(row[split] for _, row in rest) for split in SPLITS},
-    )
-    shown = counts_shown([*by_name, together])
+    called = words.plural(len(rest), "further class", "further classes")
+    shown = with_others(counts_shown(by_name), called, counts_shown(rest))
     rest.sort(key=lambda row: -sum(row[1].values()))
     folded, more = counts_shown(rest[:MOST_FOLDED]), max(0, len(rest) - MOST_FOLDED)
     return TableShown(shown, folded, more, tuple(DIMENSIONS), measurable(profile))
