@@ -121,7 +121,7 @@ def test_mistakes_are_answered_in_one_line(
         ("evaluate", desk / "plain", "--per-class"): "plain .* has no classes, .* --per-class out",
         ("evaluate", run, "--per-class", "--metrics", "kid", "-n", 30): "the class 0: the kernel",
         ("compare", run, desk / "plain"): "run: safelight evaluate",
-        ("report", tmp_path): "not a run",
+        ("report", tmp_path): "no pictures in",
         ("dance",): "Available subcommands: prepare, train",
         (): "Expected one of .prepare",
     }

@@ -19,6 +19,7 @@ from safelight.data.fitting import enlarged, framed, refuse_misfit
 from safelight.data.look import FILTERS, FITS, Filter, Fit, Look, RejectedPicture
 from safelight.data.options import Options, Wanted, options_of
 from safelight.data.parts import Stack
+from safelight.data.pixels import bytes_of
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
 from tests.data.conftest import encoded, noise, smooth
@@ -159,11 +160,11 @@ def test_a_reduced_jpeg_is_turned_with_what_does_not_count_of_it(
 def test_arrays_are_fitted_as_files_are(fit: Fit) -> None:
     arrays = np.stack([np.asarray(noise(i, (20, 12))).transpose(2, 0, 1) for i in range(3)])
     look = Look((16, 16), fit=fit, background="black")
-    batches = list(Stack(arrays).batches(np.arange(3), look, 1))
+    batches = list(Stack.of(bytes_of(arrays)).batches(np.arange(3), look, 1))
     for i, ours in enumerate(batches[0].pixels):
         assert (ours.transpose(1, 2, 0) == shown(image_of(arrays[i]), look)).all()
     assert batches[0].found == [(20, 12)] * 3
-    small = next(Stack(arrays).batches(np.arange(3), Look((16, 16), enlarge=False), 1))
+    small = next(Stack.of(bytes_of(arrays)).batches(np.arange(3), Look((16, 16), enlarge=False), 1))
     assert small.found == ["20x12 is smaller than 16x16; none is enlarged"] * 3
     assert len(small.pixels) == 0
 

@@ -74,7 +74,7 @@ class Arrays:
                 f"{self.where}, {name} has {c} channels, which are no colours; leave out "
                 f"--channels {options.channels}, or give three of them"
             )
-        return Stack(images, np.arange(images.shape[0]))
+        return Stack.of(images)
 
     def _labels(
         self, found: Mapping[str, Roles], counts: Sequence[int]

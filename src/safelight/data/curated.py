@@ -83,7 +83,7 @@ def stl10(datasets: Datasets, options: Options) -> Listing:
     path = Path(first.root) / first.base_folder / "unlabeled_X.bin"
     # Column by column, as the authors' own program wrote it.
     images = Mapped(lambda: np.memmap(path, np.uint8, "r").reshape(-1, 3, 96, 96).swapaxes(2, 3))
-    more = Stack(understood(images, str(path)), np.arange(images.shape[0]))
+    more = Stack.of(understood(images, str(path)))
     n = len(pictures.names)
     codes = np.full(len(more), SPLITS.index("train"), np.uint8)
     assert pictures.splits is not None

@@ -53,7 +53,7 @@ def digits(roots: Sequence[Path], options: Options) -> Listing:
         labels=data.target.astype(np.int64),
         splits=None,
         classes=tuple("0123456789"),
-        parts=(Stack(bytes_of(pixels), np.arange(n)),),
+        parts=(Stack.of(bytes_of(pixels)),),
     )
 
 

@@ -86,6 +86,11 @@ class Stack:
     rows: Rows
     positions: Positions
 
+    @classmethod
+    def of(cls, rows: Rows) -> Stack:
+        """All of them."""
+        return cls(rows, np.arange(rows.shape[0]))
+
     def __len__(self) -> int:
         return len(self.positions)
 

@@ -151,8 +151,7 @@ def part_of(dataset: Any) -> Part:
         if held is None or len(held) != len(dataset) or not len(held):
             continue
         if len(getattr(held, "shape", ())) >= 3:
-            images = understood(one(held), type(dataset).__name__)
-            return Stack(images, np.arange(len(held)))
+            return Stack.of(understood(one(held), type(dataset).__name__))
         first = held[0][0] if isinstance(held[0], tuple) else held[0]
         if isinstance(first, str | Path):
             return files([item[0] if isinstance(item, tuple) else item for item in held])
