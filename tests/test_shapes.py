@@ -15,6 +15,7 @@ from safelight import Inpaint, Sampling, SuperResolution, edit, evaluate, export
 from safelight import sample as draw
 from safelight.config import Autoencoder, Config, Diffusion, Gan, Likelihood, Net, Optimiser, Watch
 from safelight.data.cache import Cache
+from safelight.data.prepare import prepare
 from safelight.diffusion.mmd import squared_mmd
 from safelight.errors import UserError
 from safelight.evaluation import classifier as classifier_part
@@ -76,6 +77,27 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def how(run: Path) -> Sampling:
     return FAST if Run.open(run).config.family == "diffusion" else Sampling()
+
+
+@pytest.mark.parametrize(("size", "shape"), [("64", (3, 64, 64)), ("96x128", (3, 128, 96))])
+def test_large_photographs_are_prepared_learnt_and_drawn(
+    tmp_path: Path, size: str, shape: tuple[int, int, int]
+) -> None:
+    """L11: 64x64 and above, by the preset for that size."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i in range(12):
+        levels = np.random.default_rng(i).integers(0, 256, (6, 6, 3), np.uint8)
+        photograph = Image.fromarray(levels).resize((300, 240), Image.Resampling.BICUBIC)
+        photograph.save(folder / f"{i}.jpg")
+    cache = prepare(folder, size=size, out=tmp_path / "cache")
+    assert cache.shape == shape
+    name, described = fitting(shape)
+    assert name == {64: "medium", 128: "large"}[max(shape)]
+    narrow = described.net.model_copy(update={"widths": (8,) * len(described.net.widths)})
+    run = train(cache, BASE.model_copy(update={"net": narrow}), tmp_path / "run")
+    images = np.load(draw(run.path, n=1, sampling=FAST, out=tmp_path / "out") / "images.npz")
+    assert images["images"].shape == (1, *shape)
 
 
 # Every family
