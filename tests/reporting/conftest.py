@@ -8,6 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from safelight.reporting.collect import ReportData, collect
+from tests.profiling.conftest import base, no_network  # noqa: F401 - fixtures
 from tests.reporting.stand_in import StandInRun
 
 

@@ -35,8 +35,13 @@ class Looked:
     missing: str
 
     def principal(self) -> Floats:
-        """The vectors in their DIRECTIONS of most variance, (m, at most DIRECTIONS), centred."""
+        """The vectors in their DIRECTIONS of most variance, (m, at most DIRECTIONS), centred.
+
+        A single column of zeros where all are the same.
+        """
         centred = self.vectors - self.vectors.mean(0)
+        if not centred.any():
+            return np.zeros((len(centred), 1))
         most = min(DIRECTIONS, *centred.shape)
         return np.asarray(PCA(most, random_state=0).fit_transform(centred))
 

@@ -6,7 +6,6 @@ import math
 
 from safelight.data.splits import DEFAULT_SPLIT, SPLITS, TRAIN
 from safelight.evaluation.needs import DIMENSIONS, fewest_images
-from safelight.profiling.pairs import RELATED
 from safelight.profiling.profile import Profile
 from safelight.profiling.remedy import Advice, counted, percent
 
@@ -32,9 +31,9 @@ def leaked(profile: Profile, fewest: float) -> Advice | None:
 def related(profile: Profile, share: float) -> Advice | None:
     """Held-out pictures with a training picture that looks the same."""
     pairs = profile.pairs
-    if pairs is None or pairs.closer(RELATED) < share * len(pairs):
+    count = 0 if pairs is None else int(pairs.related.sum())
+    if pairs is None or count < max(1, share * len(pairs)):
         return None
-    count = pairs.closer(RELATED)
     return Advice(
         f"{count:,} of {len(pairs):,} {profile.held_out} pictures ({percent(count / len(pairs))}) "
         "have a training picture that looks the same but for light and details. They come of one "

@@ -24,8 +24,7 @@ from safelight.reporting import words
 from safelight.reporting.collect import describe
 from safelight.reporting.frame import Frame, render
 from safelight.reporting.pictures import Picture, picture
-from safelight.reporting.profile import closely, light, sections
-from safelight.reporting.profile.closely import ApartShown
+from safelight.reporting.profile import between, closely, light, sections
 from safelight.reporting.profile.maps import map_shown
 from safelight.reporting.profile.originals import originals_shown
 from safelight.reporting.profile.thumbs import LIMIT, Thumb, Thumbs
@@ -126,7 +125,7 @@ def _shown(found: Profile) -> dict[str, Any]:
         "clusters": lambda: closely.clusters_shown(found, thumbs),
         "alike": lambda: closely.alike_shown(found, thumbs),
         "odd": lambda: closely.odd_shown(found, thumbs),
-        "copies": lambda: closely.copies_shown(found, thumbs),
+        "copies": lambda: between.copies_shown(found, thumbs),
         "files": lambda: sections.files_shown(found),
         "measured": lambda: sections.measured(found, pictures),
     }
@@ -211,9 +210,9 @@ def _levels(values: Floats, alt: str) -> Picture:
 
 @dataclass(frozen=True)
 class SplitsShown:
-    apart: list[ApartShown]
+    apart: list[between.ApartShown]
     lights: light.LightShown
-    nearest: closely.NearestShown | None
+    nearest: between.NearestShown | None
 
 
 def splits(found: Profile, thumbs: Thumbs) -> SplitsShown | None:
@@ -221,5 +220,5 @@ def splits(found: Profile, thumbs: Thumbs) -> SplitsShown | None:
     if not found.apart:
         return None
     return SplitsShown(
-        closely.apart_shown(found), light.splits_shown(found), closely.nearest_shown(found, thumbs)
+        between.apart_shown(found), light.splits_shown(found), between.nearest_shown(found, thumbs)
     )

@@ -1,0 +1,223 @@
+"""Every rule fires where it should, at its threshold, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from safelight.data.look import Look
+from safelight.data.meta import Rejected
+from safelight.data.options import Options
+from safelight.evaluation.accuracy import tally
+from safelight.evaluation.estimate import Interval
+from safelight.evaluation.needs import fewest_images
+from safelight.profiling.advice import RULES, advice
+from safelight.profiling.alike import Likeness
+from safelight.profiling.apart import Apart
+from safelight.profiling.originals import Originals
+from safelight.profiling.pairs import Pairs
+from safelight.profiling.profile import Profile
+from safelight.profiling.remedy import Advice
+from safelight.profiling.twins import Twins
+
+Change = Callable[[Profile, Any], Profile]
+
+
+def counted(found: Profile, counts: list[list[int]], classes: tuple[str, ...] = ()) -> Profile:
+    """With these counts by class and split."""
+    names = classes or tuple(f"class {i}" for i in range(len(counts)))
+    groups = replace(found.groups, classes=names, counts=np.array(counts))
+    return replace(found, groups=groups)
+
+
+def with_meta(found: Profile, **fields: Any) -> Profile:
+    cache = found.cache
+    view = type(cache).open(cache.path)
+    view.meta = cache.meta.model_copy(update=fields)
+    return replace(found, cache=view)
+
+
+def twins(found: Profile, across: int, relabelled: int, alone: int, same: bool) -> Profile:
+    n = across + relabelled + alone
+    rows = np.stack([np.arange(n) + 10, np.arange(n), np.full(n, int(same))], 1)
+    flags = np.arange(n)
+    return replace(
+        found, twins=Twins(rows, flags < across, (flags >= across) & (flags < n - alone))
+    )
+
+
+def pairs(distances: list[float], asked: int | None = None) -> Pairs:
+    n = len(distances)
+    far = np.ones(n)
+    return Pairs(np.arange(n), np.arange(n), np.array(distances), far, asked or n, 100)
+
+
+def sizes(
+    found: Profile, *every: tuple[int, int, int], size: tuple[int, int] = (16, 16)
+) -> Profile:
+    """(how many, width, height) of the originals."""
+    held = np.concatenate([np.tile([w, h], (n, 1)) for n, w, h in every])
+    return replace(found, originals=Originals(held.astype(np.int32), Look(size)))
+
+
+def looking(found: Profile, share: float) -> Profile:
+    """Of 100 pictures of the first class this share is taken for the second."""
+    labels = np.repeat([0, 1], 100)
+    votes = labels.copy()
+    votes[: round(100 * share)] = 1
+    return replace(found, alike=Likeness(labels, votes, tally(votes, labels, 3)))
+
+
+def difference(found: Profile, low: float) -> Profile:
+    """A test split brighter by at least `low` levels."""
+    light = {name: Interval(0, -1, 1) for name in ("contrast", "saturation")}
+    each = Apart(
+        "test", 60, 0.0, 1.0, {"brightness": Interval(low + 3, low, low + 6), **light}, None, 0
+    )
+    return replace(found, apart=[each])
+
+
+def rejecting(found: Profile, n: int) -> Profile:
+    return with_meta(found, rejected=tuple(Rejected(file=f"{i}", reason="x") for i in range(n)))
+
+
+def surveyed(found: Profile, **fields: Any) -> Profile:
+    return replace(found, surveyed=replace(found.surveyed, **fields))
+
+
+def in_colour(found: Profile, grey: int) -> Profile:
+    shown = with_meta(found, channels=3)
+    return surveyed(shown, grey=grey)
+
+
+FD = fewest_images("fd", 1280)
+# rule -> (the least that fires it, the most that does not): changes of the profile without fault.
+CASES: dict[str, tuple[Change, Any, Any]] = {
+    "leaked": (lambda p, n: twins(p, n, 0, 0, True), 1, 0),
+    "related": (lambda p, n: replace(p, pairs=pairs([0.2] * n + [0.9] * (1000 - n))), 10, 9),
+    "missing": (lambda p, n: counted(p, [[400, n, 60]]), 0, 1),
+    "differ": (difference, 5.0, 4.99),
+    "few-to-judge": (lambda p, n: counted(p, [[9000, 60, n]]), FD - 1, FD),
+    "few-to-learn": (lambda p, n: counted(p, [[n, 60, FD]]), 999, 1000),
+    "imbalance": (lambda p, n: counted(p, [[300, 0, n], [200, 0, 0]]), 300, 299),
+    "small-classes": (lambda p, n: counted(p, [[300, 0, 0], [n, 0, 0], [200, 0, 0]]), 49, 50),
+    "same-name": (
+        lambda p, name: counted(p, [[60, 0, 0]] * 2, ("Coast", name)),
+        "coast",
+        "coasts",
+    ),
+    "relabelled": (lambda p, n: twins(p, 0, n, 0, True), 1, 0),
+    "look-alike": (looking, 0.4, 0.39),
+    "repeated": (lambda p, n: twins(p, 0, 0, n, False), 4, 3),  # of 360
+    "mirrored": (lambda p, n: replace(p, turned=pairs([0.01] * n, asked=300)), 3, 2),
+    "grey-as-colour": (in_colour, 360, 359),
+    "some-grey": (in_colour, 18, 17),
+    "enlarged": (lambda p, n: sizes(p, (n, 15, 40), (100 - n, 40, 40)), 10, 9),
+    "cut-off": (lambda p, n: sizes(p, (n, 126, 100), (100 - n, 125, 100)), 25, 24),
+    "constant": (lambda p, n: surveyed(p, constant=n), 1, 0),
+    "left-out": (rejecting, 4, 3),  # of 364 and 363
+}
+
+
+def test_every_rule_has_a_case() -> None:
+    assert list(CASES) == list(RULES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_rule_fires_at_its_threshold_and_not_below(base: Profile, name: str) -> None:
+    """F11."""
+    change, fires, rests = CASES[name]
+    rule = RULES[name]
+    found = rule.find(change(base, fires), rule.threshold)
+    assert isinstance(found, Advice), rule.said
+    assert found.text.endswith(".")
+    assert found.change is not None or found.command, "it says what to do"
+    Options.model_validate(base.cache.meta.options.model_dump() | dict(found.change or {}))
+    assert rule.find(change(base, rests), rule.threshold) is None
+
+
+def test_data_without_fault_get_the_advice_of_few_pictures_alone(base: Profile) -> None:
+    assert set(advice(base)) == {"few-to-judge", "few-to-learn"}
+
+
+def test_of_one_split_nothing_can_be_prepared(base: Profile) -> None:
+    """The test split of the whole has no missing splits, and its remedies are the whole's."""
+    view = replace(base, cache=base.cache.subset("test"))
+    found = advice(counted(surveyed(view, constant=3), [[0, 0, 60]]))
+    assert "missing" not in found
+    assert found["constant"].change is None
+
+
+def test_numbers_are_told(base: Profile) -> None:
+    """What was found, to the digit."""
+    said = {
+        "leaked": (
+            twins(base, 14, 0, 2, True),
+            "14 pictures are copies of one in another split, 14 to the last value and 0 nearly.",
+        ),
+        "imbalance": (
+            counted(base, [[300, 0, 0], [60, 0, 0]]),
+            "class 0 has 300 pictures and class 1 60, 5.0 times fewer.",
+        ),
+        "enlarged": (
+            sizes(base, (50, 8, 8), (50, 40, 40)),
+            "50 of 100 originals (50 %) are smaller",
+        ),
+        "cut-off": (
+            sizes(base, (100, 200, 100)),
+            "100 of 100 originals (100 %) lost more than a fifth of their area when the middle was "
+            "cut out, 50 % on average",
+        ),
+        "few-to-judge": (base, "The test split has 60 pictures. A Fréchet distance needs 1,281 on"),
+        "mirrored": (
+            replace(base, turned=pairs([0.01] * 30, asked=300)),
+            "30 of 300 pictures (10 %) are mirror images",
+        ),
+    }
+    for name, (found, text) in said.items():
+        given = RULES[name].find(found, RULES[name].threshold)
+        assert given is not None
+        assert given.text.startswith(text), given.text
+
+
+def test_remedies_fit_what_was_found(base: Profile) -> None:
+    """Sizes, shares and numbers that the command takes."""
+
+    def change(name: str, found: Profile) -> Any:
+        given = RULES[name].find(found, RULES[name].threshold)
+        assert given is not None
+        return given.change
+
+    assert change("enlarged", sizes(base, (50, 8, 12), (50, 40, 40))) == {"size": (8, 8)}
+    assert change("cut-off", sizes(base, (90, 300, 150), size=(64, 64))) == {"size": (64, 32)}
+    mixed = sizes(base, (50, 300, 150), (50, 150, 300), size=(64, 64))
+    assert change("cut-off", mixed) == {"fit": "letterbox"}
+    assert change("few-to-judge", counted(base, [[9000, 500, 500]])) == {"split": "77/10/13"}
+    assert change("few-to-judge", counted(base, [[60, 5, 5]])) == {}
+    assert change("imbalance", counted(base, [[300, 0, 0], [90, 0, 0]])) == {"per_class": 90}
+    tiny = counted(base, [[300, 0, 0], [90, 0, 0], [3, 0, 0]])
+    assert change("imbalance", tiny) == {"per_class": 90, "classes": ("class 0", "class 1")}
+    assert change("small-classes", tiny) == {"classes": ("class 0", "class 1")}
+    assert change("small-classes", counted(base, [[300, 0, 0], [3, 0, 0]])) == {"labels": "none"}
+    assert change("leaked", twins(base, 2, 0, 0, True)) == {"duplicates": "drop"}
+    assert change("leaked", twins(base, 2, 0, 0, False)) == {"duplicates": "drop-near"}
+
+
+@pytest.mark.parametrize("name", ["coast", "COAST", "Co ast", "co-ast_", " Coast"])
+def test_names_that_are_nearly_the_same(base: Profile, name: str) -> None:
+    found = RULES["same-name"].find(counted(base, [[60, 0, 0]] * 2, ("Coast", name)), 2)
+    assert found is not None
+    assert f"“Coast” and “{name}”" in found.text
+
+
+def test_rules_say_their_thresholds(tmp_path: Path) -> None:
+    assert RULES["imbalance"].said.startswith("the largest class has 3 times as many")
+    assert RULES["related"].said.startswith("1 % of the held-out pictures")
+    assert RULES["few-to-learn"].said == "there are less than 1,000 training pictures"
+    for rule in RULES.values():
+        assert "{" not in rule.said

