@@ -174,7 +174,7 @@ def kills(archive: Path, pictures: int, size: int, count: int, seed: int) -> dic
 def files_done(out: Path) -> int:
     """What the journal of a `prepare` tells that has not come to its end."""
     lines = [line for file in out.parent.glob(".tmp-*/journal.jsonl") for line in file.open()]
-    return sum(len(json.loads(line)["found"]) for line in lines if line.endswith("\n"))
+    return sum(len(json.loads(line)[0]) for line in lines if line.endswith("\n"))
 
 
 def scale(archive: Path, up_to: int, size: int) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
@@ -132,10 +132,12 @@ def _checksum(pixels: NDArray[np.uint8]) -> int:
 
 
 def _written(line: Line) -> str:
-    return json.dumps(asdict(line)) + "\n"
+    # Not by `asdict`, which copies every size: a tenth of the time that all takes.
+    values = [line.found, line.made, line.channels, line.checksum]
+    return json.dumps(values) + "\n"
 
 
 def _read(text: str) -> Line:
-    found, made, channels, checksum = json.loads(text).values()
+    found, made, channels, checksum = json.loads(text)
     found = [x if isinstance(x, str) else (x[0], x[1]) for x in found]
     return Line(found, made, channels, checksum)
