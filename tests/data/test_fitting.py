@@ -169,6 +169,16 @@ def test_arrays_are_fitted_as_files_are(fit: Fit) -> None:
     assert len(small.pixels) == 0
 
 
+def test_channels_that_are_no_colours_are_fitted_one_by_one() -> None:
+    """In the bars is the brightness of the background, in each of them."""
+    arrays = np.random.default_rng(0).integers(0, 256, (2, 5, 8, 16), dtype=np.uint8)
+    look = Look((16, 16), fit="letterbox", background="#ff8800")
+    ours = next(Stack.of(bytes_of(arrays)).batches(np.arange(2), look, 1)).pixels
+    assert (ours[:, :, 4:12] == arrays).all()
+    bright = np.asarray(Image.new("RGB", (1, 1), "#ff8800").convert("L"))[0, 0]
+    assert (ours[:, :, [*range(4), *range(12, 16)]] == bright).all()
+
+
 # The options
 
 

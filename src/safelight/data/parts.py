@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -114,9 +114,9 @@ def _pictures(pixels: NDArray[np.uint8], look: Look) -> Batch:
 
 
 def _planes(pixels: NDArray[np.uint8], look: Look) -> Batch:
-    """With channels that are no colours: each is resized by itself."""
+    """With channels that are no colours: each is resized by itself, on the background's grey."""
     m, c, h, w = pixels.shape
-    alone = _pictures(pixels.reshape(m * c, 1, h, w), look)
+    alone = _pictures(pixels.reshape(m * c, 1, h, w), replace(look, channels="grey"))
     shape = (len(alone.pixels) // c, c, *alone.pixels.shape[2:])
     return Batch(alone.pixels.reshape(shape), alone.found[::c], alone.made[::c])
 
