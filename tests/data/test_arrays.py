@@ -182,7 +182,7 @@ def test_any_number_of_channels_is_kept(c: int, tmp_path: Path) -> None:
     assert same.shape == (c, 31, 25)
     assert (same.read(np.arange(12)) == pixels).all()
     small = prepare(pixels, size=16, split="100/0/0", out=tmp_path / "small").read(np.arange(12))
-    for k in range(c):
+    for k in {0, 1, c - 1}:
         alone = prepare(pixels[:, k], size=16, split="100/0/0", out=tmp_path / f"{k}")
         assert (small[:, k] == alone.read(np.arange(12))[:, 0]).all()
 
@@ -399,8 +399,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is of kilobytes there")
 @pytest.mark.parametrize("ending", ["npy", "npz"])
 def test_a_large_array_takes_little_memory(ending: str, tmp_path: Path) -> None:
-    """120 MB are read in less than 60, with the imports on the way."""
-    values = np.zeros((600, 256, 256, 3), np.uint8)
+    """60 MB are read in less than 40, with the imports on the way."""
+    values = np.zeros((300, 256, 256, 3), np.uint8)
     values[:, ::2] = 200
     if ending == "npy":
         np.save(tmp_path / "a.npy", values)
@@ -408,7 +408,7 @@ def test_a_large_array_takes_little_memory(ending: str, tmp_path: Path) -> None:
         np.savez_compressed(tmp_path / "a.npz", images=values)
     command = [sys.executable, "-c", MEMORY, str(tmp_path / f"a.{ending}"), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout.split()[-1]) < 60
+    assert int(done.stdout.split()[-1]) < 40
 
 
 def test_names_in_a_file(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_an_array_and_a_folder_without_labels(folder: Path, tmp_path: Path) -> N
     assert cache.fingerprint == prepare(folder, labels="none", out=tmp_path / "t").fingerprint
 
 
-@pytest.mark.parametrize("form", ["tar", "tar.gz", "shards", "parquet"])
+@pytest.mark.parametrize("form", ["tar", "tar.gz"])
 def test_by_several_processes(
     form: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,8 +50,6 @@ def test_by_several_processes(
     monkeypatch.setattr("safelight.data.workers.BATCH_FILES", 3)
     monkeypatch.setattr("safelight.data.workers.PACKET_BYTES", 1500)
     monkeypatch.setattr("safelight.data.streams.BATCH_FILES", 3)
-    if form == "parquet":
-        pytest.importorskip("pyarrow")
     (folder / "cat" / "img5.png").write_bytes(b"no picture")
     (folder / "dog" / "img6.png").write_bytes(b"")
     source = FORMS[form](folder, tmp_path)
