@@ -24,7 +24,7 @@ Command = partial[Any]
 
 
 def prepare(
-    sources: Positional[tuple[str, ...]],
+    sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE [SOURCE ...]")],
     /,
     *,
     options: Annotated[Options, arg(name="")] = Options(),  # noqa: B008 - frozen

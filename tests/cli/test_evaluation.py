@@ -48,7 +48,7 @@ def test_folders_that_cannot_be_compared(
     cases = {
         (folder(tmp_path / "grey", 20, 1, mode="L"), *QUICK): "1x8x8 and many of 3x8x8.*prepare",
         (tmp_path / "empty", *QUICK): "no pictures in",
-        (tmp_path / "nowhere", *QUICK): "there is no folder, file or named set",
+        (tmp_path / "nowhere", *QUICK): "there is no folder or file",
         (folder(tmp_path / "one", 1, 2), *QUICK): "one has 1 images and 2 are needed",
         (many, "--json", tmp_path, *QUICK): "is a folder; name a file to write",
         (many, "--features", "colour", "--metrics", "kid"): (

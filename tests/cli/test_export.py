@@ -270,8 +270,8 @@ def test_mistakes_are_one_line(
         (run, "--sampler", "eular", *out): "did you mean 'euler'",
         (cache, "--out", tmp_path / "out.tar.gz"): r"is no zip and no folder; .* out\.tar\.zip",
         (cache,): "--out",
-        (tmp_path / "nothing", *out): "there is no folder, file or named set",
-        (f"{cache}:dev", *out): "the split .dev. .* is unknown|no folder, file or named set",
+        (tmp_path / "nothing", *out): "there is no folder or file",
+        (f"{cache}:dev", *out): "the split .dev. .* is unknown|there is no folder or file",
     }
     for words, message in tries.items():
         line = refused(capsys, "export-images", *words)

@@ -19,7 +19,7 @@ def test_mistakes_are_answered_in_one_line(
     test = f"{cache}:test"
     copies, held_out = ("evaluate", "--metrics", "memorisation"), f"{cache}:validation"
     cases = {
-        ("prepare", tmp_path / "nowhere"): "there is no folder, file or named set",
+        ("prepare", tmp_path / "nowhere"): "there is no folder or file",
         ("prepare", tmp_path): "holds no pictures|no picture|is empty",
         ("train", cache, "--siz", 3): "did you mean --size",
         ("train", cache, "--preset", "smal"): "did you mean 'small'",

@@ -299,7 +299,10 @@ def test_every_set_says_what_to_put_where(name: str, own_cache: Path) -> None:
         ("celebahq", "did you mean 'celeba'"),
         ("VisionDataset", "there is no folder, file or named set 'VisionDataset'; "),
         ("fake data", "there is no folder, file or named set 'fake data'; "),
-        ("hf/nothing", "there is no folder, file or named set 'hf/nothing'"),
+        (
+            "hf/nothing",
+            "there is no folder or file 'hf/nothing'; give a folder of pictures, or a f",
+        ),
         ("ImageFolder", "there is no folder, file or named set 'ImageFolder'"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +65,7 @@ class Hub:
             )
         # No network, a private or misspelt set, a full disk, and whatever else a library raises.
         except Exception as error:
-            said = " ".join(str(error).split()) or type(error).__name__
+            said = textwrap.shorten(str(error), 150) or type(error).__name__
             raise UserError(
                 f"{self.where} could not be fetched ({said}); {self._by_hand()}"
             ) from error

@@ -17,12 +17,14 @@ from safelight.data.layout import listing
 from safelight.data.listing import Listing
 from safelight.data.lmdbs import DATA, is_lmdb, walk_lmdb
 from safelight.data.merge import PLUS, several
+from safelight.data.meta import read_meta
 from safelight.data.named import NAMED, NamedSet, nearest, other, plain, recognised, spelled
 from safelight.data.options import Options
 from safelight.data.parquet import of_files
 from safelight.data.places import roots_of
 from safelight.data.shards import SHARDS, Tars, braced
 from safelight.data.source import Origin
+from safelight.data.stored import is_cache
 from safelight.data.walk import Found, signature, stamped, suffix_of, walk_folder
 from safelight.data.zips import walk_zip
 from safelight.errors import UserError
@@ -141,6 +143,11 @@ def _of_folder(folder: Path) -> Origin:
 
 
 def _nothing_called(text: str) -> str:
+    if not WORD.fullmatch(text):
+        return (
+            f"there is no folder or file {text!r}; give a folder of pictures, or a file that ends "
+            f"in {' '.join(ENDINGS)}"
+        )
     near = [repr(name) for name in nearest(text)]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return (
@@ -155,6 +162,13 @@ def _no_source(path: Path) -> str:
     return (
         f"{path} is no source of pictures; give a folder, or a file that ends in "
         f"{' '.join(ENDINGS)}"
+    )
+
+
+def _cache(folder: Path) -> Origin:
+    raise UserError(
+        f"{folder} is a cache, whose pictures are prepared already; train on it, or prepare its "
+        f"source again: {read_meta(folder).source}"
     )
 
 
@@ -248,6 +262,7 @@ MAGIC: dict[bytes, Callable[[Path], Origin]] = {
 }
 # What a folder holds instead of pictures.
 FOLDERS: tuple[tuple[Callable[[Path], Any], Callable[[Path, Any], Origin]], ...] = (
+    (is_cache, lambda folder, _: _cache(folder)),
     (is_lmdb, lambda folder, _: FilesIn("lmdb", folder.name, str(folder))),
     (
         partial(_all_below, TAR_ENDINGS),
