@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
-from safelight.data.duplicates import NEAR_THUMBNAIL, _near, duplicates, families, superfluous
+from safelight.data.duplicates import NEAR_THUMBNAIL, _kin, duplicates, families, superfluous
 from safelight.data.prepare import prepare
 from safelight.data.prints import Prints
 from tests.data.conftest import MakeFolder, noise, smooth
@@ -58,9 +58,9 @@ def test_grey_and_colour_of_one_picture_are_the_same() -> None:
     assert printed(wide).grey().tolist() == [i != 4 for i in range(9)]
 
 
-@given(seed=st.integers(0, 100), n=st.integers(0, 60))
+@given(seed=st.integers(0, 100), n=st.integers(0, 60), block=st.sampled_from([1, 7, 1024]))
 @settings(deadline=None, max_examples=40)
-def test_neighbours_are_those_of_all_pairs(seed: int, n: int) -> None:
+def test_neighbours_are_those_of_all_pairs(seed: int, n: int, block: int) -> None:
     """The tree misses no pair, and finds none besides."""
     rng = np.random.default_rng(seed)
     thumbnails = rng.integers(0, 256, (n, 64))
@@ -71,8 +71,29 @@ def test_neighbours_are_those_of_all_pairs(seed: int, n: int) -> None:
     x = levels.astype(float)
     gaps = np.square(x[:, None] - x[None]).mean(2)
     near = gaps <= (NEAR_THUMBNAIL * np.maximum(x.std(1)[:, None], x.std(1)[None])) ** 2
-    expected = {(i, j) for i in range(n) for j in range(i) if near[i, j]}
-    assert {(j, i) for i, j in _near(levels).tolist()} == expected
+    expected = [(i, j, 0) for i in range(n) for j in range(i) if near[i, j]]
+    blank = np.zeros((n, 1, 1, 1), np.uint8)  # in their pixels, all are alike
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("safelight.data.duplicates.BLOCK", block)
+        patch.setattr("safelight.data.duplicates.CANDIDATES", 3 * block)
+        found = _kin(levels, lambda some: blank[some])
+    assert (found == families(np.array(expected, int).reshape(-1, 3), n)).all()
+
+
+def test_a_film_is_compared_about_once() -> None:
+    """Every frame is near every other: of all pairs, which are half a million, few are compared."""
+    rng, n = np.random.default_rng(0), 1000
+    scene = np.kron(rng.integers(20, 236, (1, 3, 8, 8)), np.ones((2, 2), int))
+    frames = (scene + rng.integers(-3, 4, (n, 3, 16, 16))).astype(np.uint8)
+    read = []
+
+    def pixels(some: np.ndarray) -> np.ndarray:
+        read.append(len(some))
+        return frames[some]
+
+    found = duplicates(printed(frames), pixels)
+    assert len(found) == n - 1
+    assert sum(read) < 6 * n
 
 
 @given(data=st.data(), n=st.integers(1, 30))

@@ -21,6 +21,8 @@ LEAST_CONTRAST = 4.0  # levels of deviation in a thumbnail, without which all of
 DIRECTIONS = 12  # of the thumbnails' largest variance, in which neighbours are searched
 SAMPLE = 20_000  # thumbnails whose directions are taken
 BLOCK = 1024  # pictures that are searched or compared at once
+FIRST = 32  # pictures that are searched to see how many are near to each
+CANDIDATES = 2**17  # pairs that are found at once
 
 Pairs = NDArray[np.int64]  # (p, 2), the lower first
 Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
@@ -36,9 +38,8 @@ def duplicates(prints: Prints, read: Read) -> NDArray[np.int64]:
     first = _first_same(prints.hashes())
     same = np.flatnonzero(first != np.arange(len(first)))
     alone = np.flatnonzero(first == np.arange(len(first)))
-    near = alone[_near(prints.thumbnails()[alone])]
-    near = near[_near_in_pixels(near, read)]
-    kin = _first_of_each(near, len(first))
+    kin = np.arange(len(first))
+    kin[alone] = alone[_kin(prints.thumbnails()[alone], lambda some: read(alone[some]))]
     nearly = np.flatnonzero(kin != np.arange(len(kin)))
     rows = [np.stack([same, first[same], np.ones_like(same)], 1)]
     rows.append(np.stack([nearly, kin[nearly], np.zeros_like(nearly)], 1))
@@ -83,26 +84,47 @@ def _first_of_each(pairs: Pairs, n: int) -> NDArray[np.int64]:
     return np.asarray(first[component])
 
 
-def _near(thumbnails: NDArray[np.uint8]) -> Pairs:
-    """Pairs of thumbnails (n, d) that are near. Their distance in a few directions is at most their
-    distance in all, so that a tree over these few misses none."""
-    contrast = thumbnails.std(1)
+def _kin(thumbnails: NDArray[np.uint8], read: Read) -> NDArray[np.int64]:
+    """(n,): the first of those that are near to each, be it over others. thumbnails: (n, d).
+
+    Their distance in a few directions is at most their distance in all, so that a tree over these
+    few misses none. Pairs that are kin already are not compared again: in a film, where all are
+    near, that is nearly every one.
+    """
+    kin, contrast = np.arange(len(thumbnails)), thumbnails.std(1)
     clear = np.flatnonzero(contrast >= LEAST_CONTRAST)
     if len(clear) < 2:
-        return np.empty((0, 2), np.int64)
+        return kin
     levels = thumbnails.astype(np.float32)
     reach = NEAR_THUMBNAIL * contrast * thumbnails.shape[1] ** 0.5
     places = levels @ _directions(levels)
     tree = cKDTree(places[clear])
-    parts = [np.empty((0, 2), np.int64)]
-    for start in range(0, len(clear), BLOCK):
-        asked = clear[start : start + BLOCK]
+    start, size = 0, FIRST
+    while start < len(clear):
+        asked = clear[start : start + size]
         around = tree.query_ball_point(places[asked], reach[asked], return_sorted=False)
         i = np.repeat(asked, [len(some) for some in around])
         j = clear[np.concatenate(around).astype(np.int64)]
+        # As many at once as have about so many candidates among them.
+        start, size = start + size, max(1, min(BLOCK, CANDIDATES * len(asked) // len(j)))
+        strange = kin[i] != kin[j]
+        i, j = i[strange], j[strange]
         near = np.square(levels[i] - levels[j]).sum(1) <= np.square(reach[i])
-        parts.append(np.sort(np.stack([i, j], 1)[near & (i != j)], axis=1))
-    return np.unique(np.concatenate(parts), axis=0)
+        pairs = np.unique(np.sort(np.stack([i[near], j[near]], 1), axis=1), axis=0)
+        kin = _joined(kin, pairs, read)
+    return kin
+
+
+def _joined(kin: NDArray[np.int64], pairs: Pairs, read: Read) -> NDArray[np.int64]:
+    """The same, with those of these pairs that are near in their pixels."""
+    while len(pairs):
+        block, pairs = pairs[:BLOCK], pairs[BLOCK:]
+        found = block[_near_in_pixels(block, read)]
+        if len(found):
+            known = np.stack([kin, np.arange(len(kin))], 1)
+            kin = _first_of_each(np.concatenate([known, found]), len(kin))
+            pairs = pairs[kin[pairs[:, 0]] != kin[pairs[:, 1]]]
+    return kin
 
 
 def _directions(levels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -113,10 +135,6 @@ def _directions(levels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _near_in_pixels(pairs: Pairs, read: Read) -> NDArray[np.bool_]:
-    near = np.zeros(len(pairs), np.bool_)
-    for start in range(0, len(pairs), BLOCK):
-        block = slice(start, start + BLOCK)
-        q, t = (read(pairs[block, side]).astype(np.float32) for side in (0, 1))
-        q, t = (x.mean(1).reshape(len(x), -1) for x in (q, t))
-        near[block] = np.square(q - t).mean(1) <= NEAR_PIXELS**2 * q.var(1)
-    return near
+    q, t = (read(pairs[:, side]).astype(np.float32) for side in (0, 1))
+    q, t = (x.mean(1).reshape(len(x), -1) for x in (q, t))
+    return np.asarray(np.square(q - t).mean(1) <= NEAR_PIXELS**2 * q.var(1))
