@@ -411,6 +411,12 @@ def test_a_large_array_takes_little_memory(ending: str, tmp_path: Path) -> None:
     assert int(done.stdout.split()[-1]) < 40
 
 
+def test_an_enormous_picture_is_not_read() -> None:
+    values = np.broadcast_to(np.uint8(7), (2, 3, 40_000, 50_000))
+    with pytest.raises(UserError, match="has pictures of 50000x40000, more than 89,000,000 pixels"):
+        understood(Held(values), "it")
+
+
 def test_names_in_a_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", arr_0=PIXELS, note=np.array("a text"))
     assert set(arrays_in(tmp_path / "a.npz")) == {"arr_0", "note"}

@@ -88,7 +88,7 @@ def files_of(pictures: Listing) -> list[Files]:
     if len(parts) < len(pictures.parts):
         raise UserError(
             "--store files is for pictures in files that can be read one by one again, as in a "
-            "folder, zip or tar; leave it out"
+            "folder, zip or plain tar; leave it out"
         )
     return parts
 

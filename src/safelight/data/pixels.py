@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.decode import MAX_PIXELS
 from safelight.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -91,6 +92,11 @@ def understood(raw: Raw, what: str) -> Images:
     what: the array, as it is told.
     """
     axes = axes_of(raw.shape, what)
+    _, _, h, w = Images(raw, axes, _of_bytes).shape
+    if h * w > MAX_PIXELS:
+        raise UserError(
+            f"{what} has pictures of {w}x{h}, more than {MAX_PIXELS:,} pixels; cut them"
+        )
     return Images(raw, axes, levels_of(raw, what))
 
 
