@@ -47,6 +47,7 @@ def test_a_folder_of_pictures(
         "25 pictures in 2 classes, 16×16, colour",
         "Class names that are nearly the same",
         "“Coast” and “co ast”",
+        "safelight prepare photos --size 16 --rename 'Coast=co ast' --out photos-mended",
         "1 file gave no picture: not a picture",
         "1 picture is there before: 1 to the last value.",
         "4 of 25 originals (16 %) are smaller",
