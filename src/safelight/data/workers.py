@@ -8,6 +8,7 @@ This module is imported by them, so it must not import torch.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -205,6 +206,7 @@ class Worker:
 def serve() -> None:
     """The decoding process: a job, then packets until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and closes the pipe
+    gc.freeze()  # what was imported stays: it need not be looked through for garbage
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     first = _receive(requests)
     if first is None:
