@@ -43,6 +43,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/prepare.py kills $(DATA)/flowers5.zip
 	$(BIN)/python benchmarks/prepare.py scale $(DATA)/flowers5.zip
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/profile_cost.py $(DATA)/cifar10.zip
 	$(BIN)/python benchmarks/mirror.py digits $(DATA)/mnist $(DATA)/cifar10.zip $(DATA)/flowers5.zip
 	$(BIN)/python benchmarks/train_memory.py $(DATA)/cifar10.zip
 	$(BIN)/python benchmarks/recognised.py digits --split 70/5/25 --budget 150s --n 500 \

@@ -122,6 +122,11 @@ def test_mistakes_are_answered_in_one_line(
         ("evaluate", run, "--per-class", "--metrics", "kid", "-n", 30): "the class 0: the kernel",
         ("compare", run, desk / "plain"): "run: safelight evaluate",
         ("report", tmp_path): "no pictures in",
+        ("report", tmp_path / "nowhere"): "there is no",
+        ("report", run, "--size", 8): "is of pictures that are no cache yet, and .* is a run",
+        ("report", cache, "--size", 16): "holds 8x8 pictures, not 16x16",
+        ("report", cache, "--out", cache / "page.html"): "lies in the cache's folder",
+        ("report", cache, "--out", tmp_path): "is a folder; name a file",
         ("dance",): "Available subcommands: prepare, train",
         (): "Expected one of .prepare",
     }

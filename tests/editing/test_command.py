@@ -138,7 +138,7 @@ def test_mistakes_are_answered_in_one_line(
         ("inpaint", run, tmp_path / "broken.png", "--mask", mask): "gives no picture: not a pict",
         ("inpaint", run, tmp_path / "notes.txt", "--mask", mask): "is no picture; name",
         ("inpaint", run, tmp_path / "empty", "--mask", mask): "there are no pictures in",
-        ("inpaint", run, tmp_path / "none", "--mask", mask): "no folder, file or named set",
+        ("inpaint", run, tmp_path / "none", "--mask", mask): "no folder or file",
         ("inpaint", run, run, "--mask", mask): "is a run; name pictures",
         ("inpaint", run, "--mask", mask): "name a picture, a folder",
         ("inpaint", files, files, "--mask", mask): "not a run",

@@ -10,6 +10,7 @@ from safelight.evaluation.network import Network
 from safelight.profiling import profile as profiling
 from safelight.profiling.looked import NETWORK
 from safelight.profiling.profile import Profile, profile
+from safelight.reporting.profile import maps
 from tests.profiling.caches import write_cache
 
 CLASSES = ("one", "three", "seven")
@@ -20,9 +21,10 @@ def _absent(material: Material) -> Network:
 
 
 def quicker(patch: pytest.MonkeyPatch) -> None:
-    """As where the feature network is not installed, and with few pictures on the map."""
+    """As where the feature network is not installed, and with few pictures on a small map."""
     patch.setitem(FEATURES, NETWORK, _absent)
     patch.setattr(profiling, "MAPPED", 60)
+    patch.setattr(maps, "WIDTH", 330)
 
 
 @pytest.fixture

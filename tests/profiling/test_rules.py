@@ -124,6 +124,14 @@ CASES: dict[str, tuple[Change, Any, Any]] = {
 }
 
 
+PREPARED: tuple[dict[str, Any], ...] = (
+    {},
+    {"size": 16, "fit": "letterbox", "enlarge": False, "channels": "rgb"},
+    {"fraction": "3%", "rename": {"a": "b"}, "label_by": ("Smiling",), "duplicates": "drop"},
+    {"per_class": 40, "split": "80/10/10", "classes": ("one", "three"), "labels": "none"},
+)
+
+
 def test_every_rule_has_a_case() -> None:
     assert list(CASES) == list(RULES)
 
@@ -137,7 +145,9 @@ def test_a_rule_fires_at_its_threshold_and_not_below(base: Profile, name: str) -
     assert isinstance(found, Advice), rule.said
     assert found.text.endswith(".")
     assert found.change is not None or found.command, "it says what to do"
-    Options.model_validate(base.cache.meta.options.model_dump() | dict(found.change or {}))
+    for options in PREPARED:  # whatever the cache was prepared with, the command can be given
+        asked = Options.model_validate(options).model_dump() | dict(found.change or {})
+        Options.model_validate(asked).arguments()
     assert rule.find(change(base, rests), rule.threshold) is None
 
 
@@ -199,11 +209,21 @@ def test_remedies_fit_what_was_found(base: Profile) -> None:
     assert change("cut-off", mixed) == {"fit": "letterbox"}
     assert change("few-to-judge", counted(base, [[9000, 500, 500]])) == {"split": "77/10/13"}
     assert change("few-to-judge", counted(base, [[60, 5, 5]])) == {}
-    assert change("imbalance", counted(base, [[300, 0, 0], [90, 0, 0]])) == {"per_class": 90}
+    assert change("imbalance", counted(base, [[300, 0, 0], [90, 0, 0]])) == {
+        "per_class": 90,
+        "fraction": None,
+    }
     tiny = counted(base, [[300, 0, 0], [90, 0, 0], [3, 0, 0]])
-    assert change("imbalance", tiny) == {"per_class": 90, "classes": ("class 0", "class 1")}
+    kept = ("class 0", "class 1")
+    assert change("imbalance", tiny) == {"per_class": 90, "fraction": None, "classes": kept}
     assert change("small-classes", tiny) == {"classes": ("class 0", "class 1")}
-    assert change("small-classes", counted(base, [[300, 0, 0], [3, 0, 0]])) == {"labels": "none"}
+    assert change("small-classes", counted(base, [[300, 0, 0], [3, 0, 0]]))["labels"] == "none"
+    twice = counted(base, [[60, 0, 0], [90, 0, 0]], ("Coast", "coast"))
+    assert change("same-name", twice) == {"rename": {"Coast": "coast"}}
+    renamed = with_meta(twice, options=Options(rename={"sea": "Coast", "a": "b"}))
+    assert change("same-name", renamed) == {"rename": {"sea": "coast", "a": "b"}}
+    comma = counted(base, [[60, 0, 0], [90, 0, 0]], ("a,b", "A,b"))
+    assert change("same-name", comma) == {"rename": {}}
     assert change("leaked", twins(base, 2, 0, 0, True)) == {"duplicates": "drop"}
     assert change("leaked", twins(base, 2, 0, 0, False)) == {"duplicates": "drop-near"}
 

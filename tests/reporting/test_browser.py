@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from safelight.profiling.profile import Profile
 from safelight.reporting.collect import collect
 from safelight.reporting.page import page
+from safelight.reporting.profile.page import page as data_page
 from tests.reporting.stand_in import StandInRun
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -93,6 +96,20 @@ return [names.filter((n) => !n.startsWith("data:")), refused, failed, broken];
 def test_no_request_leaves_the_page(html: str, tmp_path: Path) -> None:
     """X14: nothing is loaded, nothing is even tried, and every picture shows."""
     assert ask(html, LOADED, tmp_path) == [[], [], [], 0]
+
+
+def test_the_page_of_a_cache_fits_a_phone(base: Profile, tmp_path: Path) -> None:
+    """F11, X14: nothing scrolls sideways, nothing is loaded, and small maps have round points."""
+    drawn = """
+    const cap = getComputedStyle(document.getElementById("map-all")).strokeLinecap;
+    return [await (async () => { %s })(), await (async () => { %s })(), cap];
+    """
+    names = ("Donaudampfschiff" * 3, "three", "seven")
+    found = replace(base, groups=replace(base.groups, classes=names))
+    layout, loaded, cap = ask(data_page(found), drawn % (LAYOUT, LOADED), tmp_path, 320)
+    assert layout == [320, 320, []]
+    assert loaded == [[], [], [], 0]
+    assert cap == "round"
 
 
 def test_a_request_would_be_seen(html: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from safelight.profiling.profile import Profile
 from safelight.profiling.remedy import Advice, counted, listed, percent
 
 FEW = 50  # pictures, fewer than which a class is not made the measure of others
+LONGEST = 200  # characters of names in a command
+WITHOUT_CLASSES = {"labels": "none", "classes": (), "rename": {}, "label_by": ()}
 EACH = 30  # pictures of a class that have to be seen before it is said to look like another
 
 
@@ -29,9 +32,12 @@ def imbalance(profile: Profile, most: float) -> Advice | None:
     enough = np.flatnonzero(sizes >= FEW)
     if len(enough) < 2:
         return Advice(f"{text} Add pictures of the small ones.", {})
-    change: dict[str, Any] = {"per_class": int(sizes[enough].min())}
+    change: dict[str, Any] = {"per_class": int(sizes[enough].min()), "fraction": None}
     if len(enough) < len(sizes):
-        change["classes"] = tuple(names[k] for k in enough.tolist())
+        kept = tuple(names[k] for k in enough.tolist())
+        if not can_be_typed(kept):
+            return Advice(f"{text} Add pictures of the small ones.", {})
+        change["classes"] = kept
     return Advice(f"{text} Take as many of each, or train with classes.", change)
 
 
@@ -51,9 +57,9 @@ def small_classes(profile: Profile, fewest: float) -> Advice | None:
         f"{listed(named)}. A model learns so few by heart, and no number of one class can be "
         "trusted. Add pictures, unite them with others, or leave them out"
     )
-    if len(left) >= 2 and len(",".join(left)) <= 200:
+    if len(left) >= 2 and can_be_typed(left):
         return Advice(f"{text}.", {"classes": tuple(left)})
-    return Advice(f"{text}; without classes they do no harm.", {"labels": "none"})
+    return Advice(f"{text}; without classes they do no harm.", WITHOUT_CLASSES)
 
 
 def same_name(profile: Profile, least: float) -> Advice | None:
@@ -66,10 +72,32 @@ def same_name(profile: Profile, least: float) -> Advice | None:
         return None
     pairs = listed([" and ".join(f"“{name}”" for name in names) for names in found])
     return Advice(
-        f"These classes are probably one each: {pairs}. Rename the folder of one to the other's "
-        "name, and prepare again.",
-        change={},
+        f"These classes are probably one each: {pairs}. Give them one name.",
+        {"rename": _one_name(found, profile)},
     )
+
+
+def _one_name(found: Sequence[Sequence[str]], profile: Profile) -> dict[str, str]:
+    """The names that are to be others: those of the smaller classes become the largest's.
+
+    Empty where one can't be typed. What has been renamed before goes on to the new name.
+    """
+    groups, before = profile.groups, profile.cache.meta.options.rename
+    size = dict(zip(groups.classes, groups.counts.sum(1).tolist(), strict=True))
+    renamed: dict[str, str] = {}
+    for names in found:
+        largest = max(names, key=lambda name: size[name])
+        renamed |= {name: largest for name in names if name != largest}
+    if not can_be_typed([name for names in found for name in names]):
+        return dict(before)
+    onwards = {old: renamed.get(new, new) for old, new in before.items()}
+    first = {old: new for old, new in renamed.items() if old not in before.values()}
+    return onwards | first
+
+
+def can_be_typed(names: Sequence[str]) -> bool:
+    """Whether these names make one word of a command line that a person would type."""
+    return len(",".join(names)) <= LONGEST and not any(c in name for name in names for c in ",=")
 
 
 def plain_name(name: str) -> str:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -49,15 +50,6 @@ class Frame:
 
 def render(frame: Frame, context: Mapping[str, Any]) -> str:
     """The HTML of a page; `context` is what its sections' templates may name besides."""
-    environment = Environment(
-        loader=PackageLoader("safelight.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = words.count
-    environment.filters["plural"] = words.plural
     around = {
         "frame": frame,
         "version": safelight.__version__,
@@ -69,7 +61,21 @@ def render(frame: Frame, context: Mapping[str, Any]) -> str:
         "smooth": " smooth" if max(frame.height, frame.width) > SMOOTH_FROM else "",
         "most_rejected": MOST_REJECTED,
     }
-    return environment.get_template("page.html.j2").render({**around, **context})
+    return _environment().get_template("page.html.j2").render({**around, **context})
+
+
+@cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("safelight.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["count"] = words.count
+    found.filters["plural"] = words.plural
+    return found
 
 
 def _sections(frame: Frame) -> Iterable[dict[str, str]]:
