@@ -14,15 +14,24 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import PIL
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from safelight.data import containers
+from safelight.data import containers, jpegs
 from safelight.data.changes import Change
-from safelight.data.colour import plain, stored_as
+from safelight.data.colour import MODES, plain, stored_as
 from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, RejectedPicture, Size, said
+
+# All that pixels may depend on.
+VERSIONS = {
+    "pillow": PIL.__version__,
+    "simplejpeg": simplejpeg.__version__,
+    "numpy": np.__version__,
+}
 
 # A picture is decoded whole: 89 million pixels are 270 MB. Pillow warns from 89.5 million on.
 MAX_PIXELS = 89_000_000
@@ -93,6 +102,9 @@ def decode(data: bytes, look: Look) -> Decoded:
     if not data:
         raise RejectedPicture("empty file")
     try:
+        quick = _at_once(data, look)
+        if quick is not None:
+            return quick
         with _opened(data) as image:
             return _made(image, look)
     except RejectedPicture:
@@ -109,6 +121,26 @@ def decode(data: bytes, look: Look) -> Decoded:
 def _opened(data: bytes) -> ImageFile:
     formats = (containers.reader_of(data),) if containers.is_one(data) else FORMATS
     return Image.open(io.BytesIO(data), formats=formats)
+
+
+def _at_once(data: bytes, look: Look) -> Decoded | None:
+    """As `_made`; None where Pillow has more to look at, or would decode it smaller."""
+    found = jpegs.plain(data)
+    if found is None:
+        return None
+    own, mode = found
+    if own[0] * own[1] > MAX_PIXELS:
+        return None
+    refuse_misfit(own, look)
+    frame = framed(own, look)
+    if look.filter in DRAFTED and _is_larger(own, frame.size):
+        return None
+    image = jpegs.decoded(data, mode)
+    if image is None:
+        return None
+    wanted = MODES.get(look.channels, mode)
+    colours = image if mode == wanted else image.convert(wanted)
+    return Decoded(fitted(colours, frame, look), own, "JPEG")
 
 
 def _made(image: ImageFile, look: Look) -> Decoded:
@@ -151,14 +183,16 @@ def _refuse_huge(size: Size) -> None:
 
 def _draft(image: Image.Image, size: Size) -> int:
     """Let JPEG decode what becomes `size` at 1/2, 1/4 or 1/8; returns 2, 4, 8, or else 1."""
-    least = (DRAFT_MARGIN * size[0], DRAFT_MARGIN * size[1])
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or not _is_larger(image.size, size):
+        return 1
     width = image.width
-    if not isinstance(image, JpegImagePlugin.JpegImageFile):
-        return 1
-    if width <= least[0] or image.height <= least[1]:
-        return 1
-    drafted = image.draft(None, least)
+    drafted = image.draft(None, (DRAFT_MARGIN * size[0], DRAFT_MARGIN * size[1]))
     return 1 if drafted is None else round(width / drafted[1][2])
+
+
+def _is_larger(own: Size, size: Size) -> bool:
+    """By so much that a JPEG may be decoded smaller."""
+    return own[0] > DRAFT_MARGIN * size[0] and own[1] > DRAFT_MARGIN * size[1]
 
 
 def _is_animated(image: Image.Image) -> bool:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
 from safelight import console
-from safelight.data.decode import Batch
+from safelight.data.decode import VERSIONS, Batch
 from safelight.data.duplicates import Pairs, duplicates, superfluous
 from safelight.data.encoded import CHECKS, Checks, Place, files_of, write_places
 from safelight.data.journal import Found, Journal, Line
@@ -199,7 +198,7 @@ def _asked(origin: Origin, options: Options, sign: str) -> dict[str, Any]:
         "source": origin.where,
         "signature": sign,
         "options": options.model_dump(mode="json"),
-        "versions": {"pillow": PIL.__version__, "numpy": np.__version__},
+        "versions": VERSIONS,
     }
 
 

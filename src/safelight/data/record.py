@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
 import safelight
 from safelight import files
 from safelight.data import splits as dividing
 from safelight.data.changes import Change
+from safelight.data.decode import VERSIONS
 from safelight.data.duplicates import families
 from safelight.data.fitting import enlarged
 from safelight.data.ingest import Outcome
@@ -87,11 +87,7 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
         rejected=tuple(Rejected(file=shown(r.file), reason=r.reason) for r in outcome.rejected),
         ignored={shown(suffix): count for suffix, count in pictures.ignored.items()},
         left_aside=tuple(map(shown, pictures.left_aside)),
-        versions={
-            "safelight": safelight.__version__,
-            "pillow": PIL.__version__,
-            "numpy": np.__version__,
-        },
+        versions={"safelight": safelight.__version__, **VERSIONS},
     )
     files.write_text(folder / FILE, meta.model_dump_json(indent=1) + "\n")
     return meta

@@ -32,7 +32,7 @@ from safelight.data.walk import Read
 from safelight.errors import UserError
 
 BATCH_FILES = 128
-BATCH_BYTES = 4 * 2**20  # of decoded pixels: what is on its way in the pipes stays small
+BATCH_BYTES = 2**20  # of decoded pixels: what is on its way stays within a core's cache
 PACKET_BYTES = 16 * 2**20  # of files that are handed over: several packets are on their way
 HANDED = "handed over"  # the kind of a job whose packets bring the files themselves
 FRAME = struct.Struct("<QQ")  # bytes of the JSON part, bytes of pixels or files

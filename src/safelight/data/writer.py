@@ -47,7 +47,8 @@ class ImageWriter:
     def __init__(self, path: Path, size: Size) -> None:
         self.path, self.size = path, size
         self.count, self.channels = 0, 0  # no channels: as many as the first image has
-        self._hash, self.prints = hashlib.sha256(), Prints()
+        self._hash, self._narrow = hashlib.sha256(), hashlib.sha256()
+        self.prints = Prints()
         path.touch()
         self._file = path.open("r+b")
         self.channels = channels_said(self._file.read(HEADER_BYTES)) or 0
@@ -71,15 +72,27 @@ class ImageWriter:
         """SHA-256 of all pixels so far, without the header."""
         return self._hash.hexdigest()
 
-    def goes_on(self, count: int, trusted: Callable[[NDArray[np.uint8]], bool]) -> bool:
-        """Whether the next `count` images are there already and may be trusted: they are kept."""
+    def goes_on(self, count: int, channels: int, digest: str) -> bool:
+        """Keep the next `count` images, if they are there as they were written.
+
+        channels, digest: what these were when they had been. Grey images may have been repeated
+        into more channels since; `_narrow` goes through them as they were.
+        """
         if not self.channels:  # its beginning is not as it was written
             return False
-        size = count * self._bytes
         self._file.seek(self._place(self.count))
-        data = self._file.read(size)
-        if len(data) < size or not trusted(pixels := self._shaped(data)):
+        data = self._file.read(count * self._bytes)
+        if len(data) < count * self._bytes:
             return False
+        pixels = self._shaped(data)
+        first = pixels[:, :1]
+        widened = channels != self.channels
+        so_far = (self._narrow if widened else self._hash).copy()
+        so_far.update((np.ascontiguousarray(first) if widened else pixels).data)
+        if so_far.hexdigest() != digest or (widened and (pixels != first).any()):
+            return False
+        if widened:
+            self._narrow = so_far
         self._note(pixels)
         return True
 
