@@ -6,13 +6,13 @@
     python benchmarks/prepare.py scale ARCHIVE [--up-to 1000000]
 
 `speed` measures two whole programs in turn, from their start to their end: one process for each
-core that only reads and decodes its share of the pictures to RGB arrays with Pillow, and
-`prepare` with its own start, its listing of the source, and its flushing of the cache to the
-disk. `memory` makes a folder of small photographs by repeating those of an archive, sets the rate
-beside the same decoding, in turn, and samples the proportional set size of `prepare` and all its
-processes in a run of its own, since sampling takes time from what is timed. `kills` stops such a
-`prepare` at random moments, and compares what comes of it with one left alone. `scale` tells the seconds and the memory of 1,000, 10,000, ... pictures, and the
-exponent of what is more than starting.
+core that only reads and decodes its share of the pictures to RGB arrays with Pillow, and `prepare`
+with its own start, its listing of the source, and its flushing of the cache to the disk. `memory`
+makes a folder of small photographs by repeating those of an archive, sets the rate beside the same
+decoding, in turn, and samples the proportional set size of `prepare` and all its processes in a run
+of its own, since sampling takes time from what is timed. `kills` stops such a `prepare` at random
+moments, and compares what comes of it with one left alone. `scale` tells the seconds and the memory
+of 1,000, 10,000, ... pictures, and the exponent of what is more than starting.
 """
 
 from __future__ import annotations
