@@ -9,7 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+
+from safelight.data.cache import Cache
+from safelight.data.splits import SPLITS
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 
@@ -73,3 +77,14 @@ def zipped(folder: Path, archive: Path, prefix: str = "") -> Path:
             if file.is_file():
                 packed.write(file, prefix + file.relative_to(folder).as_posix())
     return archive
+
+
+def splits_of(cache: Cache) -> list[int]:
+    """How many pictures each split has."""
+    rows = cache.meta.counts.values()
+    return [sum(row[split] for row in rows) for split in SPLITS]
+
+
+def pixels_of(cache: Cache) -> NDArray[np.uint8]:
+    """All of them, (n, c, h, w)."""
+    return cache.read(np.arange(cache.count))

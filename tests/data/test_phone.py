@@ -119,7 +119,7 @@ SAID = """\
     1: damaged: image file is truncated (40 bytes not processed) (half.jpg)
     1: a web page, not a picture (page.jpg)
 cache: cache
-next:  safelight train cache
+next:  safelight report cache   or   safelight train cache
 """
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bz2
 import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ from scipy.io import savemat
 from safelight.data.cache import Cache, open_data
 from safelight.data.named import NAMED, TORCHVISION, nearest, spelled
 from safelight.data.prepare import prepare
-from safelight.data.splits import SPLITS
 from safelight.errors import DamagedFile, UserError
-from tests.data.conftest import noise
+from tests.data.conftest import noise, pixels_of, splits_of
 
 RNG = np.random.default_rng(0)
 
@@ -50,19 +48,10 @@ def is_there(path: str, md5: object = None) -> bool:
     return Path(path).is_file()
 
 
-def splits_of(cache: Cache) -> list[int]:
-    rows = cache.meta.counts.values()
-    return [sum(row[split] for row in rows) for split in SPLITS]
-
-
 def labels_of(cache: Cache) -> list[int]:
     labels = cache.class_labels()
     assert labels is not None
     return labels.tolist()
-
-
-def pixels_of(cache: Cache) -> NDArray[np.uint8]:
-    return cache.read(np.arange(cache.count))
 
 
 def write_cifar100(root: Path) -> NDArray[np.uint8]:
@@ -356,73 +345,6 @@ def test_a_folder_is_meant_where_the_name_is_spelled_otherwise(
     assert prepare("Digits", out=tmp_path / "out").count == 12
 
 
-def write_lsun(folder: Path, n: int, seed: int) -> None:
-    lmdb = pytest.importorskip("lmdb")
-    folder.mkdir(parents=True)
-    with lmdb.open(str(folder), map_size=2**24) as environment, environment.begin(write=True) as w:
-        for i in range(n):
-            picture = folder / "picture.webp"
-            noise(seed + i, (24, 20)).save(picture, lossless=True)
-            w.put(f"{(7 * i) % n:040x}".encode(), picture.read_bytes())
-            picture.unlink()
-
-
-def as_torchvision_reads(root: Path, *names: str) -> NDArray[np.uint8]:
-    from torchvision.datasets import LSUN
-
-    theirs = LSUN(str(root), classes=list(names))
-    pixels = np.stack([np.asarray(theirs[i][0]).transpose(2, 0, 1) for i in range(len(theirs))])
-    for database in theirs.dbs:  # a process may open one only once
-        database.env.close()
-    return pixels
-
-
-def test_lsun(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """B1: its databases; categories are classes, and what torchvision's own class reads."""
-    monkeypatch.chdir(tmp_path)  # where torchvision leaves a list of the keys
-    write_lsun(root / "bedroom_train_lmdb", 15, 0)
-    write_lsun(root / "bedroom_val_lmdb", 5, 100)
-    expected = as_torchvision_reads(root, "bedroom_train", "bedroom_val")
-    one = prepare("lsun", size=16, out=tmp_path / "one")
-    assert one.classes == ()
-    assert splits_of(one) == [15, 5, 0]
-    same = prepare("LSUN", out=tmp_path / "same")
-    assert (pixels_of(same) == expected).all()
-    write_lsun(root / "church_outdoor_train_lmdb", 4, 200)
-    two = prepare(root, size=16, out=tmp_path / "two", workers=2)
-    assert two.classes == ("bedroom", "church_outdoor")
-    assert splits_of(two) == [19, 5, 0]
-    church = prepare("lsun", size=16, classes="church_outdoor", out=tmp_path / "church")
-    assert church.count == 4
-    alone = prepare(root / "church_outdoor_train_lmdb", size=16, out=tmp_path / "alone")
-    assert (pixels_of(alone) == pixels_of(church)).all()
-    kept = prepare(root, size=16, store="files", out=tmp_path / "kept")
-    assert (pixels_of(kept) == pixels_of(two)).all()
-
-
-def test_lsun_that_is_not_there(own_cache: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"no LSUN here, .*unpack bedroom_train_lmdb .* into .*SAFE"
-    ):
-        prepare("lsun")
-
-
-def test_a_damaged_database(root: Path) -> None:
-    pytest.importorskip("lmdb")
-    (root / "bedroom_train_lmdb").mkdir()
-    (root / "bedroom_train_lmdb" / "data.mdb").write_bytes(b"no database" * 1000)
-    with pytest.raises(UserError, match=r"bedroom_train_lmdb (cannot be read as LMDB|is damaged)"):
-        prepare("lsun")
-
-
 def test_a_split_of_a_named_set(root: Path) -> None:
     write_cifar100(root)
     assert open_data("CIFAR-100:test").count == 50
-
-
-def test_a_database_without_its_library(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (root / "bedroom_train_lmdb").mkdir()
-    (root / "bedroom_train_lmdb" / "data.mdb").write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(UserError, match=r"is read by lmdb, .* pip install 'safelight\[lmdb\]'"):
-        prepare("lsun")

@@ -49,7 +49,8 @@ def prepare(
     origin = find(source)
     place = Path(out).expanduser() if out is not None else usual_place(origin, asked)
     cache = made(origin, asked, place, workers)
-    console.say(f"next:  safelight train {shlex.quote(str(place))}")
+    name = shlex.quote(str(place))
+    console.say(f"next:  safelight report {name}   or   safelight train {name}")
     return cache
 
 
