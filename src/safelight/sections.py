@@ -296,9 +296,10 @@ class Watch(Section):
     """What is written down as training goes on."""
 
     validate_every: Annotated[int, Field(ge=0)] = 0
-    """Steps between looks at the held-out loss; 0: ten in a run."""
+    """Steps between looks at the held-out loss; 0: ten in a run, ten steps apart at least."""
     preview_every: Annotated[int, Field(ge=0)] = 0
-    """Steps between contact sheets of the same seeds; 0: twelve in a run."""
+    """Steps between contact sheets of the same seeds; 0: twelve in a run, ten steps apart at
+    least."""
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Steps between measurements of how far drawn images are from held-out pictures, and one at the
     end; 0: none. KID, and FD where there are images enough."""

@@ -20,6 +20,9 @@ SMALL = Config(
     precision="float32",
 )
 
+# For runs of hundreds of steps: looking at each sixth would take longer than all of them.
+SELDOM = Watch(checkpoint_every=100, tensorboard=False)
+
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Cache:

@@ -29,7 +29,7 @@ from safelight.training.learner import Problem, Turn
 from safelight.training.run import Run
 from safelight.training.train import train
 from tests.refusals import refused
-from tests.training.conftest import SMALL
+from tests.training.conftest import SELDOM, SMALL
 from tests.training.test_train import train_and_stop_at_seven, weights_hash
 
 CPU = torch.device("cpu")
@@ -48,7 +48,8 @@ def config(**changes: Any) -> Config:
 
 @pytest.fixture(scope="module")
 def coder(digits: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(digits, config(budget="300steps"), tmp_path_factory.mktemp("coder") / "coder")
+    asked = config(budget="300steps", watch=SELDOM)
+    return train(digits, asked, tmp_path_factory.mktemp("coder") / "coder")
 
 
 def latent(coder: Run | Path | str, **changes: Any) -> Config:
@@ -64,7 +65,7 @@ def latent(coder: Run | Path | str, **changes: Any) -> Config:
 @pytest.fixture(scope="module")
 def run(coder: Run, digits: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
     optimiser = Optimiser(batch=64, lr=2e-3, warmup=20)
-    asked = latent(coder, budget="400steps", optimiser=optimiser)
+    asked = latent(coder, budget="400steps", optimiser=optimiser, watch=SELDOM)
     return train(digits, asked, tmp_path_factory.mktemp("latent") / "run")
 
 

@@ -27,7 +27,7 @@ from safelight.training.loop import Trainer
 from safelight.training.options import compares, require_heeded
 from safelight.training.run import Run
 from safelight.training.train import train
-from tests.training.conftest import SMALL
+from tests.training.conftest import SELDOM, SMALL
 from tests.training.test_pieces import plan
 from tests.training.test_train import train_and_stop_at_seven, weights_hash
 
@@ -162,7 +162,7 @@ def run(digits: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
     optimiser = PRESETS["dcgan"].optimiser.model_copy(update={"lr": 1e-3, "batch": 64})
     return train(
         digits,
-        config(gan, optimiser=optimiser, budget="400steps"),
+        config(gan, optimiser=optimiser, budget="400steps", watch=SELDOM),
         tmp_path_factory.mktemp("gan") / "run",
     )
 

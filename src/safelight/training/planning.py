@@ -28,6 +28,7 @@ from safelight.training.options import compares
 SHARE_OF_FREE_MEMORY = 0.8
 OVERHEAD = 1.5  # of what autograd keeps: gradients of activations and the kernels' own buffers
 VALIDATIONS, PREVIEWS = 10, 12  # in a run, at most
+APART = 10  # steps between two of them, at least: each costs as much as some steps
 WATCHING = 0.06  # share of a time budget that each of the two may take; there is always one
 CHECKPOINT_SECONDS = 60.0
 BLOCK = 50  # pictures in memory while they are counted
@@ -206,8 +207,8 @@ def intervals(watch: Watch, budget: Budget, costs: Costs, steps: int) -> dict[st
     validations, previews = looks(budget, costs)
     save = max(1, round(CHECKPOINT_SECONDS / costs.step))
     return {
-        "validate_every": watch.validate_every or math.ceil(steps / validations),
-        "preview_every": watch.preview_every or math.ceil(steps / previews),
+        "validate_every": watch.validate_every or max(APART, math.ceil(steps / validations)),
+        "preview_every": watch.preview_every or max(APART, math.ceil(steps / previews)),
         "checkpoint_every": watch.checkpoint_every or min(save, math.ceil(steps / 4)),
     }
 
