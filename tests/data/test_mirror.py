@@ -64,6 +64,14 @@ def test_classes_that_are_mirror_images_of_each_other_have_sides() -> None:
     assert told_by_class(seen, labels, folds(600)) > 0.95
 
 
+def test_a_few_pictures_of_a_thousand_classes_decide_nothing() -> None:
+    """A handful of classes has pictures enough, of which chance makes anything."""
+    labels = torch.arange(3000) % 1000
+    labels[:60] = torch.arange(60) % 3
+    seen = difference(noise(3000))
+    assert told_by_class(seen, labels, folds(3000)) == 0
+
+
 def test_the_dual_form_is_the_same() -> None:
     """Fewer pictures than numbers: the same classifier by the other matrix."""
     x = torch.randn(40, 20, generator=torch.Generator().manual_seed(0)) + 0.1

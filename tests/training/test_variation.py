@@ -76,6 +76,23 @@ def test_each_choice_has_its_own_numbers() -> None:
     assert ((hidden == wanted) | (hidden == 128)).all()
 
 
+class Largest(Draws):
+    """All that it draws is the number below 1."""
+
+    def uniform(self, purpose: str, n: int) -> np.ndarray:
+        return np.full((60, n), 1 - 2.0**-53)
+
+
+def test_the_largest_draw_is_below_one() -> None:
+    """F2: as float32 it would be 1, whose normal number is infinite: a run that can't go on."""
+    draws = Largest(0, 0, np.arange(60))
+    choices = Data(flip=True, shift=1, turn=True, jitter=0.1, cutout=2, augment=0.12)
+    x, told = varied(pictures(), choices, draws, CPU)
+    assert told is not None
+    assert x.isfinite().all()
+    assert told.isfinite().all()
+
+
 def test_a_hole_is_a_grey_square() -> None:
     """Of so many pixels in each direction, or fewer at an edge."""
     x = np.zeros((60, 3, 8, 8), np.uint8)

@@ -98,14 +98,17 @@ def told(differences: Tensor, fold: Tensor) -> float:
 
 
 def told_by_class(differences: Tensor, labels: Tensor, fold: Tensor) -> float:
-    """The same by a classifier for each class: b and d are each other's mirror images."""
+    """The same by a classifier for each class: b and d are each other's mirror images.
+
+    0 where the classes that are large enough have too few pictures between them to see it.
+    """
     right, n = 0.0, 0
     for label in range(int(labels.max()) + 1):
         own = labels == label
         if min((own & (fold == 0)).sum(), (own & (fold == 1)).sum()) >= FEWEST_OF_A_CLASS // 2:
             right += told(differences[own], fold[own]) * int(own.sum())
             n += int(own.sum())
-    return right / max(n, 1)
+    return right / n if n >= FEWEST else 0.0
 
 
 def _ridge(x: Tensor) -> Tensor:

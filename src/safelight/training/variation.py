@@ -13,6 +13,7 @@ from safelight.nets import nonleaky
 from safelight.nets.augmentation import hole, recoloured
 from safelight.seeding import Draws
 
+BELOW_ONE = 1 - 2.0**-24  # the largest float32 there is
 GREY = dequantise(torch.tensor(128, dtype=torch.uint8)).item()
 
 
@@ -25,7 +26,8 @@ def varied(
     """
 
     def u(purpose: str, n: int) -> Tensor:
-        return torch.from_numpy(draws.uniform(purpose, n)).to(device, torch.float32)
+        drawn = torch.from_numpy(draws.uniform(purpose, n)).to(device, torch.float32)
+        return drawn.clamp_(max=BELOW_ONE)  # one in 30 million would be rounded to 1
 
     x = dequantise(torch.from_numpy(placed(images, options, draws)).to(device))
     labels = None
