@@ -134,8 +134,8 @@ def test_the_screen_says_what_happened_to_each_kind(
     first, *lines = capsys.readouterr().out.splitlines(keepends=True)
     assert first == f"18 pictures of 64x64, colour, from {phone}\n"
     # The same scene under all orientations is found by what compares pictures, which says so.
-    (alike,) = [line for line in lines if "are there before" in line]
-    assert alike.startswith("  7 are there before, 0 to the last value and 7 nearly")
+    (alike,) = [line for line in lines if "an earlier picture" in line]
+    assert alike.startswith("  7 repeat an earlier picture (0 to the last value, 7 nearly)")
     lines.remove(alike)
     assert "".join(lines) == SAID
     assert max(map(len, SAID.splitlines())) <= 80

@@ -79,7 +79,7 @@ def _made(origin: Origin, options: Options, out: Path, workers: int, brief: bool
     ready = existing(out, origin, options, sign)
     if ready is not None:
         if not brief:
-            console.inform(f"{out} is up to date: {ready.count} pictures, nothing to prepare")
+            console.inform(f"{out} is up to date: {ready.count:,} pictures, nothing to prepare")
         return ready
     pictures = pictures_of(origin, options)
     with _told_to_go_on(options), files.resumable_folder(out) as folder:

@@ -82,7 +82,7 @@ def in_a_line(meta: Meta) -> str:
 
 def summarise(meta: Meta, out: Path) -> None:
     """What was made of what, what was left out, and where it is."""
-    console.say(f"{meta.count} pictures of {meta.looks}, from {meta.source}")
+    console.say(f"{meta.count:,} pictures of {meta.looks}, from {meta.source}")
     sizes = read_sizes(out, meta)
     assert sizes is not None  # it has just been made
     for line in (
@@ -99,21 +99,21 @@ def summarise(meta: Meta, out: Path) -> None:
 
 def _divided(meta: Meta) -> Iterator[str]:
     totals = {split: sum(row[split] for row in meta.counts.values()) for split in SPLITS}
-    yield ", ".join(f"{split} {count}" for split, count in totals.items())
+    yield ", ".join(f"{split} {count:,}" for split, count in totals.items())
     for name, row in meta.counts.items() if meta.classes else ():
         alone = "; a class with one picture is only trained on" if sum(row.values()) == 1 else ""
-        yield f"{name}: " + ", ".join(f"{split} {n}" for split, n in row.items()) + alone
+        yield f"{name}: " + ", ".join(f"{split} {n:,}" for split, n in row.items()) + alone
 
 
 def _originals(meta: Meta, sizes: Sizes) -> Iterator[str]:
     """Their formats, and their sizes where these differ."""
     if meta.formats:
-        yield ", ".join(f"{count} {name}" for name, count in meta.formats.items())
+        yield ", ".join(f"{count:,} {name}" for name, count in meta.formats.items())
     if (sizes == sizes[0]).all():
         return
     w, h = sizes.astype(int).T
     shapes = {"landscape": w > h, "portrait": w < h, "square": w == h}
-    counts = ", ".join(f"{n} {name}" for name, which in shapes.items() if (n := int(which.sum())))
+    counts = ", ".join(f"{n:,} {name}" for name, which in shapes.items() if (n := int(which.sum())))
     least, most = (tuple(sizes[i].tolist()) for i in ((w * h).argmin(), (w * h).argmax()))
     yield f"{counts}; from {said(least)} to {said(most)}"
 
@@ -121,10 +121,10 @@ def _originals(meta: Meta, sizes: Sizes) -> Iterator[str]:
 def _changed(meta: Meta, sizes: Sizes) -> Iterator[str]:
     yield from changed(meta)
     if meta.enlarged:
-        yield f"{meta.enlarged} smaller than {said(meta.size)}, enlarged"
+        yield f"{meta.enlarged:,} smaller than {said(meta.size)}, enlarged"
     if not meta.options.enlarge:  # crop has left none
         small = int((sizes < meta.size).all(1).sum())
-        yield f"{small} smaller than {said(meta.size)}, which keep their own size"
+        yield f"{small:,} smaller than {said(meta.size)}, which keep their own size"
 
 
 def changed(meta: Meta) -> Iterator[str]:
@@ -139,18 +139,20 @@ def _noticed(meta: Meta) -> Iterator[str]:
     if meta.same or meta.nearly:
         where = "all on one side of the split"
         if meta.across:
-            where = f"{meta.across} of them in another split than the first, which flatters a model"
+            where = f"{meta.across:,} of them in another split than it, which flatters a model"
+        repeated = meta.same + meta.nearly
         yield (
-            f"{meta.same + meta.nearly} are there before, {meta.same} to the last value and "
-            f"{meta.nearly} nearly, {where}; --duplicates drop or drop-near leaves them out"
+            f"{repeated:,} repeat{'s' if repeated == 1 else ''} an earlier picture "
+            f"({meta.same:,} to the last value, {meta.nearly:,} nearly), {where}; "
+            "--duplicates drop or drop-near leaves them out"
         )
     if meta.channels == 3 and meta.grey == meta.count:
         yield "all are grey, but stored in colour; --channels grey makes them a third"
     elif meta.channels == 3 and meta.grey:
-        yield f"{meta.grey} grey among colour ones, stored as colour"
+        yield f"{meta.grey:,} grey among colour ones, stored as colour"
     if meta.constant:
         are = "is" if meta.constant == 1 else "are"
-        yield f"{meta.constant} {are} of one colour, with nothing to see"
+        yield f"{meta.constant:,} {are} of one colour, with nothing to see"
 
 
 def _left_aside(meta: Meta, out: Path) -> Iterator[str]:
@@ -158,7 +160,7 @@ def _left_aside(meta: Meta, out: Path) -> Iterator[str]:
         return
     total, named = sum(meta.ignored.values()), len(meta.left_aside)
     which = "named" if named == total else f"the first {named} are named"
-    yield f"{total} left aside for their endings ({which} in {out / FILE}):"
+    yield f"{total:,} left aside for their endings ({which} in {out / FILE}):"
     yield from (f"  {line}" for line in aside(meta))
 
 
@@ -180,16 +182,16 @@ def _aside(kind: Kind, endings: Mapping[str, int]) -> str:
     more = ", ..." if len(endings) > REASONS else ""
     remedy = f": {kind.remedy}" if kind.remedy else ""
     called = kind.one if count == 1 else kind.several
-    return f"{count} {called} ({', '.join(common)}{more}){remedy}"
+    return f"{count:,} {called} ({', '.join(common)}{more}){remedy}"
 
 
 def _rejected(rejected: Sequence[Rejected], out: Path) -> Iterator[str]:
     if not rejected:
         return
-    yield f"{len(rejected)} left out (named in {out / FILE}):"
+    yield f"{len(rejected):,} left out (named in {out / FILE}):"
     kinds = by_reason(rejected)
     for reason, file, count in kinds[:REASONS]:
-        yield f"  {count}: {reason} ({'such as ' if count > 1 else ''}{file})"
+        yield f"  {count:,}: {reason} ({'such as ' if count > 1 else ''}{file})"
     if len(kinds) > REASONS:
         told = sum(count for _, _, count in kinds[:REASONS])
         yield f"  {len(rejected) - told} for other reasons"
