@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from safelight.data.decode import decode, decode_batch
+from safelight.data.changes import Change
+from safelight.data.decode import UPRIGHT, decode, decode_batch, own_size
 from safelight.data.look import Channels, Look, RejectedPicture
 from tests.data.conftest import encoded, noise, smooth
+
+# EXIF orientation -> what lays an upright picture as it is stored then.
+BACK = UPRIGHT | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
 def pixels(data: bytes, size: int = 16, channels: Channels = "auto") -> np.ndarray:
@@ -57,6 +61,20 @@ def test_exif_rotation_is_applied(orientation: int) -> None:
     left, top = (upright.width - 32) // 2, (upright.height - 32) // 2
     expected = upright.crop((left, top, left + 32, top + 32))
     assert (pixels(data, 32) == np.asarray(expected)).all()
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(orientation: int, compression: str) -> None:
+    """Pillow turns TIFFs itself, as it loads them."""
+    upright = noise(2, (48, 32))
+    stored = upright.transpose(BACK[orientation]) if orientation > 1 else upright
+    data = encoded(stored, "TIFF", tiffinfo={274: orientation}, compression=compression)
+    assert own_size(lambda _: data, "") == (48, 32)
+    found = decode(data, Look((48, 32)))
+    assert found.own == (48, 32)
+    assert (np.asarray(found.image) == np.asarray(upright)).all()
+    assert (Change.TURNED in found.changes) == (orientation > 1)
 
 
 def test_alpha_lies_over_white() -> None:

@@ -146,8 +146,7 @@ def _at_once(data: bytes, look: Look) -> Decoded | None:
 def _made(image: ImageFile, look: Look) -> Decoded:
     _refuse_huge(image.size)
     stored, animated = stored_as(image), _is_animated(image)
-    turn = _turn(image)  # this may load it
-    own = _upright(image.size, turn)
+    turned, turn, own = _as_it_lies(image)
     refuse_misfit(own, look)
     frame = framed(own, look)
     reduction = _draft(image, _upright(frame.size, turn)) if look.filter in DRAFTED else 1
@@ -157,7 +156,7 @@ def _made(image: ImageFile, look: Look) -> Decoded:
         colours = colours.transpose(turn)
     ends = (turn in TO_THE_LEFT, turn in TO_THE_TOP)
     small = fitted(colours, frame, look, reduction, ends)
-    if turn is not None or image.info.get("original_orientation"):  # pillow-heif has turned it
+    if turned:
         changes.append(Change.TURNED)
     if animated:
         changes.append(Change.FIRST_FRAME)
@@ -170,7 +169,7 @@ def own_size(read: Callable[[str], bytes], key: str) -> Size | None:
     try:
         with _opened(read(key)) as image:
             _refuse_huge(image.size)
-            return _upright(image.size, _turn(image))
+            return _as_it_lies(image)[2]
     except Exception:  # `decode` will say why
         return None
 
@@ -203,6 +202,16 @@ def _is_animated(image: Image.Image) -> bool:
         return bool(getattr(image, "is_animated", False))
     except Exception:  # a damaged second frame: the first may still be good
         return False
+
+
+def _as_it_lies(image: ImageFile) -> tuple[bool, Image.Transpose | None, Size]:
+    """Whether it was stored otherwise than upright, what turns it yet, and its upright (w, h)."""
+    turn = _turn(image)  # this may load it
+    if image.format == "TIFF" and turn is not None:
+        image.load()  # which turns it, whatever size Pillow gave before
+        return True, None, image.size
+    turned = turn is not None or bool(image.info.get("original_orientation"))  # by pillow-heif
+    return turned, turn, _upright(image.size, turn)
 
 
 def _upright(size: Size, turn: Image.Transpose | None) -> Size:
