@@ -96,6 +96,21 @@ def test_a_film_is_compared_about_once() -> None:
     assert sum(read) < 6 * n
 
 
+def test_large_pictures_are_compared_few_at_a_time() -> None:
+    """Look-alikes of 512x512, of which a thousand pairs at once would be gigabytes."""
+    rng, n = np.random.default_rng(0), 40
+    scene = np.kron(rng.integers(20, 236, (1, 3, 8, 8)), np.ones((64, 64), int))
+    frames = (scene + rng.integers(-3, 4, (n, 3, 1, 1))).astype(np.uint8)
+    asked = []
+
+    def pixels(some: np.ndarray) -> np.ndarray:
+        asked.append(frames[0].nbytes * len(some))
+        return frames[some]
+
+    assert len(duplicates(printed(frames), pixels)) == n - 1
+    assert max(asked) <= 16 * 2**20
+
+
 @given(data=st.data(), n=st.integers(1, 30))
 def test_families_are_connected(data: st.DataObject, n: int) -> None:
     drawn = data.draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from safelight.data.cache import Cache, open_data
 from safelight.data.prepare import prepare
+from safelight.data.writer import ImageWriter
 from safelight.errors import UserError
 from tests.data.conftest import MakeFolder, noise, smooth, zipped
 
@@ -70,6 +72,20 @@ def test_grey_stays_one_channel_until_a_colour_picture_comes(
     assert (back.read(np.arange(400)) == grey.read(np.arange(400))).all()
     last = np.asarray(noise(1).convert("L"))
     assert (back.read(np.array([400]))[0, 0] == last).all()
+
+
+def test_large_pictures_are_widened_in_little_memory(tmp_path: Path) -> None:
+    """24 grey pictures of 1024x1024 are 24 MB, and 72 in colour."""
+    side = 1024
+    with ImageWriter(tmp_path / "images.npy", (side, side)) as writer:
+        for i in range(24):
+            writer.append(np.full((1, 1, side, side), i, np.uint8))
+        tracemalloc.start()
+        writer.append(np.full((1, 3, side, side), 24, np.uint8))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert writer.read(np.arange(25))[:, 2, -1, -1].tolist() == list(range(25))
+    assert peak < 40 * 10**6
 
 
 def test_run_again_does_nothing_until_something_changes(

@@ -10,6 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from safelight.data.blocks import at_once
 from safelight.data.prints import Prints
 
 # How far another picture may be, of a picture's own contrast. At these, all pairs found among
@@ -20,7 +21,8 @@ NEAR_PIXELS = 0.12
 LEAST_CONTRAST = 4.0  # levels of deviation in a thumbnail, without which all of them are alike
 DIRECTIONS = 12  # of the thumbnails' largest variance, in which neighbours are searched
 SAMPLE = 20_000  # thumbnails whose directions are taken
-BLOCK = 1024  # pictures that are searched or compared at once
+BLOCK = 1024  # pictures that are searched, or pairs that are compared, at once
+PAIRS_BYTES = 16 * 2**20  # of the pictures that are compared at once
 FIRST = 32  # pictures that are searched to see how many are near to each
 CANDIDATES = 2**17  # pairs that are found at once
 
@@ -117,8 +119,9 @@ def _kin(thumbnails: NDArray[np.uint8], read: Read) -> NDArray[np.int64]:
 
 def _joined(kin: NDArray[np.int64], pairs: Pairs, read: Read) -> NDArray[np.int64]:
     """The same, with those of these pairs that are near in their pixels."""
+    length = at_once(BLOCK, 2 * read(pairs[:1, 0]).nbytes, PAIRS_BYTES) if len(pairs) else 0
     while len(pairs):
-        block, pairs = pairs[:BLOCK], pairs[BLOCK:]
+        block, pairs = pairs[:length], pairs[length:]
         found = block[_near_in_pixels(block, read)]
         if len(found):
             known = np.stack([kin, np.arange(len(kin))], 1)
@@ -135,6 +138,5 @@ def _directions(levels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _near_in_pixels(pairs: Pairs, read: Read) -> NDArray[np.bool_]:
-    q, t = (read(pairs[:, side]).astype(np.float32) for side in (0, 1))
-    q, t = (x.mean(1).reshape(len(x), -1) for x in (q, t))
+    q, t = (read(pairs[:, side]).mean(1, np.float32).reshape(len(pairs), -1) for side in (0, 1))
     return np.asarray(np.square(q - t).mean(1) <= NEAR_PIXELS**2 * q.var(1))

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from safelight.data.blocks import at_once
 from safelight.data.decode import Batch, decode_batch
 from safelight.data.look import Look, RejectedPicture, Size
 from safelight.data.readers import READERS
@@ -80,7 +81,7 @@ def decoded_files(files: Iterable[bytes | str], look: Look, workers: int) -> Ite
 
 
 def _length(look: Look) -> int:
-    return max(1, min(BATCH_FILES, BATCH_BYTES // (3 * look.size[0] * look.size[1])))
+    return at_once(BATCH_FILES, 3 * look.size[0] * look.size[1], BATCH_BYTES)
 
 
 def _packets(files: Iterable[bytes | str], length: int) -> Iterator[Packet]:
