@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from safelight.data.changes import Change
 from safelight.data.decode import UPRIGHT, decode, decode_batch, own_size
 from safelight.data.look import Channels, Look, RejectedPicture
+from safelight.errors import UserError
 from tests.data.conftest import encoded, noise, smooth
 
 # EXIF orientation -> what lays an upright picture as it is stored then.
@@ -263,6 +264,27 @@ def test_a_batch_goes_on_after_bad_files() -> None:
     ]
     expected = np.stack([np.asarray(noise(i)).transpose(2, 0, 1) for i in range(3)])
     assert (batch.pixels == expected).all()
+
+
+def test_an_error_without_words_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> bytes:
+        raise AssertionError
+
+    monkeypatch.setattr(Image, "open", broken)
+    found = decode_batch(lambda _: b"any", ["a"], Look((16, 16))).found
+    found = [*found, *decode_batch(broken, ["a"], Look((16, 16))).found]
+    assert found == ["damaged: AssertionError", "cannot be read: AssertionError"]
+
+
+def test_too_little_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> bytes:
+        raise MemoryError
+
+    with pytest.raises(UserError, match="too little memory to decode a picture; close"):
+        decode_batch(full, ["a"], Look((16, 16)))
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(UserError, match="too little memory to decode a picture; close"):
+        decode_batch(lambda _: b"any", ["a"], Look((16, 16)))
 
 
 def test_decoding_needs_no_torch() -> None:

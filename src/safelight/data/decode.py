@@ -25,6 +25,7 @@ from safelight.data.changes import Change
 from safelight.data.colour import MODES, plain, stored_as
 from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, RejectedPicture, Size, said
+from safelight.errors import UserError
 
 # All that pixels may depend on.
 VERSIONS = {
@@ -35,6 +36,10 @@ VERSIONS = {
 
 # A picture is decoded whole: 89 million pixels are 270 MB. Pillow warns from 89.5 million on.
 MAX_PIXELS = 89_000_000
+TOO_LITTLE_MEMORY = (
+    "there is too little memory to decode a picture; close other programs or use --workers 1, and "
+    "run it again"
+)
 MAX_BYTES = 256 * 2**20  # of one file: it is read whole
 
 # Only plain pixel formats: Pillow would start Ghostscript for an EPS file named .jpg.
@@ -98,7 +103,10 @@ class Batch:
 
 
 def decode(data: bytes, look: Look) -> Decoded:
-    """The picture in `data` as an image of mode L or RGB. Raises RejectedPicture."""
+    """The picture in `data` as an image of mode L or RGB.
+
+    Raises RejectedPicture, and UserError where there is too little memory: the picture may be good.
+    """
     if not data:
         raise RejectedPicture("empty file")
     try:
@@ -113,9 +121,11 @@ def decode(data: bytes, look: Look) -> Decoded:
         raise RejectedPicture(containers.what_else(data)) from error
     except Image.DecompressionBombError as error:
         raise RejectedPicture(f"more than {MAX_PIXELS // 10**6} million pixels") from error
+    except MemoryError as error:
+        raise UserError(TOO_LITTLE_MEMORY) from error
     # Pillow's readers raise nearly every exception there is on damaged files.
     except Exception as error:
-        raise RejectedPicture(f"damaged: {error or type(error).__name__}") from error
+        raise RejectedPicture(f"damaged: {str(error) or type(error).__name__}") from error
 
 
 def _opened(data: bytes) -> ImageFile:
@@ -172,6 +182,14 @@ def own_size(read: Callable[[str], bytes], key: str) -> Size | None:
             return _as_it_lies(image)[2]
     except Exception:  # `decode` will say why
         return None
+
+
+def readable_size(read: Callable[[str], bytes], key: str) -> Size | None:
+    """As `own_size`, but None too where the rest of the file can't be decoded."""
+    own = own_size(read, key)
+    if own is None or isinstance(decode_batch(read, [key], Look(own)).found[0], str):
+        return None
+    return own
 
 
 def _refuse_huge(size: Size) -> None:
@@ -281,6 +299,8 @@ def _bytes_of(read: Callable[[str], bytes], key: str) -> bytes:
         raise RejectedPicture("no permission to read it") from error
     except FileNotFoundError as error:
         raise RejectedPicture("not there any more, or a broken link") from error
+    except MemoryError as error:
+        raise UserError(TOO_LITTLE_MEMORY) from error
     # A damaged archive raises BadZipFile, zlib.error, EOFError, NotImplementedError and others.
     except Exception as error:
-        raise RejectedPicture(f"cannot be read: {error or type(error).__name__}") from error
+        raise RejectedPicture(f"cannot be read: {str(error) or type(error).__name__}") from error

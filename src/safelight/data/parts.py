@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from safelight.data.blocks import at_once
 from safelight.data.colour import MODES
-from safelight.data.decode import Batch, Decoded, batch_of, image_of, own_size
+from safelight.data.decode import Batch, Decoded, batch_of, image_of, readable_size
 from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, Size
 from safelight.data.pixels import COLOURS, Rows
@@ -66,7 +66,7 @@ class Files:
 
     def first(self) -> tuple[int, Size] | None:
         read = READERS[self.kind](self.root)
-        sizes = ((i, own_size(read, key)) for i, key in enumerate(self.keys))
+        sizes = ((i, readable_size(read, key)) for i, key in enumerate(self.keys))
         return next(((i, size) for i, size in sizes if size is not None), None)
 
     def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
