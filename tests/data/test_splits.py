@@ -122,6 +122,43 @@ def test_rejected_pictures_are_replaced_until_the_quota_is_met() -> None:
     assert len(set(tried)) == len(tried)
 
 
+@pytest.mark.parametrize("good", range(3))
+def test_what_one_split_lacks_the_others_give(good: int) -> None:
+    """100 good pictures in one split and 10 bad ones in another: there are 22, and even 100."""
+    given = np.repeat([good, (good + 1) % 3], [100, 10]).astype(np.uint8)
+    labels = np.zeros(110, np.int64)
+    for per_class in (22, 100, 101):
+        draw = Draw(labels, given, ["a"], per_class, seed=0)
+        taken: list[int] = []
+        while len(wanted := draw.next()):
+            accepted = [i for i in wanted.tolist() if i < 100]
+            draw.accept(accepted)
+            taken += accepted
+        assert len(set(taken)) == len(taken) == min(per_class, 100)
+
+
+@given(data=st.data(), sizes=st.lists(st.integers(0, 12), min_size=6, max_size=6))
+def test_no_class_is_short_while_it_has_pictures(data: st.DataObject, sizes: list[int]) -> None:
+    """Whatever is bad, left out, or in whichever split."""
+    labels, given = np.repeat([0, 0, 0, 1, 1, 1], sizes), np.repeat([0, 1, 2, 0, 1, 2], sizes)
+    n, per_class = len(labels), data.draw(st.integers(1, 30))
+    bad = set(data.draw(st.lists(st.integers(0, 80))))
+    draw = Draw(labels, given.astype(np.uint8), ["a", "b"], per_class, seed=0)
+    taken: list[int] = []
+    for again in (True, False):
+        while len(wanted := draw.next()):
+            accepted = [i for i in wanted.tolist() if i not in bad]
+            draw.accept(accepted)
+            taken += accepted
+        if again:  # a duplicate of another
+            bad |= set(taken[1:3])
+            draw.give_back(taken[1:3])
+            del taken[1:3]
+    for label in (0, 1):
+        whole = sum(labels[i] == label and i not in bad for i in range(n))
+        assert sum(labels[i] == label for i in taken) == min(per_class, whole)
+
+
 def test_another_seed_draws_others() -> None:
     labels = np.zeros(100, np.int64)
     first, second = (Draw(labels, None, ["a"], 10, seed).next() for seed in (0, 1))

@@ -150,8 +150,8 @@ def _without_empty(
 class Draw:
     """Draws pictures by turns until each class has its quota; rejected ones are replaced.
 
-    `given` are the splits that the source has, whose proportions a subset keeps; None where there
-    are none or where they are given up. per_class, or share of each class: None draws everything.
+    `given` are the splits that the source has, whose proportions a subset keeps as long as each has
+    pictures left; None where there are none or where they are given up. per_class, or share of each class: None draws everything.
     """
 
     def __init__(
@@ -180,9 +180,21 @@ class Draw:
 
     def next(self) -> NDArray[np.int64]:
         """The positions to try next, in their order; empty when there is nothing left to try."""
+        self._pass_on()
         drawn = [turn[:n] for turn, n in zip(self._turns, self._missing, strict=True)]
         self._turns = [turn[n:] for turn, n in zip(self._turns, self._missing, strict=True)]
         return np.sort(np.concatenate(drawn))
+
+    def _pass_on(self) -> None:
+        """What a split has too few left for, the other splits of its class give."""
+        for first in range(0, len(self._turns), len(SPLITS)):
+            strata = range(first, first + len(SPLITS))
+            left = {i: len(self._turns[i]) - self._missing[i] for i in strata}
+            lack = sum(max(0, -spare) for spare in left.values())
+            for i, spare in left.items():
+                more = min(spare, lack)  # below 0: what it lacks itself
+                self._missing[i] += more
+                lack -= max(0, more)
 
     def accept(self, positions: Sequence[int]) -> None:
         """These have turned out to be pictures."""
