@@ -115,7 +115,7 @@ class Options(BaseModel):
     """Percents for train/validation/test, such as 80/10/10, stratified by class.
 
     Unless given, the splits that the source has stay (5 % of train validate where it has none for
-    that), and what has none is divided 80/10/10.
+    that, unless it has too few), and what has none is divided 80/10/10.
     """
     channels: Channels = "auto"
     """auto is grey where all pictures are stored so."""
