@@ -133,7 +133,7 @@ def _searched(
         strange = kin[i] != kin[j]
         i, j = i[strange], j[strange]
         near = np.square(field.levels[i] - field.levels[j]).sum(1) <= np.square(field.reach[i])
-        pairs = np.unique(np.sort(np.stack([i[near], j[near]], 1), axis=1), axis=0)
+        pairs = _each_once(i[near], j[near], len(kin))
         kin = _joined(kin, pairs, read)
         idle = (len(strange) - len(pairs)) / len(asked)  # most of these are kin now
         if len(asking) and idle * (kin[asking] == kin[asking[0]]).sum() > WORTH * len(among):
@@ -151,6 +151,12 @@ def _around(
     near = tree.query_ball_point(where[:n], reach[:n], return_sorted=False)
     i = np.repeat(asking[:n], [len(some) for some in near])
     return asking[:n], i, among[np.concatenate(near).astype(np.int64)]
+
+
+def _each_once(i: Some, j: Some, n: int) -> Pairs:
+    """Pairs of n pictures, as numbers of one word each: sorted ten times as fast as rows of two."""
+    words = np.unique(np.minimum(i, j) * n + np.maximum(i, j))
+    return np.stack(np.divmod(words, n), 1)
 
 
 def _joined(kin: NDArray[np.int64], pairs: Pairs, read: Read) -> NDArray[np.int64]:
