@@ -246,6 +246,27 @@ def test_a_long_header_in_a_tar_is_not_read(tmp_path: Path) -> None:
         walk_tar(tmp_path / "a.tar")
 
 
+@pytest.mark.parametrize("size", [-1, -512, -2048])
+def test_a_tar_whose_header_leads_back(size: int, tmp_path: Path) -> None:
+    """It would be walked through for ever (CVE-2025-8194)."""
+    member = tarfile.TarInfo("a.png")
+    member.pax_headers = {"size": str(size)}
+    before = 2 * tarfile.TarInfo("before.png").tobuf()
+    data = before + member.tobuf(tarfile.PAX_FORMAT) + bytes(10240)
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(UserError, match=r"leads back .*make or fetch it again"):
+        walk_tar(tmp_path / "a.tar")
+
+
+def test_a_tar_of_nothing_but_long_names(tmp_path: Path) -> None:
+    """Each is the name of the next."""
+    member = tarfile.TarInfo("a.png")
+    member.type = tarfile.GNUTYPE_LONGNAME
+    (tmp_path / "a.tar").write_bytes(2000 * member.tobuf() + bytes(1024))
+    with pytest.raises(UserError, match=r"cannot be read .*recursion.*make or fetch it again"):
+        walk_tar(tmp_path / "a.tar")
+
+
 def test_an_xz_that_wants_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tars, "XZ_MEMORY", 2**20)  # in place of the 512 MB that an honest one needs
     wants = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**24}]

@@ -11,7 +11,7 @@ import pytest
 from safelight.data.cache import Cache
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
-from tests.data.conftest import MakeFolder, noise, smooth, zipped
+from tests.data.conftest import MakeFolder, noise, smooth, splits_of, zipped
 
 
 def counts(cache: Cache, split: str) -> list[int]:
@@ -153,6 +153,23 @@ def test_a_class_without_any_readable_picture_is_gone(
     cache = prepare(folder, out=tmp_path / "out")
     assert cache.classes == ("a", "c")
     assert np.bincount(cache.class_labels()).tolist() == [12, 12]
+
+
+@pytest.mark.parametrize(("trained_on", "said"), [(0, "no pictures"), (1, "1 pic"), (2, "2 pic")])
+def test_splits_of_the_source_with_next_to_nothing_to_train_on(
+    trained_on: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of each class, or none of those that were chosen: those that test stay what they are."""
+    places = [f"train/{name}/{name}.png" for name in "cab"[: trained_on + 1]]
+    places += [f"test/{name}/{i}.png" for name in "abc" for i in range(5)]
+    for i, place in enumerate(places):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        noise(i).save(tmp_path / place)
+    cache = prepare(tmp_path, classes="a,b", out=tmp_path / "out")
+    assert splits_of(cache) == [trained_on, 0, 10]
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"training split has {said}" in error
+    assert "too few to take any to validate; --split 80/10/10 divides all pictures anew" in error
 
 
 def test_a_real_archive_with_splits(shared: Path, tmp_path: Path) -> None:

@@ -13,9 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from safelight.data.decode import decode, decode_batch
+from safelight.data.changes import Change
+from safelight.data.decode import UPRIGHT, decode, decode_batch, own_size
 from safelight.data.look import Channels, Look, RejectedPicture
+from safelight.errors import UserError
 from tests.data.conftest import encoded, noise, smooth
+
+# EXIF orientation -> what lays an upright picture as it is stored then.
+BACK = UPRIGHT | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
 def pixels(data: bytes, size: int = 16, channels: Channels = "auto") -> np.ndarray:
@@ -57,6 +62,20 @@ def test_exif_rotation_is_applied(orientation: int) -> None:
     left, top = (upright.width - 32) // 2, (upright.height - 32) // 2
     expected = upright.crop((left, top, left + 32, top + 32))
     assert (pixels(data, 32) == np.asarray(expected)).all()
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(orientation: int, compression: str) -> None:
+    """Pillow turns TIFFs itself, as it loads them."""
+    upright = noise(2, (48, 32))
+    stored = upright.transpose(BACK[orientation]) if orientation > 1 else upright
+    data = encoded(stored, "TIFF", tiffinfo={274: orientation}, compression=compression)
+    assert own_size(lambda _: data, "") == (48, 32)
+    found = decode(data, Look((48, 32)))
+    assert found.own == (48, 32)
+    assert (np.asarray(found.image) == np.asarray(upright)).all()
+    assert (Change.TURNED in found.changes) == (orientation > 1)
 
 
 def test_alpha_lies_over_white() -> None:
@@ -245,6 +264,27 @@ def test_a_batch_goes_on_after_bad_files() -> None:
     ]
     expected = np.stack([np.asarray(noise(i)).transpose(2, 0, 1) for i in range(3)])
     assert (batch.pixels == expected).all()
+
+
+def test_an_error_without_words_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> bytes:
+        raise AssertionError
+
+    monkeypatch.setattr(Image, "open", broken)
+    found = decode_batch(lambda _: b"any", ["a"], Look((16, 16))).found
+    found = [*found, *decode_batch(broken, ["a"], Look((16, 16))).found]
+    assert found == ["damaged: AssertionError", "cannot be read: AssertionError"]
+
+
+def test_too_little_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> bytes:
+        raise MemoryError
+
+    with pytest.raises(UserError, match="too little memory to decode a picture; close"):
+        decode_batch(full, ["a"], Look((16, 16)))
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(UserError, match="too little memory to decode a picture; close"):
+        decode_batch(lambda _: b"any", ["a"], Look((16, 16)))
 
 
 def test_decoding_needs_no_torch() -> None:

@@ -6,6 +6,7 @@ import io
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
+from safelight.data import duplicates as duplicates_module
 from safelight.data.duplicates import NEAR_THUMBNAIL, _kin, duplicates, families, superfluous
 from safelight.data.prepare import prepare
 from safelight.data.prints import Prints
@@ -58,10 +60,15 @@ def test_grey_and_colour_of_one_picture_are_the_same() -> None:
     assert printed(wide).grey().tolist() == [i != 4 for i in range(9)]
 
 
-@given(seed=st.integers(0, 100), n=st.integers(0, 60), block=st.sampled_from([1, 7, 1024]))
-@settings(deadline=None, max_examples=40)
-def test_neighbours_are_those_of_all_pairs(seed: int, n: int, block: int) -> None:
-    """The tree misses no pair, and finds none besides."""
+@given(
+    seed=st.integers(0, 100),
+    n=st.integers(0, 60),
+    block=st.sampled_from([1, 7, 1024]),
+    worth=st.sampled_from([0, 0.1, 16]),
+)
+@settings(deadline=None, max_examples=80)
+def test_neighbours_are_those_of_all_pairs(seed: int, n: int, block: int, worth: float) -> None:
+    """The trees miss no pair, and find none besides, however often they are put together anew."""
     rng = np.random.default_rng(seed)
     thumbnails = rng.integers(0, 256, (n, 64))
     for i in range(n // 2):  # some of them near another, about as far as the limit is
@@ -76,6 +83,7 @@ def test_neighbours_are_those_of_all_pairs(seed: int, n: int, block: int) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("safelight.data.duplicates.BLOCK", block)
         patch.setattr("safelight.data.duplicates.CANDIDATES", 3 * block)
+        patch.setattr("safelight.data.duplicates.WORTH", worth)
         found = _kin(levels, lambda some: blank[some])
     assert (found == families(np.array(expected, int).reshape(-1, 3), n)).all()
 
@@ -94,6 +102,42 @@ def test_a_film_is_compared_about_once() -> None:
     found = duplicates(printed(frames), pixels)
     assert len(found) == n - 1
     assert sum(read) < 6 * n
+
+
+def test_a_film_is_searched_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its 16 million pairs few are come upon."""
+    found, around = [0], duplicates_module._around
+
+    def counting(*given: Any) -> Any:
+        asked, i, j = around(*given)
+        found[0] += len(i)
+        return asked, i, j
+
+    monkeypatch.setattr(duplicates_module, "_around", counting)
+    rng, n = np.random.default_rng(0), 4000
+    others = rng.integers(0, 256, (500, 64))
+    film = rng.integers(20, 236, 64) + rng.integers(-3, 4, (n, 64))
+    thumbnails = np.concatenate([others[:250], film, others]).astype(np.uint8)
+    kin = _kin(thumbnails, lambda some: np.zeros((len(some), 1, 1, 1), np.uint8))
+    assert (kin[250 : 250 + n] == 250).all()
+    assert (kin[-500:-250] == np.arange(250)).all()
+    assert (kin[-250:] == np.arange(4500, 4750)).all()
+    assert found[0] < n**2 / 20
+
+
+def test_large_pictures_are_compared_few_at_a_time() -> None:
+    """Look-alikes of 512x512, of which a thousand pairs at once would be gigabytes."""
+    rng, n = np.random.default_rng(0), 40
+    scene = np.kron(rng.integers(20, 236, (1, 3, 8, 8)), np.ones((64, 64), int))
+    frames = (scene + rng.integers(-3, 4, (n, 3, 1, 1))).astype(np.uint8)
+    asked = []
+
+    def pixels(some: np.ndarray) -> np.ndarray:
+        asked.append(frames[0].nbytes * len(some))
+        return frames[some]
+
+    assert len(duplicates(printed(frames), pixels)) == n - 1
+    assert max(asked) <= 16 * 2**20
 
 
 @given(data=st.data(), n=st.integers(1, 30))

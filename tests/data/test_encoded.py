@@ -10,6 +10,7 @@ import torch
 
 from safelight.config import Data
 from safelight.data.cache import Cache
+from safelight.data.encoded import EncodedFiles
 from safelight.data.prepare import prepare
 from safelight.errors import DamagedFile, UserError
 from safelight.training.batches import Batches, Pictures
@@ -48,6 +49,24 @@ def test_the_same_pictures_labels_and_splits(
     encoded.verify()
     again = prepare(source, size=12, duplicates=duplicates, store="files", out=tmp_path / "again")
     assert again.fingerprint == encoded.fingerprint != stored.fingerprint
+
+
+def test_large_pictures_are_verified_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(30):
+        noise(i, (8, 8)).save(tmp_path / f"{i}.png")
+    cache = prepare(tmp_path, size=256, store="files", out=tmp_path / "out")
+    asked, read = [], EncodedFiles.read
+
+    def reading(self: EncodedFiles, positions: np.ndarray) -> np.ndarray:
+        asked.append(len(positions))
+        return read(self, positions)
+
+    monkeypatch.setattr(EncodedFiles, "read", reading)
+    cache.verify()
+    assert sum(asked) == 30
+    assert max(asked) * 3 * 256 * 256 <= 4 * 2**20
 
 
 def test_a_training_sees_the_same_batches(folder: Path, tmp_path: Path) -> None:

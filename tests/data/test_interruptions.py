@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from safelight.data import workers
 from safelight.data.decode import Batch
@@ -244,6 +245,43 @@ def test_a_killed_decoding_process_is_one_clear_line(photographs: Path, tmp_path
     assert b"was killed (signal 9), usually for lack of memory" in said.splitlines()[-1]
     assert b"--workers 1" in said
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory")
+def test_a_decoding_process_with_too_little_memory_is_one_clear_line(tmp_path: Path) -> None:
+    """The picture is not told of as damaged: it may be good."""
+    noise(0).save(tmp_path / "small.png")
+    Image.new("1", (9000, 9000)).save(tmp_path / "large.png")
+    worker = workers.Worker(workers.Job("folder", str(tmp_path), Look((64, 64))))
+    try:
+        assert worker.decode(workers.Packet(["small.png"])).found == [(16, 16)]
+        process = psutil.Process(worker._process.pid)
+        most = process.memory_info().vms + 2**25
+        process.rlimit(psutil.RLIMIT_AS, (most, most))
+        with pytest.raises(UserError, match="too little memory to decode a picture; close other"):
+            worker.decode(workers.Packet(["large.png"]))
+    finally:
+        worker.stop()
+
+
+@posix
+def test_ctrl_c_while_the_processes_start(tmp_path: Path) -> None:
+    """They leave it to the one that they work for, as early as they import anything."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "workers.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(0.3)\n"
+        "def serve():\n    print('serving')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", workers.START, str(tmp_path), *sys.path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"importing\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == (b"serving\n", b"")
 
 
 def test_a_fault_in_a_decoding_process_is_ours() -> None:

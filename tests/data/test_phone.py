@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +281,16 @@ def test_avif(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_called_a_picture_and_is_none(data: bytes, reason: str) -> None:
     with pytest.raises(RejectedPicture, match=reason):
         decode(data, Look((16, 16)))
+
+
+def test_a_first_box_that_says_it_is_the_whole_file() -> None:
+    data = b"\xff\xff\xff\xffftyp" + np.arange(10**6, dtype=np.uint32).tobytes()
+    tracemalloc.start()
+    with pytest.raises(RejectedPicture, match="a video"):
+        decode(data, Look((16, 16)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10**6
 
 
 def test_the_further_pictures_of_a_phones_jpeg_are_not_for_looking_at() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from PIL import Image
 
 from safelight.data.cache import Cache, open_data
 from safelight.data.prepare import prepare
+from safelight.data.writer import ImageWriter
 from safelight.errors import UserError
-from tests.data.conftest import MakeFolder, noise, smooth, zipped
+from tests.data.conftest import MakeFolder, encoded, noise, smooth, zipped
+from tests.data.forms import tarred
 
 
 def test_the_same_from_folder_and_zip_and_with_any_number_of_workers(
@@ -70,6 +73,20 @@ def test_grey_stays_one_channel_until_a_colour_picture_comes(
     assert (back.read(np.arange(400)) == grey.read(np.arange(400))).all()
     last = np.asarray(noise(1).convert("L"))
     assert (back.read(np.array([400]))[0, 0] == last).all()
+
+
+def test_large_pictures_are_widened_in_little_memory(tmp_path: Path) -> None:
+    """24 grey pictures of 1024x1024 are 24 MB, and 72 in colour."""
+    side = 1024
+    with ImageWriter(tmp_path / "images.npy", (side, side)) as writer:
+        for i in range(24):
+            writer.append(np.full((1, 1, side, side), i, np.uint8))
+        tracemalloc.start()
+        writer.append(np.full((1, 3, side, side), 24, np.uint8))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert writer.read(np.arange(25))[:, 2, -1, -1].tolist() == list(range(25))
+    assert peak < 40 * 10**6
 
 
 def test_run_again_does_nothing_until_something_changes(
@@ -174,6 +191,25 @@ def test_sizes(make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFi
     for size in (0, -3, 5000, "4x", "x4", "32x0", "a", (3, 4, 5)):
         with pytest.raises(UserError, match="--size: .* is no size: give the side in pixels"):
             prepare(folder, size=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_damaged_first_picture_does_not_give_the_size(
+    archived: bool, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    """Its header says 40x40, and there is no more of it."""
+    folder = make_folder(a=20)
+    (folder / "a" / "a first.png").write_bytes(encoded(noise(1, (40, 40)))[:2000])
+    source = tarred(folder, tmp_path / "a.tar.gz", "w:gz") if archived else folder
+    cache = prepare(source, out=tmp_path / "out")
+    assert (cache.shape, cache.count) == ((3, 16, 16), 20)
+    assert [rejected.file for rejected in cache.meta.rejected] == ["a/a first.png"]
+
+
+@pytest.mark.parametrize("workers", [0, -3])
+def test_no_processes_to_decode(workers: int, make_folder: MakeFolder, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"by {workers} processes; give --workers 1 or more"):
+        prepare(make_folder(a=20), out=tmp_path / "out", workers=workers)
 
 
 def test_originals_are_written_down(make_folder: MakeFolder, tmp_path: Path) -> None:

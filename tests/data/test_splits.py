@@ -122,6 +122,43 @@ def test_rejected_pictures_are_replaced_until_the_quota_is_met() -> None:
     assert len(set(tried)) == len(tried)
 
 
+@pytest.mark.parametrize("good", range(3))
+def test_what_one_split_lacks_the_others_give(good: int) -> None:
+    """100 good pictures in one split and 10 bad ones in another: there are 22, and even 100."""
+    given = np.repeat([good, (good + 1) % 3], [100, 10]).astype(np.uint8)
+    labels = np.zeros(110, np.int64)
+    for per_class in (22, 100, 101):
+        draw = Draw(labels, given, ["a"], per_class, seed=0)
+        taken: list[int] = []
+        while len(wanted := draw.next()):
+            accepted = [i for i in wanted.tolist() if i < 100]
+            draw.accept(accepted)
+            taken += accepted
+        assert len(set(taken)) == len(taken) == min(per_class, 100)
+
+
+@given(data=st.data(), sizes=st.lists(st.integers(0, 12), min_size=6, max_size=6))
+def test_no_class_is_short_while_it_has_pictures(data: st.DataObject, sizes: list[int]) -> None:
+    """Whatever is bad, left out, or in whichever split."""
+    labels, given = np.repeat([0, 0, 0, 1, 1, 1], sizes), np.repeat([0, 1, 2, 0, 1, 2], sizes)
+    n, per_class = len(labels), data.draw(st.integers(1, 30))
+    bad = set(data.draw(st.lists(st.integers(0, 80))))
+    draw = Draw(labels, given.astype(np.uint8), ["a", "b"], per_class, seed=0)
+    taken: list[int] = []
+    for again in (True, False):
+        while len(wanted := draw.next()):
+            accepted = [i for i in wanted.tolist() if i not in bad]
+            draw.accept(accepted)
+            taken += accepted
+        if again:  # a duplicate of another
+            bad |= set(taken[1:3])
+            draw.give_back(taken[1:3])
+            del taken[1:3]
+    for label in (0, 1):
+        whole = sum(labels[i] == label and i not in bad for i in range(n))
+        assert sum(labels[i] == label for i in taken) == min(per_class, whole)
+
+
 def test_another_seed_draws_others() -> None:
     labels = np.zeros(100, np.int64)
     first, second = (Draw(labels, None, ["a"], 10, seed).next() for seed in (0, 1))
@@ -129,23 +166,74 @@ def test_another_seed_draws_others() -> None:
     assert Draw(labels, None, ["a"], 10, 0).next().tolist() == first.tolist()
 
 
-@given(data=st.data(), sizes=class_sizes, seed=st.integers(0, 5))
+@given(pairs=st.lists(st.tuples(st.integers(0, 399), st.integers(0, 399)), max_size=15))
 @settings(deadline=None, max_examples=50)
-def test_families_come_into_one_split_and_no_number_changes(
-    data: st.DataObject, sizes: list[int], seed: int
-) -> None:
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    n, names = len(labels), [str(k) for k in range(len(sizes))]
-    family = np.array(data.draw(st.lists(st.integers(0, 2 * n), min_size=n, max_size=n)), int)
-    splits = np.random.default_rng(seed).integers(0, 3, n).astype(np.uint8)
-    found = together(splits, labels, names, family, seed)
-    for label in range(len(sizes)):
-        own = labels == label
-        assert (np.bincount(found[own], minlength=3) == np.bincount(splits[own], minlength=3)).all()
-    _, which, counts = np.unique(family, return_inverse=True, return_counts=True)
-    for member in np.flatnonzero(counts[which] > 1):
-        goal = splits[np.flatnonzero(which == which[member])[0]]
-        if found[member] != goal:  # then there was nobody left to change places with
-            left = (counts[which] == 1) & (labels == labels[member]) & (found == goal)
-            assert not (left & (splits == goal)).any()
-    assert (together(splits, labels, names, np.arange(n), seed) == splits).all()
+def test_a_few_families_change_no_number(pairs: list[tuple[int, int]]) -> None:
+    """Each picture that moves changes places with one of its class that is alone."""
+    labels, family = np.repeat([0, 1], 200), np.arange(400)
+    for one, other in pairs:
+        family[family == family[other]] = family[one]
+    before = np.random.default_rng(0).integers(0, 3, 400).astype(np.uint8)
+    found = together(before, labels, ["a", "b"], family, seed=0)
+    for own in (labels == 0, labels == 1):
+        assert (np.bincount(found[own]) == np.bincount(before[own])).all()
+    assert all(len(set(found[family == k].tolist())) == 1 for k in set(family.tolist()))
+    assert (together(before, labels, ["a", "b"], np.arange(400), 0) == before).all()
+
+
+@pytest.mark.parametrize("alike", [2, 3, 4])
+@pytest.mark.parametrize("classes", [1, 10])
+def test_families_stay_whole_where_no_picture_is_alone(alike: int, classes: int) -> None:
+    """As in a folder whose pictures were all copied, or saved in two formats."""
+    n = 1200
+    labels, family = np.arange(n) * classes // n, np.arange(n) // alike
+    for seed in range(3):
+        splits = stratified(
+            labels, [str(k) for k in range(classes)], parse_split("80/10/10"), seed, family
+        )
+        assert (splits.reshape(-1, alike) == splits[::alike, None]).all()
+        for label in range(classes):
+            counts = np.bincount(splits[labels == label], minlength=3) * classes / n
+            assert counts == pytest.approx([0.8, 0.1, 0.1], abs=alike * classes / n)
+
+
+def test_families_of_two_classes_stay_whole() -> None:
+    """Every picture is there as a cat and as a dog."""
+    labels, family = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
+    splits = stratified(labels, ["cat", "dog"], parse_split("80/10/10"), 0, family)
+    assert (splits[:100] == splits[100:]).all()
+    assert np.bincount(splits).tolist() == [160, 20, 20]
+
+
+@given(drawn=st.lists(st.integers(0, 40), min_size=3, max_size=60), seed=st.integers(0, 5))
+@settings(deadline=None, max_examples=100)
+def test_families_stay_whole_unless_they_are_too_large(drawn: list[int], seed: int) -> None:
+    family = np.array(drawn)
+    alone, shares = np.zeros(len(family), np.int64), parse_split("60/20/20")
+    drawn_one_by_one = np.bincount(stratified(alone, [""], shares, seed), minlength=3)
+    splits = stratified(alone, [""], shares, seed, family)
+    counts = np.bincount(splits, minlength=3)
+    sizes = np.bincount(family)
+    assert (abs(counts - drawn_one_by_one) < 2 * sizes.max()).all()
+    assert (counts > 0).all()
+    torn = [k for k in set(drawn) if len(set(splits[family == k].tolist())) > 1]
+    if sizes.max() * 4 < len(family):
+        assert not torn
+
+
+def test_a_set_of_one_family_is_divided_all_the_same() -> None:
+    """As a film of which nearly every frame is like another."""
+    splits = [
+        stratified(np.zeros(200, np.int64), [""], parse_split("80/10/10"), 0, family)
+        for family in (None, np.zeros(200, np.int64))
+    ]
+    assert (splits[0] == splits[1]).all()
+
+
+def test_copies_in_one_class_move_no_picture_of_another() -> None:
+    """K1, K2."""
+    names, shares = ["cat", "dog"], parse_split("80/10/10")
+    labels = np.repeat([0, 1], 100)
+    family = np.concatenate([np.arange(100), 100 + np.arange(100) // 2])
+    plain = stratified(labels, names, shares, 0)
+    assert (stratified(labels, names, shares, 0, family)[:100] == plain[:100]).all()

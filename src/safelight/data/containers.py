@@ -13,6 +13,8 @@ from safelight.data.look import RejectedPicture
 AVIF = frozenset({b"avif", b"avis"})
 HEIF = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1".split())
 
+LONGEST_BOX = 4096  # bytes of the first box: a damaged one may say that it is the whole file
+
 BEGINNINGS: dict[bytes, str] = {  # in small letters
     b"<!doctype html": "a web page, not a picture",
     b"<html": "a web page, not a picture",
@@ -29,7 +31,7 @@ def is_one(data: bytes) -> bool:
 
 def reader_of(data: bytes) -> str:
     """Pillow's name of the format; its reader is there afterwards. Raises RejectedPicture."""
-    box = data[8 : int.from_bytes(data[:4], "big")]
+    box = data[8 : min(int.from_bytes(data[:4], "big"), LONGEST_BOX)]
     brands = {box[i : i + 4] for i in range(0, len(box), 4)}
     if brands & AVIF:
         return _avif()

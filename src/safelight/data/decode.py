@@ -25,6 +25,7 @@ from safelight.data.changes import Change
 from safelight.data.colour import MODES, plain, stored_as
 from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, RejectedPicture, Size, said
+from safelight.errors import UserError
 
 # All that pixels may depend on.
 VERSIONS = {
@@ -35,6 +36,10 @@ VERSIONS = {
 
 # A picture is decoded whole: 89 million pixels are 270 MB. Pillow warns from 89.5 million on.
 MAX_PIXELS = 89_000_000
+TOO_LITTLE_MEMORY = (
+    "there is too little memory to decode a picture; close other programs or use --workers 1, and "
+    "run it again"
+)
 MAX_BYTES = 256 * 2**20  # of one file: it is read whole
 
 # Only plain pixel formats: Pillow would start Ghostscript for an EPS file named .jpg.
@@ -98,7 +103,10 @@ class Batch:
 
 
 def decode(data: bytes, look: Look) -> Decoded:
-    """The picture in `data` as an image of mode L or RGB. Raises RejectedPicture."""
+    """The picture in `data` as an image of mode L or RGB.
+
+    Raises RejectedPicture, and UserError where there is too little memory: the picture may be good.
+    """
     if not data:
         raise RejectedPicture("empty file")
     try:
@@ -113,9 +121,11 @@ def decode(data: bytes, look: Look) -> Decoded:
         raise RejectedPicture(containers.what_else(data)) from error
     except Image.DecompressionBombError as error:
         raise RejectedPicture(f"more than {MAX_PIXELS // 10**6} million pixels") from error
+    except MemoryError as error:
+        raise UserError(TOO_LITTLE_MEMORY) from error
     # Pillow's readers raise nearly every exception there is on damaged files.
     except Exception as error:
-        raise RejectedPicture(f"damaged: {error or type(error).__name__}") from error
+        raise RejectedPicture(f"damaged: {str(error) or type(error).__name__}") from error
 
 
 def _opened(data: bytes) -> ImageFile:
@@ -146,8 +156,7 @@ def _at_once(data: bytes, look: Look) -> Decoded | None:
 def _made(image: ImageFile, look: Look) -> Decoded:
     _refuse_huge(image.size)
     stored, animated = stored_as(image), _is_animated(image)
-    turn = _turn(image)  # this may load it
-    own = _upright(image.size, turn)
+    turned, turn, own = _as_it_lies(image)
     refuse_misfit(own, look)
     frame = framed(own, look)
     reduction = _draft(image, _upright(frame.size, turn)) if look.filter in DRAFTED else 1
@@ -157,7 +166,7 @@ def _made(image: ImageFile, look: Look) -> Decoded:
         colours = colours.transpose(turn)
     ends = (turn in TO_THE_LEFT, turn in TO_THE_TOP)
     small = fitted(colours, frame, look, reduction, ends)
-    if turn is not None or image.info.get("original_orientation"):  # pillow-heif has turned it
+    if turned:
         changes.append(Change.TURNED)
     if animated:
         changes.append(Change.FIRST_FRAME)
@@ -170,9 +179,17 @@ def own_size(read: Callable[[str], bytes], key: str) -> Size | None:
     try:
         with _opened(read(key)) as image:
             _refuse_huge(image.size)
-            return _upright(image.size, _turn(image))
+            return _as_it_lies(image)[2]
     except Exception:  # `decode` will say why
         return None
+
+
+def readable_size(read: Callable[[str], bytes], key: str) -> Size | None:
+    """As `own_size`, but None too where the rest of the file can't be decoded."""
+    own = own_size(read, key)
+    if own is None or isinstance(decode_batch(read, [key], Look(own)).found[0], str):
+        return None
+    return own
 
 
 def _refuse_huge(size: Size) -> None:
@@ -203,6 +220,16 @@ def _is_animated(image: Image.Image) -> bool:
         return bool(getattr(image, "is_animated", False))
     except Exception:  # a damaged second frame: the first may still be good
         return False
+
+
+def _as_it_lies(image: ImageFile) -> tuple[bool, Image.Transpose | None, Size]:
+    """Whether it was stored otherwise than upright, what turns it yet, and its upright (w, h)."""
+    turn = _turn(image)  # this may load it
+    if image.format == "TIFF" and turn is not None:
+        image.load()  # which turns it, whatever size Pillow gave before
+        return True, None, image.size
+    turned = turn is not None or bool(image.info.get("original_orientation"))  # by pillow-heif
+    return turned, turn, _upright(image.size, turn)
 
 
 def _upright(size: Size, turn: Image.Transpose | None) -> Size:
@@ -272,6 +299,8 @@ def _bytes_of(read: Callable[[str], bytes], key: str) -> bytes:
         raise RejectedPicture("no permission to read it") from error
     except FileNotFoundError as error:
         raise RejectedPicture("not there any more, or a broken link") from error
+    except MemoryError as error:
+        raise UserError(TOO_LITTLE_MEMORY) from error
     # A damaged archive raises BadZipFile, zlib.error, EOFError, NotImplementedError and others.
     except Exception as error:
-        raise RejectedPicture(f"cannot be read: {error or type(error).__name__}") from error
+        raise RejectedPicture(f"cannot be read: {str(error) or type(error).__name__}") from error

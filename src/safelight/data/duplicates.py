@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from safelight.data.blocks import at_once
 from safelight.data.prints import Prints
 
 # How far another picture may be, of a picture's own contrast. At these, all pairs found among
@@ -20,12 +22,15 @@ NEAR_PIXELS = 0.12
 LEAST_CONTRAST = 4.0  # levels of deviation in a thumbnail, without which all of them are alike
 DIRECTIONS = 12  # of the thumbnails' largest variance, in which neighbours are searched
 SAMPLE = 20_000  # thumbnails whose directions are taken
-BLOCK = 1024  # pictures that are searched or compared at once
+BLOCK = 1024  # pictures that are searched, or pairs that are compared, at once
+PAIRS_BYTES = 16 * 2**20  # of the pictures that are compared at once
 FIRST = 32  # pictures that are searched to see how many are near to each
 CANDIDATES = 2**17  # pairs that are found at once
+WORTH = 16  # pairs that are found while one picture is put into a tree
 
 Pairs = NDArray[np.int64]  # (p, 2), the lower first
-Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+Some = NDArray[np.int64]  # positions of some pictures
+Read = Callable[[Some], NDArray[np.uint8]]
 
 
 def duplicates(prints: Prints, read: Read) -> NDArray[np.int64]:
@@ -84,12 +89,20 @@ def _first_of_each(pairs: Pairs, n: int) -> NDArray[np.int64]:
     return np.asarray(first[component])
 
 
+class _Field(NamedTuple):
+    """All thumbnails: their levels (n, d), places in a few directions (n, k), and reaches (n,)."""
+
+    levels: NDArray[np.float32]
+    places: NDArray[np.float32]
+    reach: NDArray[np.float64]
+
+
 def _kin(thumbnails: NDArray[np.uint8], read: Read) -> NDArray[np.int64]:
     """(n,): the first of those that are near to each, be it over others. thumbnails: (n, d).
 
     Their distance in a few directions is at most their distance in all, so that a tree over these
-    few misses none. Pairs that are kin already are not compared again: in a film, where all are
-    near, that is nearly every one.
+    few misses none. Pairs that are kin already are not compared again, and where there are many of
+    them, as in a film, they are not come upon again either: those of one kin ask among others.
     """
     kin, contrast = np.arange(len(thumbnails)), thumbnails.std(1)
     clear = np.flatnonzero(contrast >= LEAST_CONTRAST)
@@ -97,28 +110,60 @@ def _kin(thumbnails: NDArray[np.uint8], read: Read) -> NDArray[np.int64]:
         return kin
     levels = thumbnails.astype(np.float32)
     reach = NEAR_THUMBNAIL * contrast * thumbnails.shape[1] ** 0.5
-    places = levels @ _directions(levels)
-    tree = cKDTree(places[clear])
-    start, size = 0, FIRST
-    while start < len(clear):
-        asked = clear[start : start + size]
-        around = tree.query_ball_point(places[asked], reach[asked], return_sorted=False)
-        i = np.repeat(asked, [len(some) for some in around])
-        j = clear[np.concatenate(around).astype(np.int64)]
-        # As many at once as have about so many candidates among them.
-        start, size = start + size, max(1, min(BLOCK, CANDIDATES * len(asked) // len(j)))
+    field = _Field(levels, levels @ _directions(levels), reach)
+    todo = [(clear, clear)]
+    while todo:
+        asking, among = todo.pop()
+        if len(asking) and len(among):
+            kin, left = _searched(kin, asking, among, field, read)
+            head = kin[left[0]] if len(left) else -1
+            alike, known = kin[left] == head, kin[among] == head
+            todo += [(left[~alike], among), (left[alike], among[~known])]
+    return kin
+
+
+def _searched(
+    kin: NDArray[np.int64], asking: Some, among: Some, field: _Field, read: Read
+) -> tuple[NDArray[np.int64], Some]:
+    """The same, with what is near to those that ask; and those who would mostly find their kin."""
+    tree, size = cKDTree(field.places[among]), FIRST
+    while len(asking):
+        asked, i, j = _around(asking[:size], among, tree, field)
+        asking, size = asking[len(asked) :], min(BLOCK, 2 * len(asked))
         strange = kin[i] != kin[j]
         i, j = i[strange], j[strange]
-        near = np.square(levels[i] - levels[j]).sum(1) <= np.square(reach[i])
-        pairs = np.unique(np.sort(np.stack([i[near], j[near]], 1), axis=1), axis=0)
+        near = np.square(field.levels[i] - field.levels[j]).sum(1) <= np.square(field.reach[i])
+        pairs = _each_once(i[near], j[near], len(kin))
         kin = _joined(kin, pairs, read)
-    return kin
+        idle = (len(strange) - len(pairs)) / len(asked)  # most of these are kin now
+        if len(asking) and idle * (kin[asking] == kin[asking[0]]).sum() > WORTH * len(among):
+            break
+    return kin, asking
+
+
+def _around(
+    asking: Some, among: Some, tree: cKDTree, field: _Field
+) -> tuple[Some, NDArray[np.int64], NDArray[np.int64]]:
+    """Who asks first, about as many as have CANDIDATES near them; each with each of these."""
+    where, reach = field.places[asking], field.reach[asking]
+    count = tree.query_ball_point(where[::FIRST], reach[::FIRST], return_length=True)
+    n = max(1, FIRST * int(np.searchsorted(FIRST * np.cumsum(count), CANDIDATES)))
+    near = tree.query_ball_point(where[:n], reach[:n], return_sorted=False)
+    i = np.repeat(asking[:n], [len(some) for some in near])
+    return asking[:n], i, among[np.concatenate(near).astype(np.int64)]
+
+
+def _each_once(i: Some, j: Some, n: int) -> Pairs:
+    """Pairs of n pictures, as numbers of one word each: sorted ten times as fast as rows of two."""
+    words = np.unique(np.minimum(i, j) * n + np.maximum(i, j))
+    return np.stack(np.divmod(words, n), 1)
 
 
 def _joined(kin: NDArray[np.int64], pairs: Pairs, read: Read) -> NDArray[np.int64]:
     """The same, with those of these pairs that are near in their pixels."""
+    length = at_once(BLOCK, 2 * read(pairs[:1, 0]).nbytes, PAIRS_BYTES) if len(pairs) else 0
     while len(pairs):
-        block, pairs = pairs[:BLOCK], pairs[BLOCK:]
+        block, pairs = pairs[:length], pairs[length:]
         found = block[_near_in_pixels(block, read)]
         if len(found):
             known = np.stack([kin, np.arange(len(kin))], 1)
@@ -135,6 +180,5 @@ def _directions(levels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _near_in_pixels(pairs: Pairs, read: Read) -> NDArray[np.bool_]:
-    q, t = (read(pairs[:, side]).astype(np.float32) for side in (0, 1))
-    q, t = (x.mean(1).reshape(len(x), -1) for x in (q, t))
+    q, t = (read(pairs[:, side]).mean(1, np.float32).reshape(len(pairs), -1) for side in (0, 1))
     return np.asarray(np.square(q - t).mean(1) <= NEAR_PIXELS**2 * q.var(1))

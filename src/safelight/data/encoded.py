@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.blocks import at_once
 from safelight.data.decode import Batch, decode_batch
 from safelight.data.parts import Files, Positions
 from safelight.data.prints import Prints
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from safelight.data.meta import Meta
 
 PLACES, CHECKS = "places.txt", "checks.npy"
-CHUNK = 256  # pictures at a time where all are gone through
+CHUNK, CHUNK_BYTES = 256, 4 * 2**20  # pictures at a time where all are gone through
 FEWEST = 8  # pictures that a thread takes at a time
 
 Checksums = NDArray[np.uint64]
@@ -117,8 +119,9 @@ class EncodedFiles:
 
     def verify(self) -> None:
         """Decode all of them; raises DamagedFile where one is not as it was."""
-        for start in range(0, self.meta.count, CHUNK):
-            self.read(np.arange(start, min(start + CHUNK, self.meta.count)))
+        length = at_once(CHUNK, math.prod(self.meta.shape[1:]), CHUNK_BYTES)
+        for start in range(0, self.meta.count, length):
+            self.read(np.arange(start, min(start + length, self.meta.count)))
 
     def read(self, positions: Positions) -> NDArray[np.uint8]:
         """(b, c, h, w). Raises DamagedFile where a file is gone or was changed."""

@@ -115,7 +115,7 @@ class Options(BaseModel):
     """Percents for train/validation/test, such as 80/10/10, stratified by class.
 
     Unless given, the splits that the source has stay (5 % of train validate where it has none for
-    that), and what has none is divided 80/10/10.
+    that, unless it has too few), and what has none is divided 80/10/10.
     """
     channels: Channels = "auto"
     """auto is grey where all pictures are stored so."""
@@ -134,7 +134,7 @@ class Options(BaseModel):
 
     drop leaves those out that equal another to the last value at this size, and drop-near those too
     that nearly do. Of each the first stays, or the one that tests. All are told of, and where the
-    pictures are divided here, duplicates stay on one side.
+    pictures are divided here, duplicates stay on one side, unless they are most of their class.
     """
     store: Literal["pixels", "files"] = "pixels"
     """What is kept: the pixels, or where each file lies, which is decoded each time.

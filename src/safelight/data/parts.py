@@ -11,8 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.blocks import at_once
 from safelight.data.colour import MODES
-from safelight.data.decode import Batch, Decoded, batch_of, image_of, own_size
+from safelight.data.decode import Batch, Decoded, batch_of, image_of, readable_size
 from safelight.data.fitting import fitted, framed, refuse_misfit
 from safelight.data.look import Look, Size
 from safelight.data.pixels import COLOURS, Rows
@@ -65,7 +66,7 @@ class Files:
 
     def first(self) -> tuple[int, Size] | None:
         read = READERS[self.kind](self.root)
-        sizes = ((i, own_size(read, key)) for i, key in enumerate(self.keys))
+        sizes = ((i, readable_size(read, key)) for i, key in enumerate(self.keys))
         return next(((i, size) for i, size in sizes if size is not None), None)
 
     def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
@@ -103,7 +104,7 @@ class Stack:
 
     def batches(self, wanted: Positions, look: Look, workers: int) -> Iterator[Batch]:
         make = _pictures if self.rows.shape[1] in COLOURS else _planes
-        length = max(1, min(CHUNK, CHUNK_BYTES // math.prod(self.rows.shape[1:])))
+        length = at_once(CHUNK, math.prod(self.rows.shape[1:]), CHUNK_BYTES)
         for start in range(0, len(wanted), length):
             some = self.positions[wanted[start : start + length]]
             yield make(self.rows.read(some), look)

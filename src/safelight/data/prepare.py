@@ -67,8 +67,12 @@ def made(
 
     brief: what it holds is said in a line, the same each time.
     """
+    if workers is None:
+        workers = available()
+    if workers < 1:
+        raise UserError(f"no pictures are decoded by {workers} processes; give --workers 1 or more")
     with alone_in(out.parent):
-        cache = _made(origin, options, out, workers or available(), brief)
+        cache = _made(origin, options, out, workers, brief)
     if brief:
         console.inform(in_a_line(cache.meta))
     return cache

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import safelight
-from safelight import files
+from safelight import console, files
 from safelight.data import splits as dividing
 from safelight.data.changes import Change
 from safelight.data.decode import VERSIONS
@@ -130,15 +130,27 @@ def divided(pictures: Listing, options: Options, family: NDArray[np.int64]) -> N
 
 
 def _with_validation(pictures: Listing, seed: int, family: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The source's own splits, with some of train to validate where it has none for that."""
+    """The source's own splits, with some of train to validate where it has none for that.
+
+    They stay as they are where no class has two pictures to train on: to divide these is of no use,
+    and to give up the source's test pictures is for the user to say.
+    """
     assert pictures.splits is not None
     codes = pictures.splits.copy()
-    if not (codes == SPLITS.index("validation")).any():
-        train = codes == SPLITS.index("train")
-        shares = dividing.parse_split(dividing.FROM_TRAIN)
-        codes[train] = dividing.stratified(
-            pictures.labels[train], pictures.strata, shares, seed, family[train]
+    if (codes == SPLITS.index("validation")).any():
+        return codes
+    train = codes == SPLITS.index("train")
+    if np.bincount(pictures.labels[train], minlength=1).max() < 2:
+        n = int(train.sum())
+        console.inform(
+            f"the source's training split has {n or 'no'} picture{'' if n == 1 else 's'}, too few "
+            f"to take any to validate; --split {dividing.DEFAULT_SPLIT} divides all pictures anew"
         )
+        return codes
+    shares = dividing.parse_split(dividing.FROM_TRAIN)
+    codes[train] = dividing.stratified(
+        pictures.labels[train], pictures.strata, shares, seed, family[train]
+    )
     return codes
 
 

@@ -95,17 +95,38 @@ def together(
     family: NDArray[np.int64],
     seed: int,
 ) -> NDArray[np.uint8]:
-    """The same, each family in the split of its first member.
+    """The same, each family in one split.
 
-    Who moves there changes places with a picture of its own class that is alone, so that all
-    numbers stay. Where there is none, it stays: a set of one family could not be divided at all.
+    That is the split of its first member. Who moves there changes places with a picture of its own
+    class that is alone, so that all numbers stay. Classes that have too few of these are divided
+    family by family.
     """
-    splits = splits.copy()
     _, first, which, counts = np.unique(
         family, return_index=True, return_inverse=True, return_counts=True
     )
     goal = splits[first[which]]
-    alone = counts[which] == 1
+    splits = _exchanged(splits, labels, names, goal, counts[which] == 1, seed)
+    torn = np.isin(which, which[splits != goal])
+    if not torn.any():
+        return splits
+    again = np.isin(labels, labels[torn])
+    again &= ~np.isin(which, which[~again])  # nor whose family reaches into another class
+    whole = splits.copy()
+    whole[again] = _placed(splits[again], labels[again], goal[again], which[again])
+    emptied = set(np.unique(splits).tolist()) - set(np.unique(whole).tolist())
+    return splits if emptied else whole
+
+
+def _exchanged(
+    splits: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    goal: NDArray[np.uint8],
+    alone: NDArray[np.bool_],
+    seed: int,
+) -> NDArray[np.uint8]:
+    """The same, each picture in its goal, as long as one that is alone changes places with it."""
+    splits = splits.copy()
     for label, name in enumerate(names):
         here = labels == label
         partners = generator(seed, "families", name).permutation(np.flatnonzero(alone & here))
@@ -114,6 +135,34 @@ def together(
             if waiting[goal[member]]:
                 splits[waiting[goal[member]].pop()] = splits[member]
                 splits[member] = goal[member]
+    return splits
+
+
+def _placed(
+    splits: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    goal: NDArray[np.uint8],
+    which: NDArray[np.int64],
+) -> NDArray[np.uint8]:
+    """(n,): one family after another, the largest first, where the splits have most room for it.
+
+    Each split has room for as many of each class as it has in `splits`; what a family needs beyond
+    that is as little as can be. One that is larger by two than all of its class in any split stays
+    where it is: a set of one family could not be divided at all.
+    """
+    splits = splits.copy()
+    room = np.zeros((labels.max() + 1, len(SPLITS)), np.int64)
+    np.add.at(room, (labels, splits), 1)
+    largest = room.max(1) + 1
+    order = np.argsort(which, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
+    for family in sorted(members, key=len, reverse=True):
+        of, needed = np.unique(labels[family], return_counts=True)
+        if (needed <= largest[of]).all():
+            beyond = np.maximum(needed[:, None] - room[of], 0).sum(0)
+            beyond = 2 * beyond + (np.arange(len(SPLITS)) != goal[family[0]])
+            splits[family] = beyond.argmin()
+        np.subtract.at(room, (labels[family], splits[family]), 1)
     return splits
 
 
@@ -150,8 +199,9 @@ def _without_empty(
 class Draw:
     """Draws pictures by turns until each class has its quota; rejected ones are replaced.
 
-    `given` are the splits that the source has, whose proportions a subset keeps; None where there
-    are none or where they are given up. per_class, or share of each class: None draws everything.
+    `given` are the splits that the source has, whose proportions a subset keeps as long as each has
+    pictures left; None where there are none or where they are given up. per_class, or share of
+    each class: None draws everything.
     """
 
     def __init__(
@@ -180,9 +230,21 @@ class Draw:
 
     def next(self) -> NDArray[np.int64]:
         """The positions to try next, in their order; empty when there is nothing left to try."""
+        self._pass_on()
         drawn = [turn[:n] for turn, n in zip(self._turns, self._missing, strict=True)]
         self._turns = [turn[n:] for turn, n in zip(self._turns, self._missing, strict=True)]
         return np.sort(np.concatenate(drawn))
+
+    def _pass_on(self) -> None:
+        """What a split has too few left for, the other splits of its class give."""
+        for first in range(0, len(self._turns), len(SPLITS)):
+            strata = range(first, first + len(SPLITS))
+            left = {i: len(self._turns[i]) - self._missing[i] for i in strata}
+            lack = sum(max(0, -spare) for spare in left.values())
+            for i, spare in left.items():
+                more = min(spare, lack)  # below 0: what it lacks itself
+                self._missing[i] += more
+                lack -= max(0, more)
 
     def accept(self, positions: Sequence[int]) -> None:
         """These have turned out to be pictures."""

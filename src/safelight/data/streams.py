@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight import console
-from safelight.data.decode import Batch, own_size
+from safelight.data.decode import Batch, readable_size
 from safelight.data.look import Look, Size
 from safelight.data.parts import Positions, few
 from safelight.data.places import user_cache
@@ -78,7 +78,7 @@ def _without_format(batch: Batch) -> Batch:
 
 
 def _size_of(file: bytes) -> Size | None:
-    return own_size(lambda _: file, "")
+    return readable_size(lambda _: file, "")
 
 
 def in_turn(batches: Iterator[Batch], order: Positions, size: Size) -> Iterator[Batch]:

@@ -24,7 +24,10 @@ from safelight.errors import UserError
 CHUNK = 2**20
 LARGEST_NAME = 2**20  # bytes of the header that holds a long name: tarfile reads it whole
 XZ_MEMORY = 512 * 2**20  # the archive says how much its unpacking takes, and may ask for 4 GB
-BROKEN = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
+BROKEN = (
+    *(tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError),
+    RecursionError,  # a header of a header of a header ...
+)
 # A member that is no plain file -> why it gives no picture.
 KINDS = {
     tarfile.SYMTYPE: "a link; pack the file itself: tar --dereference",
@@ -75,8 +78,7 @@ def walk_tar(path: Path, beside: Beside | None = None) -> Found:
     found, entries = Found(), {}
     try:
         with _opened(path) as archive:
-            while (member := archive.next()) is not None:
-                archive.members.clear()  # type: ignore[attr-defined]  # they are all kept
+            for member in _members(archive):
                 refuse_bomb(path, member.offset_data + member.size)
                 if beside is not None and _hands_over(archive, member, beside):
                     continue
@@ -99,6 +101,17 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
             yield stack.enter_context(tarfile.open(fileobj=file, mode="r|", tarinfo=Header))
         else:
             yield stack.enter_context(tarfile.open(path, "r:", tarinfo=Header))
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """One after another. A header that leads back would be come upon for ever (CVE-2025-8194)."""
+    reached = -1
+    while (member := archive.next()) is not None:
+        archive.members.clear()  # type: ignore[attr-defined]  # they are all kept
+        if member.size < 0 or archive.offset <= reached:
+            raise ValueError("it is damaged: a header leads back to what is before it")
+        reached = archive.offset
+        yield member
 
 
 def _entry(member: tarfile.TarInfo, to: Found) -> Entry | None:

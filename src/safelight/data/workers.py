@@ -11,7 +11,6 @@ import contextlib
 import gc
 import json
 import os
-import signal
 import struct
 import subprocess
 import sys
@@ -25,7 +24,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from safelight.data.decode import Batch, decode_batch
+from safelight.data.blocks import at_once
+from safelight.data.decode import TOO_LITTLE_MEMORY, Batch, decode_batch
 from safelight.data.look import Look, RejectedPicture, Size
 from safelight.data.readers import READERS
 from safelight.data.walk import Read
@@ -35,9 +35,12 @@ BATCH_FILES = 128
 BATCH_BYTES = 2**20  # of decoded pixels: what is on its way stays within a core's cache
 PACKET_BYTES = 16 * 2**20  # of files that are handed over: several packets are on their way
 HANDED = "handed over"  # the kind of a job whose packets bring the files themselves
+NO_MEMORY = 3  # the exit status of a process that has too little of it
 FRAME = struct.Struct("<QQ")  # bytes of the JSON part, bytes of pixels or files
 # The package is entered without its own __init__, whose public names need most of the libraries.
+# An interrupt is the parent's, from the first line on: the imports take a good part of a second.
 START = """
+import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)
 import sys, types
 package = sys.modules["safelight"] = types.ModuleType("safelight")
 package.__path__, sys.path[:] = [sys.argv[1]], sys.argv[2:]
@@ -80,7 +83,7 @@ def decoded_files(files: Iterable[bytes | str], look: Look, workers: int) -> Ite
 
 
 def _length(look: Look) -> int:
-    return max(1, min(BATCH_FILES, BATCH_BYTES // (3 * look.size[0] * look.size[1])))
+    return at_once(BATCH_FILES, 3 * look.size[0] * look.size[1], BATCH_BYTES)
 
 
 def _packets(files: Iterable[bytes | str], length: int) -> Iterator[Packet]:
@@ -171,7 +174,7 @@ class Worker:
         self._greeted = False
 
     def decode(self, packet: Packet) -> Batch:
-        """Raises UserError where the process was killed."""
+        """Raises UserError where the process was killed, or has too little memory."""
         try:
             if not self._greeted:
                 _send(self._requests, asdict(self._job))
@@ -195,6 +198,8 @@ class Worker:
 
     def _died(self) -> Exception:
         status = self._process.wait()
+        if status == NO_MEMORY:
+            return UserError(TOO_LITTLE_MEMORY)
         if status < 0:
             return UserError(
                 f"a process that decodes pictures was killed (signal {-status}), usually for "
@@ -205,7 +210,6 @@ class Worker:
 
 def serve() -> None:
     """The decoding process: a job, then packets until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and closes the pipe
     gc.freeze()  # what was imported stays: it need not be looked through for garbage
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     first = _receive(requests)
@@ -216,7 +220,10 @@ def serve() -> None:
     reader = _reader(Job(told["kind"], told["root"], look))
     while (request := _receive(requests)) is not None:
         keys, data = request
-        batch = decode_batch(reader(data), keys, look)
+        try:
+            batch = decode_batch(reader(data), keys, look)
+        except UserError:  # the parent says it
+            sys.exit(NO_MEMORY)
         try:
             told = batch.pixels.shape, batch.found, batch.made
             _send(answers, told, batch.pixels.reshape(-1).data)

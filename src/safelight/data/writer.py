@@ -13,12 +13,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.data.blocks import at_once
 from safelight.data.look import Size
 from safelight.data.prints import Prints
 from safelight.errors import UserError
 
 HEADER_BYTES = 128  # a fixed length, so that the number of images can be filled in at the end
-CHUNK = 256  # images at a time where a file is gone through
+CHUNK, CHUNK_BYTES = 256, 4 * 2**20  # images at a time where a file is gone through
 
 
 def npy_header(shape: tuple[int, int, int, int]) -> bytes:
@@ -164,8 +165,9 @@ class ImageWriter:
         """Change the images, of which the first is told, in a file that takes this one's place."""
         other = ImageWriter(self.path.with_suffix(".changed"), self.size)
         other._file.truncate(0)
-        for first in range(0, self.count, CHUNK):
-            some = np.arange(first, min(first + CHUNK, self.count))
+        length = at_once(CHUNK, self._bytes, CHUNK_BYTES)
+        for first in range(0, self.count, length):
+            some = np.arange(first, min(first + length, self.count))
             other.append(change(first, self.read(some)))
         self._file.close()
         other.path.replace(self.path)
