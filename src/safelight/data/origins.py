@@ -25,7 +25,7 @@ from safelight.data.places import roots_of
 from safelight.data.shards import SHARDS, Tars, braced
 from safelight.data.source import Origin
 from safelight.data.stored import is_cache
-from safelight.data.walk import Found, signature, stamped, suffix_of, walk_folder
+from safelight.data.walk import Found, files_below, signature, stamped, suffix_of, walk_folder
 from safelight.data.zips import walk_zip
 from safelight.errors import UserError
 
@@ -175,13 +175,11 @@ def _cache(folder: Path) -> Origin:
 def _all_below(endings: Sequence[str], folder: Path) -> list[Path]:
     """All files of these endings below the folder, if there are any and no pictures."""
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if suffix_of(name) in SUFFIXES:
-                return []
-            if name.lower().endswith(tuple(endings)) and not name.startswith("."):
-                found.append(Path(place, name))
+    for path in files_below(folder):
+        if suffix_of(path) in SUFFIXES:
+            return []
+        if path.lower().endswith(tuple(endings)):
+            found.append(Path(path))
     return found
 
 
@@ -205,11 +203,12 @@ def _of_mapping(value: Mapping[str, Any]) -> Origin:
 
 
 def _of_several(sources: Sequence[Source]) -> Origin:
-    """Shards of one set are one source."""
+    """Shards of one set that are given one by one are one source."""
     origins = [find(source) for source in sources]
-    paths = [path for origin in origins if isinstance(origin, Tars) for path in origin.paths]
-    if len(origins) == len(paths) > 1 and all(NUMBERED.search(path.name) for path in paths):
-        return Tars.of(PLUS.join(map(str, paths)), paths)
+    tars = [origin.paths for origin in origins if isinstance(origin, Tars)]
+    shards = [path for path, *others in tars if not others and NUMBERED.search(path.name)]
+    if len(set(shards)) == len(origins) > 1:
+        return Tars.of(PLUS.join(map(str, shards)), shards)
     if not origins:
         raise UserError("no source is given; name a folder, a file or a set")
     return several(origins)
