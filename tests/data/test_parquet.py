@@ -15,7 +15,7 @@ from PIL import Image
 from safelight.data.hub import configuration
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
-from tests.data.conftest import noise
+from tests.data.conftest import counted, noise
 from tests.data.forms import write_parquet
 
 pa = pytest.importorskip("pyarrow")
@@ -51,6 +51,32 @@ def test_names_of_classes_keep_their_order(tmp_path: Path) -> None:
         ("a.parquet row 3", "it has no class"),
         ("a.parquet row 4", "it has no class"),
     ]
+
+
+def test_files_that_name_other_classes(tmp_path: Path) -> None:
+    """A class that the first file does not know is one all the same."""
+    (tmp_path / "set").mkdir()
+    write_parquet(tmp_path / "set" / "a.parquet", rows(10), [0, 1] * 5, ["dog", "cat"])
+    write_parquet(tmp_path / "set" / "b.parquet", rows(10, 10), [0, 1] * 5, ["dog", "frog"])
+    cache = prepare(tmp_path / "set", out=tmp_path / "out")
+    assert counted(cache) == {"cat": 5, "dog": 10, "frog": 5}
+
+
+def test_names_of_classes_with_spaces_and_accents(tmp_path: Path) -> None:
+    """They are cleaned as those of any table are, and none becomes another."""
+    names = ["dog ", " e\u0301t\u00e9", "cat"]
+    path = write_parquet(tmp_path / "a.parquet", rows(12), [0, 1, 1, 2] * 3, names)
+    cache = prepare(path, out=tmp_path / "out")
+    assert cache.classes == ("dog", "\u00e9t\u00e9", "cat")
+    assert counted(cache) == {"dog": 3, "\u00e9t\u00e9": 6, "cat": 3}
+
+
+def test_a_file_without_the_column_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    first = write_parquet(tmp_path / "set" / "a.parquet", rows(10), [0, 1] * 5, ["cat", "dog"])
+    pq.write_table(pq.read_table(first).drop_columns(["label"]), tmp_path / "set" / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet has no column 'label'; its columns are image"):
+        prepare(tmp_path / "set", out=tmp_path / "out")
 
 
 def test_rows_without_a_picture(tmp_path: Path) -> None:

@@ -67,12 +67,13 @@ class Listing:
     def classed(self, texts: Sequence[str], reason: str, known: tuple[str, ...] = ()) -> Listing:
         """With the class of each by name; one of an empty name is left out for this reason.
 
-        known: the classes in an order that is not that of their names.
+        known: all of the classes, in an order that is not that of their names.
         """
+        texts = [unicodedata.normalize("NFC", text) for text in texts]
         _, found = numbered([text for text in texts if text])
         classes = known or found
-        position = {name: i for i, name in enumerate(classes)}
-        labels = [position.get(unicodedata.normalize("NFC", text), 0) for text in texts]
+        position = {"": 0} | {name: i for i, name in enumerate(classes)}
+        labels = [position[text] for text in texts]
         keep = np.array([text != "" for text in texts], np.bool_)
         lost = [Rejection(self.names[i], reason) for i in np.flatnonzero(~keep).tolist()]
         whole = replace(self, labels=np.array(labels, np.int64), classes=classes)

@@ -7,6 +7,7 @@ classes.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,7 +64,8 @@ class File:
 
     def classes(self, column: str) -> tuple[str, ...]:
         """The names that its numbers stand for; none where it does not hold such numbers."""
-        return tuple(map(str, self.features.get(column, {}).get("names") or ()))
+        names = map(said, self.features.get(column, {}).get("names") or ())
+        return tuple(unicodedata.normalize("NFC", name) for name in names)
 
     @cached_property
     def image(self) -> str | None:
@@ -160,8 +162,7 @@ class Parquet:
         if not names:
             return whole
         texts = [text for file in files for text in _labels(file, names)]
-        known = files[0].classes(names[0]) if len(names) == 1 else ()
-        return whole.classed(texts, "it has no class", known)
+        return whole.classed(texts, "it has no class", _known(files, names))
 
     def _listed(self, file: File) -> Listed:
         """One of paths to files elsewhere."""
@@ -194,7 +195,15 @@ class Parquet:
 
 def _labels(file: File, names: Sequence[str]) -> list[str]:
     """The class of each row, an empty text where it has none."""
-    return tables.combined(names, [list(map(said, file.column(name))) for name in names])
+    there = [tables.found(file.names, name, str(file.path)) for name in names]
+    return tables.combined(names, [list(map(said, file.column(name))) for name in there])
+
+
+def _known(files: Sequence[File], names: Sequence[str]) -> tuple[str, ...]:
+    """The classes in their publisher's order, where all files give the same one."""
+    orders = {file.classes(name) for file in files for name in names}
+    one = orders.pop() if len(names) == len(orders) == 1 else ()
+    return tuple(dict.fromkeys(filter(None, one)))
 
 
 def _splits(file: File) -> list[str]:
