@@ -16,6 +16,7 @@ from safelight.data.splits import SPLITS
 from safelight.data.stored import read_names
 from safelight.data.video import Times, thinned, times_of
 from safelight.errors import UserError
+from tests.data.conftest import MakeFolder, splits_of
 from tests.data.films import Frames, film, frames
 
 av = pytest.importorskip("av")
@@ -226,6 +227,29 @@ def test_two_films(tmp_path: Path) -> None:
         "a": {"train": 16, "validation": 2, "test": 2},
         "b": {"train": 8, "validation": 1, "test": 1},
     }
+
+
+@pytest.mark.parametrize("split", [None, "50/25/25"])
+def test_a_film_beside_a_folder_keeps_its_blocks(
+    split: str | None, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    """Only the pictures of the folder are divided at random."""
+    path = film(tmp_path / "film.mkv", frames(40, 16, 16))
+    folder = make_folder("photos", cat=40) / "cat"
+    alone = prepare(path, split=split, out=tmp_path / "alone")
+    cache = prepare([folder, path], split=split, out=tmp_path / "out")
+    codes = np.load(cache.path / "splits.npy")
+    assert (codes[40:] == np.load(alone.path / "splits.npy")).all()
+    assert (np.bincount(codes[:40]) == np.bincount(codes[40:])).all()
+    assert (np.diff(codes[:40].astype(int)) < 0).any()
+
+
+def test_a_film_beside_a_folder_with_splits(make_folder: MakeFolder, tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mkv", frames(40, 16, 16))
+    for split, n in (("train", 20), ("test", 5)):
+        make_folder("set/" + split, cat=n)
+    cache = prepare([tmp_path / "set", path], labels="none", out=tmp_path / "out")
+    assert splits_of(cache) == [19 + 32, 1 + 4, 5 + 4]
 
 
 def test_a_film_of_high_range_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

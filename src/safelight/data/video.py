@@ -53,15 +53,16 @@ class Video:
         times = times_of(path)
         kept = thinned(times, options.every)
         labels, classes = no_classes(len(kept))
+        blocks = in_blocks(len(kept), parse_split(options.split or DEFAULT_SPLIT))
         read = partial(frames, path, times.counted)
         sizes = [times.size] * len(kept)
         return Listing(
             names=[f"{path.name} at {times.seconds(stamp):.3f} s" for stamp in kept],
             labels=labels,
-            splits=in_blocks(len(kept), parse_split(options.split or DEFAULT_SPLIT)),
+            splits=blocks,
             classes=classes,
             parts=(Stream(read, self.where, list(map(str, kept)), sizes, np.array(kept), True),),
-            settled=True,
+            settled=blocks,
         )
 
 
