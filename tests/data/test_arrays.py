@@ -284,6 +284,24 @@ def test_arrays_that_are_called_by_their_split(names: tuple[str, ...], tmp_path:
     assert (cache.subset("test").read(np.arange(6)) == PIXELS[14:]).all()
 
 
+def test_pictures_in_a_list(tmp_path: Path) -> None:
+    labels = np.arange(20) % 2
+    for k, values in enumerate((list(PIXELS), [torch.from_numpy(x) for x in PIXELS])):
+        cache = prepare({"images": values, "labels": labels}, out=tmp_path / str(k))
+        assert (cache.read(np.arange(20)) == PIXELS).all()
+        assert cache.classes == ("0", "1")
+    with pytest.raises(UserError, match="cannot be stacked .*; give pictures of one shape, or"):
+        prepare({"images": [PIXELS[0], PIXELS[1][:, 1:]], "labels": labels[:2]})
+
+
+def test_splits_that_are_given_up(tmp_path: Path) -> None:
+    """What the array says of them does not matter where they are divided anew."""
+    source = {"images": PIXELS, "split": np.array(["fold 1"] * 20)}
+    with pytest.raises(UserError, match="'fold 1', which is no split; write train, validation or"):
+        prepare(source)
+    assert prepare(source, split="80/10/10", out=tmp_path / "out").count == 20
+
+
 def test_splits_by_name(tmp_path: Path) -> None:
     source = {"images": PIXELS, "split": ["train", "test"] * 10}
     cache = prepare(source, out=tmp_path / "out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -191,7 +191,7 @@ def tell_of_columns(names: Sequence[str], where: str) -> None:
         )
 
 
-def splits_of(values: Sequence[object], name: str, where: str) -> list[str]:
+def splits_of(values: Iterable[object], name: str, where: str) -> list[str]:
     """The split of each row, or an empty text where the cell is empty."""
     cells = [said(value).lower() for value in values]
     unknown = sorted(set(cells) - set(SPLIT_FOLDERS) - {""})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.data.classes import Labels, numbered
+from safelight.data.classes import Labels, clean, numbered
 from safelight.data.decode import Batch
 from safelight.data.look import Look, Size
 from safelight.data.parts import Part, Positions
@@ -82,7 +81,7 @@ class Listing:
 
         known: all of the classes, in an order that is not that of their names.
         """
-        texts = [unicodedata.normalize("NFC", text) for text in texts]
+        texts = list(map(clean, texts))
         _, found = numbered([text for text in texts if text])
         classes = known or found
         position = {"": 0} | {name: i for i, name in enumerate(classes)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from safelight.data.parts import Stack
 from safelight.data.pixels import bytes_of
 from safelight.data.places import DATA_PLACE, downloads
 from safelight.data.published import Datasets, Published, listing_of, needs_only_a_root, takes
+from safelight.data.tables import plain
 from safelight.data.walk import files_below, stamped
 from safelight.errors import DamagedFile, MissingLibrary, UserError
 
@@ -286,11 +286,6 @@ NAMED = {
     },
     "lsun": NamedSet(lsun, lambda root: bool(databases(root)), sign=signature),
 }
-
-
-def plain(name: str) -> str:
-    """Names are compared without case, spaces and dashes."""
-    return re.sub(r"[\s_-]", "", name).casefold()
 
 
 def spelled(name: str) -> str | None:

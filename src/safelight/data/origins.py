@@ -18,7 +18,7 @@ from safelight.data.listing import Listing
 from safelight.data.lmdbs import DATA, is_lmdb, walk_lmdb
 from safelight.data.merge import PLUS, several
 from safelight.data.meta import read_meta
-from safelight.data.named import NAMED, NamedSet, nearest, other, plain, recognised, spelled
+from safelight.data.named import NAMED, NamedSet, nearest, other, recognised, spelled
 from safelight.data.options import Options
 from safelight.data.parquet import of_files
 from safelight.data.places import roots_of
@@ -111,7 +111,7 @@ def _of_words(text: str) -> Origin:
 
 def _other(text: str) -> Origin | None:
     row = other(text)
-    return None if row is None else Named(plain(text), text, row)
+    return None if row is None else Named(tables.plain(text), text, row)
 
 
 def _of_path(path: Path) -> Origin:
@@ -183,8 +183,8 @@ def _all_below(endings: Sequence[str], folder: Path) -> list[Path]:
     return found
 
 
-def _array_file(path: Path) -> Origin:
-    load = partial(arrayfiles.arrays_in, path)
+def _array_file(ending: str, path: Path) -> Origin:
+    load = partial(arrayfiles.arrays_in, path, ending)
     return arrays.Arrays(path.stem, str(path), load, lambda: stamped(path))
 
 
@@ -199,7 +199,16 @@ def _unreadable(path: Path) -> Origin:
 def _of_mapping(value: Mapping[str, Any]) -> Origin:
     """Arrays of pictures with their labels, or columns of a table."""
     stacked = [part for part in value.values() if len(getattr(part, "shape", ())) > 2]
-    return arrays.given(value) if stacked else listed.of_table(tables.of_columns(value))
+    paths = tables.usual(list(map(str, value)), tables.PATHS)
+    if stacked or (paths is None and any(map(_holds_pictures, value.values()))):
+        return arrays.given(value)
+    return listed.of_table(tables.of_columns(value))
+
+
+def _holds_pictures(values: Any) -> bool:
+    """Whether it is a list of arrays that may be pictures."""
+    first = values[0] if isinstance(values, list | tuple) and values else None
+    return len(getattr(first, "shape", ())) > 1
 
 
 def _of_several(sources: Sequence[Source]) -> Origin:
@@ -245,7 +254,7 @@ ENDINGS: dict[str, Callable[[Path], Origin]] = {
     ".zip": lambda path: FilesIn("zip", path.stem, str(path)),
     **dict.fromkeys(TAR_ENDINGS, lambda path: Tars.of(str(path), [path])),
     **dict.fromkeys(tables.FORMATS, listed.of_file),
-    **dict.fromkeys(arrayfiles.OPENERS, _array_file),
+    **{ending: partial(_array_file, ending) for ending in arrayfiles.OPENERS},
     **dict.fromkeys(video.ENDINGS, lambda path: video.Video(path.stem, str(path))),
     ".parquet": _parquet_file,
     **dict.fromkeys((".7z", ".rar", ".tar.zst", ".tar.lz4"), _unreadable),

@@ -7,7 +7,6 @@ classes.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from safelight.data import tables
-from safelight.data.classes import natural, no_classes
+from safelight.data.classes import clean, natural, no_classes
 from safelight.data.layout import Splits, split_named
 from safelight.data.libraries import library
 from safelight.data.listed import Listed, splits_of, tell_of_columns
@@ -65,7 +64,7 @@ class File:
     def classes(self, column: str) -> tuple[str, ...]:
         """The names that its numbers stand for; none where it does not hold such numbers."""
         names = map(said, self.features.get(column, {}).get("names") or ())
-        return tuple(unicodedata.normalize("NFC", name) for name in names)
+        return tuple(map(clean, names))
 
     @cached_property
     def image(self) -> str | None:

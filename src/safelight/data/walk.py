@@ -142,8 +142,11 @@ def suffix_of(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A file's name as text: disks may hold bytes that are none."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file's name as text: disks may hold bytes that are none, and tables what no disk holds."""
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode()
 
 
 def signature(found: Found) -> str:
