@@ -19,7 +19,7 @@ from safelight.data.listed import splits_of
 from safelight.data.listing import Listing
 from safelight.data.options import Options
 from safelight.data.parts import Stack
-from safelight.data.pixels import COLOURS, Raw, chunks, understood
+from safelight.data.pixels import COLOURS, Raw, all_understood, chunks
 from safelight.data.splits import SPLITS
 from safelight.data.tables import said
 from safelight.errors import UserError
@@ -55,7 +55,7 @@ class Arrays:
 
     def listing(self, options: Options) -> Listing:
         found = _arranged(self._arrays, self.where, options.label_by)
-        parts = [self._part(roles["images"], options) for roles in found.values()]
+        parts = self._parts([roles["images"] for roles in found.values()], options)
         counts = [len(part) for part in parts]
         labels, classes = no_classes(sum(counts))
         if options.labelled:
@@ -68,15 +68,17 @@ class Arrays:
             parts=tuple(parts),
         )
 
-    def _part(self, name: str, options: Options) -> Stack:
-        images = understood(self._arrays[name], f"{self.where}, {name}")
-        c = images.shape[1]
-        if options.channels != "auto" and c not in COLOURS:
-            raise UserError(
-                f"{self.where}, {name} has {c} channels, which are no colours; leave out "
-                f"--channels {options.channels}, or give three of them"
-            )
-        return Stack.of(images)
+    def _parts(self, names: Sequence[str], options: Options) -> list[Stack]:
+        arrays = {f"{self.where}, {name}": self._arrays[name] for name in names}
+        parts = all_understood(arrays)
+        for what, images in zip(arrays, parts, strict=True):
+            c = images.shape[1]
+            if options.channels != "auto" and c not in COLOURS:
+                raise UserError(
+                    f"{what} has {c} channels, which are no colours; leave out "
+                    f"--channels {options.channels}, or give three of them"
+                )
+        return list(map(Stack.of, parts))
 
     def _labels(
         self, found: Mapping[str, Roles], counts: Sequence[int]
