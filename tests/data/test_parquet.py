@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from safelight.data.choosing import pictures_of
 from safelight.data.hub import configuration
+from safelight.data.options import options_of
+from safelight.data.origins import find
 from safelight.data.prepare import prepare
-from safelight.errors import UserError
+from safelight.errors import DamagedFile, UserError
 from tests.data.conftest import counted, noise
 from tests.data.forms import write_parquet
 
@@ -165,6 +168,55 @@ def test_a_table_of_paths(tmp_path: Path) -> None:
 def test_tables_that_are_no_pictures(columns: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         prepare(plain(tmp_path / "a.parquet", **columns))
+
+
+def test_a_change_to_a_listed_picture_is_seen(tmp_path: Path) -> None:
+    names = [f"{i:02}.png" for i in range(12)]
+    for i, name in enumerate(names):
+        noise(i).save(tmp_path / name)
+    path = plain(tmp_path / "a.parquet", file=names)
+    prepare(path, out=tmp_path / "out")
+    noise(99).save(tmp_path / names[0])
+    cache = prepare(path, out=tmp_path / "out")
+    assert (cache.read(np.arange(1)) == pixels(99, 100)).all()
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", [], [], ["cat"])
+    with pytest.raises(UserError, match=r"a\.parquet has no rows; give a file with a row for each"):
+        prepare(path, out=tmp_path / "out")
+
+
+def test_pictures_without_a_path(tmp_path: Path) -> None:
+    """`bytes` alone are enough, and may be missing."""
+    kind = pa.struct([("bytes", pa.binary())])
+    images = [{"bytes": row["bytes"]} for row in rows(12)]
+    images[5] = {"bytes": None}
+    pq.write_table(pa.table({"image": pa.array(images, kind)}), tmp_path / "a.parquet")
+    cache = prepare(tmp_path / "a.parquet", out=tmp_path / "out")
+    assert [(r.file, r.reason) for r in cache.meta.rejected] == [
+        ("a.parquet row 5", "there is no picture in this row")
+    ]
+
+
+def test_damage_within_a_file(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", rows(60), [0] * 60, ["cat"])
+    data = bytearray(path.read_bytes())
+    third = len(data) // 3
+    data[third : 2 * third] = bytes(byte ^ 0x5A for byte in data[third : 2 * third])
+    path.write_bytes(data)
+    with pytest.raises(DamagedFile, match=r"a\.parquet cannot be read as parquet \(.*; fetch"):
+        prepare(path, out=tmp_path / "out")
+
+
+def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for k in range(40):
+        write_parquet(tmp_path / "set" / f"{k}.parquet", rows(1, k), [0], ["cat"])
+    before = len(list(Path("/dev/fd").iterdir()))
+    found = pictures_of(find(tmp_path / "set"), options_of())
+    assert len(found.names) == 40
+    assert len(list(Path("/dev/fd").iterdir())) < before + 10
 
 
 @pytest.mark.parametrize("left", [0, 4, 0.5, 0.99])
