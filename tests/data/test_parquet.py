@@ -18,7 +18,7 @@ from safelight.data.options import options_of
 from safelight.data.origins import find
 from safelight.data.prepare import prepare
 from safelight.errors import DamagedFile, UserError
-from tests.data.conftest import counted, noise
+from tests.data.conftest import MakeFolder, counted, noise
 from tests.data.forms import write_parquet
 
 pa = pytest.importorskip("pyarrow")
@@ -263,6 +263,17 @@ def test_a_set_of_the_hub_that_was_fetched_before(hub: Path, tmp_path: Path) -> 
     assert cache.name == "birds"
     assert cache.classes == ("a", "b")
     assert (cache.count, cache.subset("test").count) == (24, 12)
+
+
+def test_a_set_of_the_hub_beside_a_folder(
+    hub: Path, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    """Also by the words that the record has for both."""
+    fetched(hub, "someone/animals", "main", "data/0.parquet")
+    folder = make_folder("more", a=6, b=6)
+    cache = prepare(["hf:someone/animals", folder], size=16, out=tmp_path / "out")
+    again = prepare(cache.meta.source, size=16, out=tmp_path / "again")
+    assert again.fingerprint == cache.fingerprint
 
 
 def test_configurations_of_a_set_of_the_hub(hub: Path, tmp_path: Path) -> None:

@@ -121,6 +121,19 @@ def test_splits_by_the_names_of_shards(tmp_path: Path) -> None:
         prepare(str(tmp_path / "set" / "train-{0000..9999999}.tar"))
 
 
+def test_shards_are_found_again_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(2):
+        shard(tmp_path / f"{k}.tar", with_beside("cls", NUMBERS, 18 * k))
+    monkeypatch.chdir(tmp_path)
+    cache = prepare("{0..1}.tar", out=tmp_path / "out")
+    assert cache.meta.source == str(tmp_path / "{0..1}.tar")
+    monkeypatch.chdir("/")
+    again = prepare(cache.meta.source, out=tmp_path / "again")
+    assert again.fingerprint == cache.fingerprint
+
+
 def test_the_same_name_in_two_shards(tmp_path: Path) -> None:
     """They are two pictures, of classes of their own."""
     for k in range(2):

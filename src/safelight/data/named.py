@@ -33,7 +33,8 @@ class NamedSet:
     """One row of the table: `load(roots, options)` gives all its pictures.
 
     there: whether a root holds a copy. layout: the folder in which it does, if that is one of its
-    own. takes: which options it heeds that others do not. sign: what tells of changes.
+    own. takes: which options it heeds that others do not. sign: what tells of changes. divided:
+    whether it has splits of its own.
     """
 
     load: Callable[[Sequence[Path], Options], Listing]
@@ -41,6 +42,7 @@ class NamedSet:
     layout: str = ""
     takes: tuple[str, ...] = ()
     sign: Callable[[Sequence[Path]], str] = lambda roots: PUBLISHED
+    divided: bool = True
 
 
 def digits(roots: Sequence[Path], options: Options) -> Listing:
@@ -66,7 +68,7 @@ def of_torchvision(name: str, row: Published, read: Read, *takes: str) -> NamedS
     def sign(roots: Sequence[Path]) -> str:
         return _signed(next((root for root in roots if row.may_be_in(root)), None), row)
 
-    return NamedSet(load, row.there, row.layout, takes, sign)
+    return NamedSet(load, row.there, row.layout, takes, sign, row.by != "")
 
 
 def _signed(root: Path | None, row: Published) -> str:
@@ -279,7 +281,7 @@ TORCHVISION: dict[str, tuple[Published, Read]] = {
 }
 HEEDED = {"cifar100": ("label_by",), "celeba": ("label_by",)}
 NAMED = {
-    "digits": NamedSet(digits, lambda root: False),
+    "digits": NamedSet(digits, lambda root: False, divided=False),
     **{
         name: of_torchvision(name, row, read, *HEEDED.get(name, ()))
         for name, (row, read) in TORCHVISION.items()

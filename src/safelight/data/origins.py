@@ -68,7 +68,10 @@ class Named:
     where: str
     row: NamedSet
     place: Path | None = None
-    divided: bool = True
+
+    @property
+    def divided(self) -> bool:
+        return self.row.divided
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -196,6 +199,10 @@ def _unreadable(path: Path) -> Origin:
     raise UserError(f"{path} is packed in a way that is not read here; unpack it, and give that")
 
 
+def _of_shards(pattern: Path) -> Origin:
+    return Tars.of(str(pattern), braced(str(pattern)))
+
+
 def _of_mapping(value: Mapping[str, Any]) -> Origin:
     """Arrays of pictures with their labels, or columns of a table."""
     stacked = [part for part in value.values() if len(getattr(part, "shape", ())) > 2]
@@ -245,9 +252,9 @@ GIVEN: tuple[tuple[Callable[[Source], bool], Callable[[Source], Origin]], ...] =
 # What is written where no path of that name is.
 WRITTEN: tuple[tuple[Callable[[str], Any], Callable[[str], Origin | None]], ...] = (
     (spelled, lambda text: _of_words(spelled(text) or "")),
-    (hub.is_name, hub.Hub),
     (lambda text: PLUS in text, lambda text: _of_several(text.split(PLUS))),
-    (SHARDS.search, lambda text: Tars.of(text, braced(text))),
+    (hub.is_name, hub.Hub),
+    (SHARDS.search, lambda text: _of_shards(Path(text).expanduser().resolve())),
     (WORD.fullmatch, lambda text: _other(text)),
 )
 ENDINGS: dict[str, Callable[[Path], Origin]] = {
