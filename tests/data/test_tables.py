@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,8 +183,8 @@ def test_rows_that_give_no_picture(desk: Path) -> None:
         *([contradicted] * 2),
         ("", "its row names no file"),
         ("img/4.png", "its row has no class"),
+        ("img", "not a file"),
         contradicted,
-        ("img", "cannot be read: [Errno 21] Is a directory: '{}'".format(desk / "img")),
     ]
 
 
@@ -310,6 +311,23 @@ def test_a_table_of_pyarrow(desk: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     table = pyarrow.table({"path": [str(desk / name) for name in NAMES]})
     assert prepare(table, out=desk / "out").count == len(NAMES)
+
+
+def test_a_pipe_in_a_table_is_not_waited_for(desk: Path) -> None:
+    os.mkfifo(desk / "pipe.png")
+    (desk / "a.csv").write_text("\n".join(["path", *NAMES, "pipe.png"]))
+    cache = prepare(desk / "a.csv", out=desk / "out")
+    assert [(r.file, r.reason) for r in cache.meta.rejected] == [("pipe.png", "not a file")]
+
+
+def test_one_file_by_several_paths(desk: Path) -> None:
+    (desk / "other").symlink_to(desk / "img")
+    again = [str(desk / NAMES[3]), "other/4.png", "./img/../img/5.png"]
+    (desk / "a.csv").write_text("\n".join(["path", *NAMES, *again]))
+    cache = prepare(desk / "a.csv", out=desk / "out")
+    assert cache.count == len(NAMES)
+    assert [r.file for r in cache.meta.rejected] == again
+    assert {r.reason for r in cache.meta.rejected} == {"named again by a later row"}
 
 
 def test_two_columns_of_one_name() -> None:
