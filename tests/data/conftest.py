@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +89,10 @@ def splits_of(cache: Cache) -> list[int]:
 def pixels_of(cache: Cache) -> NDArray[np.uint8]:
     """All of them, (n, c, h, w)."""
     return cache.read(np.arange(cache.count))
+
+
+def counted(cache: Cache) -> dict[str, int]:
+    """How many pictures each class has, by its labels."""
+    labels = cache.class_labels()
+    assert labels is not None
+    return {cache.classes[label]: n for label, n in sorted(Counter(labels.tolist()).items())}

@@ -19,7 +19,7 @@ from safetensors.torch import save_file as save_torch
 
 from safelight.data.arrayfiles import arrays_in
 from safelight.data.prepare import prepare
-from safelight.errors import UserError
+from safelight.errors import DamagedFile, UserError
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (20, 3, 9, 7), np.uint8)  # (n, c, h, w)
@@ -133,7 +133,38 @@ def test_a_large_array_takes_little_memory(ending: str, tmp_path: Path) -> None:
     assert int(done.stdout.split()[-1]) < 40
 
 
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_single_numbers_are_passed_over(ending: str, tmp_path: Path) -> None:
+    values = {"images": torch.from_numpy(PIXELS), "epoch": torch.tensor(3)}
+    save = torch.save if ending == "pt" else save_torch
+    save(values, tmp_path / f"a.{ending}")
+    assert prepare(tmp_path / f"a.{ending}", out=tmp_path / "out").count == len(PIXELS)
+
+
+def test_more_than_two_arrays_without_names(tmp_path: Path) -> None:
+    x, y = torch.from_numpy(PIXELS), torch.arange(len(PIXELS))
+    torch.save((x, y, x, y), tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"a\.pt holds 4 arrays without names; give them names"):
+        prepare(tmp_path / "a.pt")
+
+
+def test_a_damaged_member(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=np.tile(PIXELS, (40, 1, 1, 1)))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(DamagedFile, match=r"a\.npz cannot be read \(Bad CRC-32 .*; make or fetch"):
+        prepare(path, out=tmp_path / "out")
+
+
+def test_an_array_by_the_start_of_its_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", PIXELS)
+    (tmp_path / "a.npy").rename(tmp_path / "a.dat")
+    assert prepare(tmp_path / "a.dat", out=tmp_path / "out").count == len(PIXELS)
+
+
 def test_names_in_a_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", arr_0=PIXELS, note=np.array("a text"))
-    assert set(arrays_in(tmp_path / "a.npz")) == {"arr_0", "note"}
+    assert set(arrays_in(tmp_path / "a.npz", ".npz")) == {"arr_0", "note"}
     assert prepare(tmp_path / "a.npz", out=tmp_path / "out").count == 20

@@ -141,6 +141,11 @@ def numbers(low: float, high: float, dtype: type = np.float32) -> NDArray[Any]:
             numbers(0, 255, np.uint16),
             "is uint16 and goes up to 255 of 65535, which is nearly black",
         ),
+        (numbers(0, 1023, np.uint16), "up to 1023 of 65535, .* 10 bits hold; give array / 1023, o"),
+        (numbers(0, 3800, np.uint16), "up to 3800 of 65535, .* 12 bits hold; give array / 4095, o"),
+        (numbers(0, 16383, np.uint16), "up to 16383 of 65535, .* 14 bits hold; give array / 16383"),
+        (numbers(-0.5, 0.5), "may be from -0.5 to 0.5 or from -1 to 1; give array [+] 0.5, or"),
+        (numbers(-0.3, 0.4), "holds numbers from -0.3 to 0.4, which may be from -0.5 to 0.5 or"),
         (numbers(0, 256, np.int32), "is int32 and goes from 0 to 256; give uint8"),
         (numbers(-1, 255, np.int16), "is int16 and goes from -1 to 255; give uint8"),
         (numbers(0, 1, np.complex64), "holds complex64, which are no levels"),
@@ -282,6 +287,35 @@ def test_arrays_that_are_called_by_their_split(names: tuple[str, ...], tmp_path:
     assert labels is not None
     assert (labels == LABELS).all()
     assert (cache.subset("test").read(np.arange(6)) == PIXELS[14:]).all()
+
+
+def test_pictures_in_a_list(tmp_path: Path) -> None:
+    labels = np.arange(20) % 2
+    for k, values in enumerate((list(PIXELS), [torch.from_numpy(x) for x in PIXELS])):
+        cache = prepare({"images": values, "labels": labels}, out=tmp_path / str(k))
+        assert (cache.read(np.arange(20)) == PIXELS).all()
+        assert cache.classes == ("0", "1")
+    with pytest.raises(UserError, match="cannot be stacked .*; give pictures of one shape, or"):
+        prepare({"images": [PIXELS[0], PIXELS[1][:, 1:]], "labels": labels[:2]})
+
+
+def test_splits_that_are_given_up(tmp_path: Path) -> None:
+    """What the array says of them does not matter where they are divided anew."""
+    source = {"images": PIXELS, "split": np.array(["fold 1"] * 20)}
+    with pytest.raises(UserError, match="'fold 1', which is no split; write train, validation or"):
+        prepare(source)
+    assert prepare(source, split="80/10/10", out=tmp_path / "out").count == 20
+
+
+def test_the_parts_of_a_set_have_the_same_levels(tmp_path: Path) -> None:
+    """Also where one of them has no dark values that would tell what they mean."""
+    signed = (PIXELS / 127.5 - 1).astype(np.float32)
+    bright = np.maximum(PIXELS, 128)
+    source = {"x_train": signed, "x_test": bright / 127.5 - 1}
+    cache = prepare(source, out=tmp_path / "out")
+    assert (cache.read(np.arange(20, 40)) == bright).all()
+    masks = {"x_train": PIXELS, "x_test": PIXELS % 2}
+    assert (prepare(masks, out=tmp_path / "whole").read(np.arange(20, 40)) == PIXELS % 2).all()
 
 
 def test_splits_by_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
-from tests.data.conftest import noise, pixels_of, splits_of
+from tests.data.conftest import counted, noise, pixels_of, splits_of
 
 
 @pytest.fixture
@@ -64,6 +64,22 @@ def test_lsun(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (pixels_of(alone) == pixels_of(church)).all()
     kept = prepare(root, size=16, store="files", out=tmp_path / "kept")
     assert (pixels_of(kept) == pixels_of(two)).all()
+
+
+def test_some_categories_of_lsun(root: Path, tmp_path: Path) -> None:
+    """By the names that they get; a name that none has is told as of any set."""
+    for k, name in enumerate(("bedroom", "church", "tower")):
+        write_lsun(root / f"{name}_train_lmdb", 12, 100 * k)
+    holy = prepare("lsun", size=16, rename={"church": "holy"}, classes="holy", out=tmp_path / "1")
+    assert holy.classes == ("holy",)
+    assert holy.count == 12
+    both = {"church": "holy", "bedroom": "room"}
+    room = prepare("lsun", size=16, rename=both, classes="room,tower", out=tmp_path / "2")
+    assert counted(room) == {"room": 12, "tower": 12}
+    with pytest.raises(
+        UserError, match="unknown class 'towr'; did you mean 'tower'. choose one of"
+    ):
+        prepare("lsun", size=16, classes="towr", out=tmp_path / "3")
 
 
 def test_lsun_that_is_not_there(own_cache: Path) -> None:

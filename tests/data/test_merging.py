@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,14 +16,7 @@ from safelight.data.options import Options, options_of, parse_every, parse_fract
 from safelight.data.prepare import prepare
 from safelight.data.splits import Draw, in_blocks, parse_split, part_of
 from safelight.errors import UserError
-from tests.data.conftest import MakeFolder, zipped
-
-
-def counted(cache: Cache) -> dict[str, int]:
-    """How many pictures each class has, by its labels."""
-    labels = cache.class_labels()
-    assert labels is not None
-    return {cache.classes[label]: n for label, n in sorted(Counter(labels.tolist()).items())}
+from tests.data.conftest import MakeFolder, counted, zipped
 
 
 def test_classes_of_one_name_are_one(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -122,6 +122,17 @@ def test_a_set_that_cannot_be_fetched_says_what_to_put_where(
         prepare(name)
 
 
+@pytest.mark.parametrize(("name", "divided"), [("digits", False), ("mnist", True)])
+def test_a_set_is_judged_in_the_splits_that_it_has(
+    name: str, divided: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None are made up for one that has none."""
+    write_mnist(tmp_path / "data" / "MNIST" / "raw")
+    monkeypatch.setenv("SAFELIGHT_DATA", str(tmp_path / "data"))
+    cache = open_data(name, judged=True)
+    assert (cache.subset("train").count < cache.count) == divided
+
+
 def test_a_name_beats_a_folder_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from safelight.data.choosing import pictures_of
 from safelight.data.hub import configuration
+from safelight.data.options import options_of
+from safelight.data.origins import find
 from safelight.data.prepare import prepare
-from safelight.errors import UserError
-from tests.data.conftest import noise
+from safelight.errors import DamagedFile, UserError
+from tests.data.conftest import MakeFolder, counted, noise
 from tests.data.forms import write_parquet
 
 pa = pytest.importorskip("pyarrow")
@@ -51,6 +54,32 @@ def test_names_of_classes_keep_their_order(tmp_path: Path) -> None:
         ("a.parquet row 3", "it has no class"),
         ("a.parquet row 4", "it has no class"),
     ]
+
+
+def test_files_that_name_other_classes(tmp_path: Path) -> None:
+    """A class that the first file does not know is one all the same."""
+    (tmp_path / "set").mkdir()
+    write_parquet(tmp_path / "set" / "a.parquet", rows(10), [0, 1] * 5, ["dog", "cat"])
+    write_parquet(tmp_path / "set" / "b.parquet", rows(10, 10), [0, 1] * 5, ["dog", "frog"])
+    cache = prepare(tmp_path / "set", out=tmp_path / "out")
+    assert counted(cache) == {"cat": 5, "dog": 10, "frog": 5}
+
+
+def test_names_of_classes_with_spaces_and_accents(tmp_path: Path) -> None:
+    """They are cleaned as those of any table are, and none becomes another."""
+    names = ["dog ", " e\u0301t\u00e9", "cat"]
+    path = write_parquet(tmp_path / "a.parquet", rows(12), [0, 1, 1, 2] * 3, names)
+    cache = prepare(path, out=tmp_path / "out")
+    assert cache.classes == ("dog", "\u00e9t\u00e9", "cat")
+    assert counted(cache) == {"dog": 3, "\u00e9t\u00e9": 6, "cat": 3}
+
+
+def test_a_file_without_the_column_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    first = write_parquet(tmp_path / "set" / "a.parquet", rows(10), [0, 1] * 5, ["cat", "dog"])
+    pq.write_table(pq.read_table(first).drop_columns(["label"]), tmp_path / "set" / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet has no column 'label'; its columns are image"):
+        prepare(tmp_path / "set", out=tmp_path / "out")
 
 
 def test_rows_without_a_picture(tmp_path: Path) -> None:
@@ -141,6 +170,55 @@ def test_tables_that_are_no_pictures(columns: Any, message: str, tmp_path: Path)
         prepare(plain(tmp_path / "a.parquet", **columns))
 
 
+def test_a_change_to_a_listed_picture_is_seen(tmp_path: Path) -> None:
+    names = [f"{i:02}.png" for i in range(12)]
+    for i, name in enumerate(names):
+        noise(i).save(tmp_path / name)
+    path = plain(tmp_path / "a.parquet", file=names)
+    prepare(path, out=tmp_path / "out")
+    noise(99).save(tmp_path / names[0])
+    cache = prepare(path, out=tmp_path / "out")
+    assert (cache.read(np.arange(1)) == pixels(99, 100)).all()
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", [], [], ["cat"])
+    with pytest.raises(UserError, match=r"a\.parquet has no rows; give a file with a row for each"):
+        prepare(path, out=tmp_path / "out")
+
+
+def test_pictures_without_a_path(tmp_path: Path) -> None:
+    """`bytes` alone are enough, and may be missing."""
+    kind = pa.struct([("bytes", pa.binary())])
+    images = [{"bytes": row["bytes"]} for row in rows(12)]
+    images[5] = {"bytes": None}
+    pq.write_table(pa.table({"image": pa.array(images, kind)}), tmp_path / "a.parquet")
+    cache = prepare(tmp_path / "a.parquet", out=tmp_path / "out")
+    assert [(r.file, r.reason) for r in cache.meta.rejected] == [
+        ("a.parquet row 5", "there is no picture in this row")
+    ]
+
+
+def test_damage_within_a_file(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", rows(60), [0] * 60, ["cat"])
+    data = bytearray(path.read_bytes())
+    third = len(data) // 3
+    data[third : 2 * third] = bytes(byte ^ 0x5A for byte in data[third : 2 * third])
+    path.write_bytes(data)
+    with pytest.raises(DamagedFile, match=r"a\.parquet cannot be read as parquet \(.*; fetch"):
+        prepare(path, out=tmp_path / "out")
+
+
+def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for k in range(40):
+        write_parquet(tmp_path / "set" / f"{k}.parquet", rows(1, k), [0], ["cat"])
+    before = len(list(Path("/dev/fd").iterdir()))
+    found = pictures_of(find(tmp_path / "set"), options_of())
+    assert len(found.names) == 40
+    assert len(list(Path("/dev/fd").iterdir())) < before + 10
+
+
 @pytest.mark.parametrize("left", [0, 4, 0.5, 0.99])
 def test_a_file_that_is_cut_short(left: float, tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", rows(12), [0] * 12, ["a"])
@@ -185,6 +263,17 @@ def test_a_set_of_the_hub_that_was_fetched_before(hub: Path, tmp_path: Path) -> 
     assert cache.name == "birds"
     assert cache.classes == ("a", "b")
     assert (cache.count, cache.subset("test").count) == (24, 12)
+
+
+def test_a_set_of_the_hub_beside_a_folder(
+    hub: Path, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    """Also by the words that the record has for both."""
+    fetched(hub, "someone/animals", "main", "data/0.parquet")
+    folder = make_folder("more", a=6, b=6)
+    cache = prepare(["hf:someone/animals", folder], size=16, out=tmp_path / "out")
+    again = prepare(cache.meta.source, size=16, out=tmp_path / "again")
+    assert again.fingerprint == cache.fingerprint
 
 
 def test_configurations_of_a_set_of_the_hub(hub: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from safelight.data.cache import Cache, open_data
 from safelight.data.named import NAMED, TORCHVISION, nearest, spelled
 from safelight.data.prepare import prepare
 from safelight.errors import DamagedFile, UserError
-from tests.data.conftest import noise, pixels_of, splits_of
+from tests.data.conftest import MakeFolder, noise, pixels_of, splits_of
 
 RNG = np.random.default_rng(0)
 
@@ -348,3 +348,68 @@ def test_a_folder_is_meant_where_the_name_is_spelled_otherwise(
 def test_a_split_of_a_named_set(root: Path) -> None:
     write_cifar100(root)
     assert open_data("CIFAR-100:test").count == 50
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_a_folder_of_ones_own_is_taken_for_no_published_set(
+    name: str, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    """Its name alone says nothing, be it the folder's or that of a class in it."""
+    row, _ = TORCHVISION[name]
+    layout = row.layout or row.kind
+    folder = make_folder(f"mine/{layout}", cat=6, dog=6)
+    assert not row.there(tmp_path / "mine")
+    assert prepare(folder, out=tmp_path / "folder").classes == ("cat", "dog")
+    top = tmp_path / "mine" / layout.partition("/")[0]
+    assert prepare(top, out=tmp_path / "top").classes == ("cat", "dog")
+    beside = make_folder("mine", other=6)
+    assert prepare(beside, out=tmp_path / "all").count == 18
+
+
+def test_a_folder_that_is_no_download_is_not_to_be_removed(root: Path, tmp_path: Path) -> None:
+    write_celeba(root)
+    (root / "celeba" / "identity_CelebA.txt").unlink()
+    with pytest.raises(DamagedFile) as caught:
+        prepare(root / "celeba", out=tmp_path / "out")
+    assert "remove" not in str(caught.value)
+
+
+@pytest.mark.parametrize("write", [write_food, write_eurosat])
+def test_a_change_to_ones_own_copy_is_seen(
+    write: Callable[[Path], None], root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(root)
+    name = {write_food: "food101", write_eurosat: "eurosat"}[write]
+    before = prepare(name, out=tmp_path / "out")
+    prepare(name, out=tmp_path / "out")
+    assert "up to date" in capsys.readouterr().err
+    changed = next(root.rglob("*.jpg"))
+    noise(99).save(changed)
+    after = prepare(name, out=tmp_path / "out")
+    assert (pixels_of(after) != pixels_of(before)).any()
+
+
+def write_empty_usps(root: Path) -> None:
+    (root / "usps.bz2").write_bytes(bz2.compress(b"\n\n"))
+    (root / "usps.t.bz2").write_bytes(bz2.compress(b"\n"))
+
+
+def write_odd_food(root: Path) -> None:
+    write_food(root)
+    (root / "food-101" / "meta" / "train.json").write_text('["apple"]')
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("USPS", write_empty_usps), ("food101", write_odd_food)]
+)
+def test_damage_of_every_kind_is_told_in_a_line(
+    name: str,
+    write: Callable[[Path], None],
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.utils.check_integrity", is_there)
+    write(root)
+    with pytest.raises(DamagedFile, match="does not hold all of .* as published; put"):
+        prepare(name, out=tmp_path / "out")

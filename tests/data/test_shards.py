@@ -14,7 +14,7 @@ import pytest
 from safelight.data.cache import Cache
 from safelight.data.prepare import prepare
 from safelight.errors import UserError
-from tests.data.conftest import noise
+from tests.data.conftest import MakeFolder, noise
 from tests.data.forms import add, tarred
 
 Files = Sequence[tuple[str, bytes]]
@@ -121,6 +121,19 @@ def test_splits_by_the_names_of_shards(tmp_path: Path) -> None:
         prepare(str(tmp_path / "set" / "train-{0000..9999999}.tar"))
 
 
+def test_shards_are_found_again_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(2):
+        shard(tmp_path / f"{k}.tar", with_beside("cls", NUMBERS, 18 * k))
+    monkeypatch.chdir(tmp_path)
+    cache = prepare("{0..1}.tar", out=tmp_path / "out")
+    assert cache.meta.source == str(tmp_path / "{0..1}.tar")
+    monkeypatch.chdir("/")
+    again = prepare(cache.meta.source, out=tmp_path / "again")
+    assert again.fingerprint == cache.fingerprint
+
+
 def test_the_same_name_in_two_shards(tmp_path: Path) -> None:
     """They are two pictures, of classes of their own."""
     for k in range(2):
@@ -156,3 +169,38 @@ def test_numbered_archives_as_sources_of_their_own(tmp_path: Path) -> None:
     paths = [shard(tmp_path / f"{k}.tar", with_beside("", [""] * 6, 6 * k)) for k in range(2)]
     cache = prepare(paths, labels="sources", out=tmp_path / "out")
     assert classes_of(cache) == {i: str(i // 6) for i in range(12)}
+
+
+def test_a_source_beside_a_folder_of_shards_is_kept(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    """Two sources and two shards are as many, and not the same."""
+    for k in range(2):
+        files = [(f"cat/{i}.png", png(10 * k + i)) for i in range(10)]
+        shard(tmp_path / "shards" / f"part-{k}.tar", files)
+    photos = make_folder("photos", cat=12)
+    cache = prepare([tmp_path / "shards", photos], out=tmp_path / "out")
+    assert cache.count == 32
+    assert cache.meta.source == f"{tmp_path / 'shards'} + {photos}"
+
+
+def test_links_beside_an_archive_are_followed(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """Class folders that lie elsewhere are the pictures, and an old archive beside them is not."""
+    real = make_folder("real", cat=6, dog=6)
+    (tmp_path / "set").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).symlink_to(real / name)
+    tarred(real / "cat", tmp_path / "set" / "old.tar")
+    cache = prepare(tmp_path / "set", out=tmp_path / "out")
+    assert cache.classes == ("cat", "dog")
+    assert cache.count == 12
+
+
+def test_what_a_mac_leaves_behind_does_not_hide_archives(tmp_path: Path) -> None:
+    for k in range(2):
+        files = [(f"cat/{i}.png", png(10 * k + i)) for i in range(10)]
+        shard(tmp_path / "set" / f"part-{k}.tar", files)
+    (tmp_path / "set" / "._a.jpg").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "set" / "__MACOSX").mkdir()
+    (tmp_path / "set" / "__MACOSX" / "b.jpg").write_bytes(b"\0\5\x16\7")
+    assert prepare(tmp_path / "set", out=tmp_path / "out").count == 20

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +22,8 @@ from safelight.data.splits import SPLITS
 from safelight.data.tables import read_table, said
 from safelight.errors import UserError
 from tests.data.conftest import MakeFolder, noise
+
+NAMES = [f"img/{i}.png" for i in range(20)]
 
 
 @pytest.fixture
@@ -177,8 +183,8 @@ def test_rows_that_give_no_picture(desk: Path) -> None:
         *([contradicted] * 2),
         ("", "its row names no file"),
         ("img/4.png", "its row has no class"),
+        ("img", "not a file"),
         contradicted,
-        ("img", "cannot be read: [Errno 21] Is a directory: '{}'".format(desk / "img")),
     ]
 
 
@@ -282,6 +288,98 @@ def test_a_data_frame_of_pandas(desk: Path) -> None:
     frame.loc[3, "label"] = None
     cache = prepare(frame[frame.file != "img/4.png"], out=desk / "out")
     assert classes_of(cache) == {i: name for i, name in ODD.items() if i not in (3, 4)}
+
+
+def test_missing_cells_of_pandas(desk: Path) -> None:
+    """Its NA can be compared with nothing."""
+    pandas = pytest.importorskip("pandas")
+    paths = [str(desk / name) for name in NAMES]
+    labels = pandas.array([1] * (len(paths) - 1) + [None], dtype="Int64")
+    cache = prepare(pandas.DataFrame({"path": paths, "label": labels}), out=desk / "out")
+    assert cache.classes == ("1",)
+    assert [r.reason for r in cache.meta.rejected] == ["its row has no class"]
+    assert said(pandas.NaT) == ""
+
+
+@pytest.mark.parametrize("make", [np.zeros, torch.zeros])
+def test_columns_of_arrays_that_are_not_asked_for(make: Callable[[int], Any], desk: Path) -> None:
+    columns = {"path": [str(desk / name) for name in NAMES], "box": [make(4) for _ in NAMES]}
+    assert prepare(columns, out=desk / "out").count == len(NAMES)
+
+
+def test_a_table_of_pyarrow(desk: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"path": [str(desk / name) for name in NAMES]})
+    assert prepare(table, out=desk / "out").count == len(NAMES)
+
+
+def test_a_pipe_in_a_table_is_not_waited_for(desk: Path) -> None:
+    os.mkfifo(desk / "pipe.png")
+    (desk / "a.csv").write_text("\n".join(["path", *NAMES, "pipe.png"]))
+    cache = prepare(desk / "a.csv", out=desk / "out")
+    assert [(r.file, r.reason) for r in cache.meta.rejected] == [("pipe.png", "not a file")]
+
+
+def test_one_file_by_several_paths(desk: Path) -> None:
+    (desk / "other").symlink_to(desk / "img")
+    again = [str(desk / NAMES[3]), "other/4.png", "./img/../img/5.png"]
+    (desk / "a.csv").write_text("\n".join(["path", *NAMES, *again]))
+    cache = prepare(desk / "a.csv", out=desk / "out")
+    assert cache.count == len(NAMES)
+    assert [r.file for r in cache.meta.rejected] == again
+    assert {r.reason for r in cache.meta.rejected} == {"named again by a later row"}
+
+
+def test_two_columns_of_one_name() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([["a.png", "x", "y"]], columns=["path", "label", "label"])
+    with pytest.raises(UserError, match="two columns of the table are called 'label'; rename one"):
+        prepare(frame)
+
+
+def test_a_quote_that_is_not_closed(desk: Path) -> None:
+    """It would swallow the rows below it."""
+    lines = ["path,label", *(f"{name},a" for name in NAMES)]
+    lines[4] = lines[4].replace(",a", ',"a')
+    (desk / "a.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(
+        UserError, match=r"a\.csv cannot be read as a table \(line 5, in the quotes"
+    ):
+        prepare(desk / "a.csv")
+
+
+@pytest.mark.parametrize("head", ["path,label,,", "path,label"])
+def test_empty_cells_at_the_end_of_rows(head: str, desk: Path) -> None:
+    lines = [head, *(f"{name},a,," for name in NAMES)]
+    (desk / "a.csv").write_text("\n".join(lines))
+    assert read_table(desk / "a.csv").columns == {"path": NAMES, "label": ["a"] * len(NAMES)}
+
+
+@pytest.mark.parametrize("text", ["one\u2028two", "one\x85two"])
+def test_line_ends_within_json(text: str, desk: Path) -> None:
+    lines = [json.dumps({"path": name, "text": text}, ensure_ascii=False) for name in NAMES]
+    (desk / "a.jsonl").write_text("\n".join(lines))
+    assert read_table(desk / "a.jsonl").columns["text"] == [text] * len(NAMES)
+
+
+def test_halves_of_characters(desk: Path) -> None:
+    labels = dict.fromkeys(NAMES, "\ud800") | {"\ud800.png": "a"}
+    (desk / "a.json").write_text(json.dumps(labels))
+    cache = prepare(desk / "a.json", out=desk / "out")
+    assert cache.classes == ("\\ud800",)
+    assert [r.file for r in cache.meta.rejected] == ["\\ud800.png"]
+
+
+def test_a_file_whose_name_is_its_ending(desk: Path) -> None:
+    (desk / ".csv").write_text("\n".join(["path", *NAMES]))
+    assert prepare(desk / ".csv", out=desk / "out").count == len(NAMES)
+
+
+def test_the_name_of_a_column_is_taken_as_it_is_written(desk: Path) -> None:
+    lines = [f"{name},X,{i % 2}" for i, name in enumerate(NAMES)]
+    (desk / "a.csv").write_text("\n".join(["path,Label,label", *lines]))
+    assert prepare(desk / "a.csv", label_by="label", out=desk / "out").classes == ("0", "1")
+    assert prepare(desk / "a.csv", label_by="Label", out=desk / "other").classes == ("X",)
 
 
 def test_a_frame_of_unequal_columns() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from safelight.data.splits import SPLITS
 from safelight.data.stored import read_names
 from safelight.data.video import Times, thinned, times_of
 from safelight.errors import UserError
+from tests.data.conftest import MakeFolder, splits_of
 from tests.data.films import Frames, film, frames
 
 av = pytest.importorskip("av")
@@ -86,16 +88,41 @@ def test_phones_turn_their_films(degrees: int, tmp_path: Path) -> None:
 def test_the_turn_of_a_film_is_that_of_the_format(tmp_path: Path) -> None:
     """ISO 14496-12: the matrix of the track's header, here (x, y) -> (h - y, x), which is a quarter
     with the clock, as a phone held upright writes it."""
-    path = film(tmp_path / "film.mov", frames(12), "png", "rgb24", turned=0)
+    path = with_matrix(tmp_path / "film.mov", 0, 1, -1, 0, 12, 0)
+    cache = prepare(path, out=tmp_path / "out")
+    assert (pictures(cache) == [np.rot90(one, -1) for one in frames(12)]).all()
+
+
+def with_matrix(path: Path, a: int, b: int, c: int, d: int, x: int, y: int) -> Path:
+    """A film of `frames(12)` that is shown at (a x + c y + x, b x + d y + y)."""
+    film(path, frames(12), "png", "rgb24", turned=0)
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40  # after version, times, track, duration, layer and volume
     plain = [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000]
     assert [int.from_bytes(data[at + 4 * i : at + 4 * i + 4], "big") for i in range(9)] == plain
-    turned = [0, 0x10000, 0, -0x10000, 0, 0, 12 << 16, 0, 0x40000000]
+    turned = [a << 16, b << 16, 0, c << 16, d << 16, 0, x << 16, y << 16, 0x40000000]
     data[at : at + 36] = b"".join(x.to_bytes(4, "big", signed=True) for x in turned)
     path.write_bytes(data)
-    cache = prepare(path, out=tmp_path / "out")
-    assert (pictures(cache) == [np.rot90(one, -1) for one in frames(12)]).all()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1, 16, 0), lambda one: one[:, ::-1]),
+        ((1, 0, 0, -1, 0, 12), lambda one: one[::-1]),
+        ((0, 1, 1, 0, 0, 0), lambda one: one.transpose(1, 0, 2)),
+        ((0, -1, -1, 0, 12, 16), lambda one: one.transpose(1, 0, 2)[::-1, ::-1]),
+        ((0, -1, 1, 0, 0, 16), np.rot90),
+        ((-1, 0, 0, -1, 16, 12), lambda one: one[::-1, ::-1]),
+    ],
+)
+def test_films_that_are_mirrored(
+    matrix: tuple[int, ...], shown: Callable[[np.ndarray], np.ndarray], tmp_path: Path
+) -> None:
+    """As cameras that look at their owner write them."""
+    cache = prepare(with_matrix(tmp_path / "film.mov", *matrix), out=tmp_path / "out")
+    assert (pictures(cache) == [shown(one) for one in frames(12)]).all()
 
 
 @pytest.mark.parametrize(("aspect", "size"), [(Fraction(2), (32, 12)), (Fraction(1, 2), (16, 24))])
@@ -226,6 +253,29 @@ def test_two_films(tmp_path: Path) -> None:
         "a": {"train": 16, "validation": 2, "test": 2},
         "b": {"train": 8, "validation": 1, "test": 1},
     }
+
+
+@pytest.mark.parametrize("split", [None, "50/25/25"])
+def test_a_film_beside_a_folder_keeps_its_blocks(
+    split: str | None, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    """Only the pictures of the folder are divided at random."""
+    path = film(tmp_path / "film.mkv", frames(40, 16, 16))
+    folder = make_folder("photos", cat=40) / "cat"
+    alone = prepare(path, split=split, out=tmp_path / "alone")
+    cache = prepare([folder, path], split=split, out=tmp_path / "out")
+    codes = np.load(cache.path / "splits.npy")
+    assert (codes[40:] == np.load(alone.path / "splits.npy")).all()
+    assert (np.bincount(codes[:40]) == np.bincount(codes[40:])).all()
+    assert (np.diff(codes[:40].astype(int)) < 0).any()
+
+
+def test_a_film_beside_a_folder_with_splits(make_folder: MakeFolder, tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mkv", frames(40, 16, 16))
+    for split, n in (("train", 20), ("test", 5)):
+        make_folder("set/" + split, cat=n)
+    cache = prepare([tmp_path / "set", path], labels="none", out=tmp_path / "out")
+    assert splits_of(cache) == [19 + 32, 1 + 4, 5 + 4]
 
 
 def test_a_film_of_high_range_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import itertools
 import pickle
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ class Packed:
     """An array in a .npz, which is unpacked on from where it was read last."""
 
     def __init__(self, path: Path, member: str) -> None:
+        self._path = path
         self._file = zipfile.ZipFile(path).open(member)  # noqa: SIM115 (as long as its rows)
         version = np.lib.format.read_magic(self._file)
         read_header = HEADERS.get(version, np.lib.format.read_array_header_2_0)
@@ -51,9 +53,14 @@ class Packed:
     def read(self, positions: Positions) -> NDArray[Any]:
         size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         parts = [b""]
-        for first, last in runs(positions):
-            self._file.seek(self._start + first * size)
-            parts.append(self._file.read((last - first) * size))
+        try:
+            for first, last in runs(positions):
+                self._file.seek(self._start + first * size)
+                parts.append(self._file.read((last - first) * size))
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DamagedFile(
+                f"{self._path} cannot be read ({error}); make or fetch it again"
+            ) from error
         rows = np.frombuffer(b"".join(parts), self.dtype)
         return rows.reshape(len(positions), *self.shape[1:])
 
@@ -67,7 +74,7 @@ class OfTorch:
     def __init__(self, get: Callable[[], Any]) -> None:
         self._get = get
         self.shape = tuple(get().shape)
-        self.dtype = numbers_of(get()[:0]).dtype
+        self.dtype = numbers_of(get()[:0] if self.shape else get()).dtype
 
     def read(self, positions: Positions) -> NDArray[Any]:
         return numbers_of(self._get()[positions.tolist()])
@@ -78,8 +85,10 @@ class Slices:
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
-        self.shape = tuple(self._opened().get_slice(name).get_shape())
-        self.dtype = numbers_of(self._opened().get_slice(name)[:0]).dtype
+        part = self._opened().get_slice(name)
+        self.shape = tuple(part.get_shape())
+        whole = partial(self._opened().get_tensor, name)
+        self.dtype = numbers_of(part[:0] if self.shape else whole()).dtype
 
     def _opened(self) -> Any:
         from safetensors import safe_open
@@ -129,7 +138,8 @@ def _torch(path: Path) -> dict[str, Raw]:
     def load(mapped: bool = True) -> Any:
         with warnings.catch_warnings():  # what can't be read, the error says
             warnings.simplefilter("ignore")
-            return named(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped))
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return named(found, str(path))
 
     try:
         load()
@@ -145,11 +155,19 @@ def _torch(path: Path) -> dict[str, Raw]:
     }
 
 
-def named(value: Any) -> dict[str, Any]:
-    """Arrays by their names: a mapping as it is, one alone or two as images and labels."""
+def named(value: Any, where: str) -> dict[str, Any]:
+    """Arrays by their names: a mapping as it is, one alone or two as images and labels.
+
+    Raises UserError for more, which could be anything.
+    """
     if isinstance(value, Mapping):
         return {str(name): part for name, part in value.items()}
     parts = value if isinstance(value, tuple | list) else [value]
+    if len(parts) > 2:
+        raise UserError(
+            f"{where} holds {len(parts)} arrays without names; give them names, such as "
+            '{"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}'
+        )
     return dict(zip(("images", "labels"), parts, strict=False))
 
 
@@ -159,6 +177,9 @@ def held(values: Mapping[str, Any]) -> dict[str, Raw]:
 
 
 def one(value: Any) -> Raw:
+    """Raises ValueError for a list of arrays that differ in shape."""
+    if isinstance(value, list | tuple) and value and is_tensor(value[0]):
+        return Held(np.stack(list(map(numbers_of, value))))
     return OfTorch(lambda: value) if is_tensor(value) else Held(np.asarray(value))
 
 
@@ -176,10 +197,15 @@ OPENERS: dict[str, Callable[[Path], dict[str, Raw]]] = {
 }
 
 
-def arrays_in(path: Path) -> dict[str, Raw]:
-    """The arrays of a file by their names. Raises UserError, DamagedFile where it can't be read."""
+def arrays_in(path: Path, ending: str) -> dict[str, Raw]:
+    """The arrays of a file, which is one of such an ending, by their names.
+
+    Raises UserError, DamagedFile where it can't be read.
+    """
     try:
-        return OPENERS[path.suffix.lower()](path)
+        return OPENERS[ending](path)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} holds more than tensors, and reading that could run code; save "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from safelight.data.arrayfiles import held, named
 from safelight.data.classes import Labels, no_classes, numbered
 from safelight.data.layout import SPLIT_FOLDERS, Splits, split_named
+from safelight.data.listed import splits_of
 from safelight.data.listing import Listing
 from safelight.data.options import Options
 from safelight.data.parts import Stack
-from safelight.data.pixels import COLOURS, Raw, chunks, understood
+from safelight.data.pixels import COLOURS, Raw, all_understood, chunks
 from safelight.data.splits import SPLITS
+from safelight.data.tables import said
 from safelight.errors import UserError
 
 # What an array is for -> how it may be called, besides `train`, `val` or `test` before or after.
@@ -53,7 +55,7 @@ class Arrays:
 
     def listing(self, options: Options) -> Listing:
         found = _arranged(self._arrays, self.where, options.label_by)
-        parts = [self._part(roles["images"], options) for roles in found.values()]
+        parts = self._parts([roles["images"] for roles in found.values()], options)
         counts = [len(part) for part in parts]
         labels, classes = no_classes(sum(counts))
         if options.labelled:
@@ -61,20 +63,22 @@ class Arrays:
         return Listing(
             names=[f"picture {i}" for i in range(sum(counts))],
             labels=labels,
-            splits=self._splits(found, counts),
+            splits=self._splits(found, counts) if options.split is None else None,
             classes=classes,
             parts=tuple(parts),
         )
 
-    def _part(self, name: str, options: Options) -> Stack:
-        images = understood(self._arrays[name], f"{self.where}, {name}")
-        c = images.shape[1]
-        if options.channels != "auto" and c not in COLOURS:
-            raise UserError(
-                f"{self.where}, {name} has {c} channels, which are no colours; leave out "
-                f"--channels {options.channels}, or give three of them"
-            )
-        return Stack.of(images)
+    def _parts(self, names: Sequence[str], options: Options) -> list[Stack]:
+        arrays = {f"{self.where}, {name}": self._arrays[name] for name in names}
+        parts = all_understood(arrays)
+        for what, images in zip(arrays, parts, strict=True):
+            c = images.shape[1]
+            if options.channels != "auto" and c not in COLOURS:
+                raise UserError(
+                    f"{what} has {c} channels, which are no colours; leave out "
+                    f"--channels {options.channels}, or give three of them"
+                )
+        return list(map(Stack.of, parts))
 
     def _labels(
         self, found: Mapping[str, Roles], counts: Sequence[int]
@@ -85,7 +89,7 @@ class Arrays:
         values = [self._column(name, n, "labels") for name, n in zip(names, counts, strict=True)]
         classes = [roles["classes"] for roles in found.values() if "classes" in roles]
         if not classes:
-            return numbered([self._said(value) for column in values for value in column])
+            return numbered(self._names(value for column in values for value in column))
         return self._indexed(np.concatenate(values), classes[0])
 
     def _column(self, name: str | None, n: int, role: str) -> NDArray[Any]:
@@ -100,19 +104,16 @@ class Arrays:
             )
         return raw.read(np.arange(n)).reshape(n)
 
-    def _said(self, value: Any) -> str:
-        """A label as a class's name: 3.0 is 3."""
-        plain = value.item() if isinstance(value, np.generic) else value
-        if plain is None or plain != plain:
+    def _names(self, labels: Iterable[Any]) -> list[str]:
+        names = list(map(said, labels))
+        if "" in names:
             raise UserError(f"{self.where} has pictures without a label; leave them out")
-        if isinstance(plain, bytes):
-            return plain.decode("utf-8", "backslashreplace")
-        return str(int(plain)) if isinstance(plain, float) and plain.is_integer() else str(plain)
+        return names
 
     def _indexed(self, values: NDArray[Any], name: str) -> tuple[Labels, tuple[str, ...]]:
         """Labels that are positions among the names of the classes."""
         raw = self._arrays[name]
-        classes = tuple(self._said(value) for value in raw.read(np.arange(raw.shape[0])))
+        classes = tuple(self._names(raw.read(np.arange(raw.shape[0]))))
         whole = values.dtype.kind in "ui"
         if not whole or values.min() < 0 or values.max() >= len(classes):
             seen = f"{values.min()} to {values.max()}" if whole else str(values.dtype)
@@ -128,14 +129,10 @@ class Arrays:
         if "splits" not in found[""]:
             return None
         name = found[""]["splits"]
-        words = [self._said(word).lower() for word in self._column(name, counts[0], "splits")]
-        unknown = sorted(set(words) - set(SPLIT_FOLDERS))
-        if unknown:
-            raise UserError(
-                f"{self.where}, {name} holds {unknown[0]!r}, which is no split; give train, "
-                "validation or test"
-            )
-        return np.array([SPLITS.index(SPLIT_FOLDERS[word]) for word in words], np.uint8)
+        words = splits_of(self._column(name, counts[0], "splits"), name, self.where)
+        if "" in words:
+            raise UserError(f"{self.where}, {name} has no split of some pictures; leave them out")
+        return np.array([SPLITS.index(word) for word in words], np.uint8)
 
 
 def _arranged(
@@ -190,7 +187,12 @@ def _split_of(name: str) -> tuple[str, str]:
 
 def given(value: Any) -> Arrays:
     """Arrays given in Python: one of pictures, or a mapping with images, labels and more."""
-    arrays = held(named(value))
+    try:
+        arrays = held(named(value, "the source"))
+    except ValueError as error:
+        raise UserError(
+            f"the arrays cannot be stacked ({error}); give pictures of one shape, or files"
+        ) from error
     digest = content(arrays)
     return Arrays("array", f"array {digest[:12]}", lambda: arrays, lambda: digest)
 

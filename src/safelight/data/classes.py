@@ -30,9 +30,14 @@ def in_order(names: Sequence[str]) -> bool:
     return keys == sorted(keys)
 
 
+def clean(name: str) -> str:
+    """A class's name in the one way in which it is written; halves of characters as \\ud800."""
+    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
+
+
 def numbered(names: Sequence[str]) -> tuple[Labels, tuple[str, ...]]:
     """Each picture's class by name -> labels, (n,), and the classes in natural order."""
-    names = [unicodedata.normalize("NFC", name) for name in names]
+    names = list(map(clean, names))
     classes = tuple(sorted(set(names), key=lambda name: natural((name,))))
     position = {name: i for i, name in enumerate(classes)}
     return np.array([position[name] for name in names], np.int64), classes

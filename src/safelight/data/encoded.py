@@ -156,8 +156,9 @@ class EncodedFiles:
         k, key = self._place(position).split(" ", 1)
         names = read_names(self.path, self.meta)
         name = names[position] if names else json.loads(key)
+        place = self.meta.places[int(k)][1]
         return damaged(
-            self.path, f"has the picture {name} in {self.meta.places[int(k)][1]}: {what}", self.meta
+            self.path / PLACES, f"names the picture {name} in {place}: {what}", self.meta
         )
 
     def _read_checks(self) -> Checksums:

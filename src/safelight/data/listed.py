@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,10 +127,20 @@ class Listed:
             except (OSError, ValueError) as error:
                 reason = f"it cannot be found: {getattr(error, 'strerror', None) or error}"
                 continue
+            if not stat.S_ISREG(status.st_mode):
+                return "not a file"  # a pipe would be waited for
             path = os.path.normpath(path)
-            entry = Entry(path, Path(path).parts, status.st_size, status.st_mtime_ns)
+            key = self._key(path)
+            entry = Entry(key, Path(path).parts, status.st_size, status.st_mtime_ns)
             return entry if status.st_size <= MAX_BYTES else TOO_LONG
         return reason
+
+    def _key(self, path: str) -> str:
+        """The same for a file that is named by several paths."""
+        folder, name = os.path.split(os.path.join(self.folder, path))  # noqa: PTH118
+        real = os.path.join(_real(folder), name)  # noqa: PTH118 (a Path costs more)
+        below = f"{self.folder}{os.sep}"
+        return real.removeprefix(below)
 
     def _wanted(self, options: Options) -> Wanted:
         labels = self._labels(options) if options.labelled else None
@@ -171,6 +183,11 @@ class Listed:
         return list(taken.values()), rejected
 
 
+@functools.lru_cache(maxsize=4096)  # folders repeat
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
 CONTRADICTED = "its rows give it different classes or splits"
 
 
@@ -191,7 +208,7 @@ def tell_of_columns(names: Sequence[str], where: str) -> None:
         )
 
 
-def splits_of(values: Sequence[object], name: str, where: str) -> list[str]:
+def splits_of(values: Iterable[object], name: str, where: str) -> list[str]:
     """The split of each row, or an empty text where the cell is empty."""
     cells = [said(value).lower() for value in values]
     unknown = sorted(set(cells) - set(SPLIT_FOLDERS) - {""})

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.data.classes import Labels, numbered
+from safelight.data.classes import Labels, clean, numbered
 from safelight.data.decode import Batch
 from safelight.data.look import Look, Size
 from safelight.data.parts import Part, Positions
+from safelight.data.splits import FREE
 from safelight.data.walk import Rejection
 
 
@@ -22,8 +22,9 @@ class Listing:
 
     `labels` are positions in `classes` (all 0 where there are none), `splits` positions in SPLITS.
     `parts` hold the pictures, one after another. `ignored` counts the files whose ending is no
-    picture's, by ending, and `left_aside` names the first of them. settled: the splits follow
-    --split already, as those of a video do, whose neighbours must not be torn apart.
+    picture's, by ending, and `left_aside` names the first of them. settled: splits that follow
+    --split already, as those of a video do, whose neighbours must not be torn apart; FREE where a
+    picture has none such, and None where all are free.
     """
 
     names: Sequence[str]
@@ -34,11 +35,15 @@ class Listing:
     ignored: dict[str, int] = field(default_factory=dict)
     left_aside: tuple[str, ...] = ()
     rejected: tuple[Rejection, ...] = ()
-    settled: bool = False
+    settled: NDArray[np.uint8] | None = None
 
     def kept_splits(self, asked: str | None) -> NDArray[np.uint8] | None:
         """The splits that stay where --split asks for this; None where it divides anew."""
-        return self.splits if asked is None or self.settled else None
+        own = self.splits if asked is None else None
+        if self.settled is None:
+            return own
+        rest = np.zeros_like(self.settled) if own is None else own
+        return np.where(self.settled == FREE, rest, self.settled)
 
     @property
     def strata(self) -> tuple[str, ...]:
@@ -49,11 +54,18 @@ class Listing:
         """Only the pictures where `keep` is true."""
         where = np.flatnonzero(keep)
         return replace(
-            self,
+            self.told_of(where),
             names=[self.names[i] for i in where.tolist()],
+            parts=tuple(part.taken(within) for part, within in self._within(where)),
+        )
+
+    def told_of(self, where: Positions) -> Listing:
+        """With the labels and splits of these pictures only; the pictures stay."""
+        return replace(
+            self,
             labels=self.labels[where],
             splits=None if self.splits is None else self.splits[where],
-            parts=tuple(part.taken(within) for part, within in self._within(where)),
+            settled=None if self.settled is None else self.settled[where],
         )
 
     def renumbered(self, kept: Sequence[int]) -> Listing:
@@ -67,12 +79,13 @@ class Listing:
     def classed(self, texts: Sequence[str], reason: str, known: tuple[str, ...] = ()) -> Listing:
         """With the class of each by name; one of an empty name is left out for this reason.
 
-        known: the classes in an order that is not that of their names.
+        known: all of the classes, in an order that is not that of their names.
         """
+        texts = list(map(clean, texts))
         _, found = numbered([text for text in texts if text])
         classes = known or found
-        position = {name: i for i, name in enumerate(classes)}
-        labels = [position.get(unicodedata.normalize("NFC", text), 0) for text in texts]
+        position = {"": 0} | {name: i for i, name in enumerate(classes)}
+        labels = [position[text] for text in texts]
         keep = np.array([text != "" for text in texts], np.bool_)
         lost = [Rejection(self.names[i], reason) for i in np.flatnonzero(~keep).tolist()]
         whole = replace(self, labels=np.array(labels, np.int64), classes=classes)

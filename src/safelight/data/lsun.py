@@ -24,16 +24,24 @@ ENDING = "_lmdb"
 def lsun(roots: Sequence[Path], options: Options) -> Listing:
     """The categories that are there, or those of them that are asked for, are the classes."""
     folders = next(filter(None, map(databases, roots)), [])
-    asked = [path for path in folders if not options.classes or category(path) in options.classes]
-    if not asked:
+    if not folders:
         raise UserError(
             f"no LSUN here, which torchvision does not fetch; unpack bedroom_train{ENDING} and the "
             f"like of lsun.cs.princeton.edu into {roots[-1]}, or set {DATA_PLACE} to their folder"
         )
-    parts = [_part(path) for path in asked]
+    parts = [_part(path) for path in _asked(folders, options)]
     whole = joined(parts)
     several = len(set(whole.classes)) > 1 or options.classes
     return whole if several else replace(whole, classes=(), labels=np.zeros_like(whole.labels))
+
+
+def _asked(folders: Sequence[Path], options: Options) -> Sequence[Path]:
+    """Those that --classes and --rename speak of, as to list one takes minutes; all for others."""
+    called = {path: options.rename.get(category(path), category(path)) for path in folders}
+    if not options.classes or not set(options.classes) <= set(called.values()):
+        return folders
+    named = {*options.classes, *options.rename.values()}
+    return [path for path in folders if called[path] in named]
 
 
 def databases(root: Path) -> list[Path]:

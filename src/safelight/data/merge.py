@@ -15,6 +15,7 @@ from safelight.data.layout import Splits
 from safelight.data.listing import Listing
 from safelight.data.options import Options
 from safelight.data.source import Origin
+from safelight.data.splits import FREE
 from safelight.errors import UserError
 
 PLUS = " + "  # between sources that are named in one word
@@ -73,7 +74,8 @@ class Several:
 
     def _tell_of_splits(self, parts: Sequence[Listing], options: Options) -> None:
         lacking = [o for o, part in zip(self.origins, parts, strict=True) if part.splits is None]
-        if options.split is None and 0 < len(lacking) < len(parts):
+        own = [part for part in parts if part.splits is not None and part.settled is None]
+        if options.split is None and lacking and own:
             console.inform(
                 f"{lacking[0].where} has no splits, so those of the others are given up, and all "
                 "is divided anew"
@@ -123,8 +125,16 @@ def joined(parts: Sequence[Listing]) -> Listing:
         ignored=dict(sum((Counter(part.ignored) for part in parts), Counter[str]())),
         left_aside=tuple(name for part in parts for name in part.left_aside),
         rejected=tuple(rejection for part in parts for rejection in part.rejected),
-        settled=all(part.settled for part in parts),
+        settled=_settled(parts),
     )
+
+
+def _settled(parts: Sequence[Listing]) -> Splits:
+    if all(part.settled is None for part in parts):
+        return None
+    free = [np.full(len(part.labels), FREE, np.uint8) for part in parts]
+    pairs = zip(parts, free, strict=True)
+    return np.concatenate([own if part.settled is None else part.settled for part, own in pairs])
 
 
 def _united(parts: Sequence[Listing]) -> tuple[Labels, tuple[str, ...]]:

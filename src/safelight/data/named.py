@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +20,12 @@ from safelight.data.parts import Stack
 from safelight.data.pixels import bytes_of
 from safelight.data.places import DATA_PLACE, downloads
 from safelight.data.published import Datasets, Published, listing_of, needs_only_a_root, takes
+from safelight.data.tables import plain
+from safelight.data.walk import files_below, stamped
 from safelight.errors import DamagedFile, MissingLibrary, UserError
 
 Read = Callable[[Datasets, Options], Listing]
+PUBLISHED = "published"  # the sign of what does not change
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,16 @@ class NamedSet:
     """One row of the table: `load(roots, options)` gives all its pictures.
 
     there: whether a root holds a copy. layout: the folder in which it does, if that is one of its
-    own. takes: which options it heeds that others do not. sign: what tells of changes.
+    own. takes: which options it heeds that others do not. sign: what tells of changes. divided:
+    whether it has splits of its own.
     """
 
     load: Callable[[Sequence[Path], Options], Listing]
     there: Callable[[Path], bool]
     layout: str = ""
     takes: tuple[str, ...] = ()
-    sign: Callable[[Sequence[Path]], str] = lambda roots: "published"
+    sign: Callable[[Sequence[Path]], str] = lambda roots: PUBLISHED
+    divided: bool = True
 
 
 def digits(roots: Sequence[Path], options: Options) -> Listing:
@@ -61,7 +65,21 @@ def of_torchvision(name: str, row: Published, read: Read, *takes: str) -> NamedS
     def load(roots: Sequence[Path], options: Options) -> Listing:
         return read(_found(name, row, roots), options)
 
-    return NamedSet(load, row.there, row.layout, takes)
+    def sign(roots: Sequence[Path]) -> str:
+        return _signed(next((root for root in roots if row.may_be_in(root)), None), row)
+
+    return NamedSet(load, row.there, row.layout, takes, sign, row.by != "")
+
+
+def _signed(root: Path | None, row: Published) -> str:
+    """What was fetched is as published, be it removed again; a copy of the user's may change.
+
+    Most sets without a folder of their own are compared with sums by torchvision.
+    """
+    if root is None or not row.layout or downloads() in (root, *root.parents):
+        return PUBLISHED
+    paths = map(Path, sorted(files_below(root / row.layout)))
+    return stamped(*(path for path in paths if path.is_file()))
 
 
 def called(*classes: str) -> Read:
@@ -77,23 +95,20 @@ def _found(name: str, row: Published, roots: Sequence[Path]) -> Datasets:
     """torchvision's sets, from the first root that has all of them, or downloaded."""
     home = downloads() if row.layout else downloads() / name
     for root in filter(row.may_be_in, roots):
-        _require_whole(root / row.layout)
+        _require_whole(root / row.layout, root == home)
         try:
             return row.opened(root)
         except ImportError as error:
             raise MissingLibrary(f"{row.kind} is read by another library: {error}") from error
-        except READING as error:  # not there, or not whole
+        # Not there, or not whole: damaged pickles, .mat and texts raise nearly everything there is.
+        except Exception as error:
             # What a download of ours left is completed; a copy of the user's own is their matter.
-            if root != home and row.there(root):
+            if root != home and (row.layout or row.there(root)):
                 raise DamagedFile(
                     f"{root / row.layout} does not hold all of {row.kind} as published; put "
-                    f"{row.files} there, or remove the folder to have the set fetched"
+                    f"{row.files} there"
                 ) from error
     return _fetched(row, home)
-
-
-# Damaged files make the readers of pickles, .mat and text raise these.
-READING = (RuntimeError, OSError, ValueError, EOFError, KeyError)
 
 
 def _fetched(row: Published, home: Path) -> Datasets:
@@ -103,19 +118,21 @@ def _fetched(row: Published, home: Path) -> Datasets:
         inform(f"{row.kind} is not on this machine; fetching it into {home}")
         try:
             return row.opened(home, download=True)
-        except READING as error:
-            problem, cause = " ".join(str(error).split()), error
+        except Exception as error:  # as above, and whatever a network raises
+            problem, cause = " ".join(str(error).split()) or type(error).__name__, error
     raise UserError(
         f"{row.kind} could not be fetched ({problem}); put {row.files} into {home / row.layout}, "
         f"or set {DATA_PLACE} to a folder that holds {row.layout or 'them'}"
     ) from cause
 
 
-def _require_whole(raw: Path) -> None:
+def _require_whole(raw: Path, ours: bool) -> None:
     """Raise DamagedFile where one of MNIST's files is not as long as its header says.
 
     Of d dimensions: the bytes 0, 0, 8 (for uint8) and d, d sizes as big-endian uint32, the values.
+    ours: where it lies in the downloads, and may be fetched again.
     """
+    again = ", or remove the folder to have the set fetched" if ours else ""
     for file in sorted(raw.glob("*-idx[13]-ubyte")):
         d = int(file.name.removesuffix("-ubyte")[-1])
         try:
@@ -127,8 +144,7 @@ def _require_whole(raw: Path) -> None:
             whole = False
         if not whole:
             raise DamagedFile(
-                f"{file} is cut short or is no such file; put a whole one in its place, or "
-                "remove the folder to have the set fetched"
+                f"{file} is cut short or is no such file; put a whole one in its place{again}"
             )
 
 
@@ -155,36 +171,63 @@ EMNIST = (
 )
 # name -> how torchvision has it, and what reads it if that is not the usual way
 TORCHVISION: dict[str, tuple[Published, Read]] = {
-    "mnist": (Published("MNIST", "MNIST/raw", IDX, "train"), called(*"0123456789")),
+    "mnist": (
+        Published("MNIST", "MNIST/raw", IDX, "train", "*-ubyte*"),
+        called(*"0123456789"),
+    ),
     "fashion-mnist": (
-        Published("FashionMNIST", "FashionMNIST/raw", IDX, "train"),
+        Published("FashionMNIST", "FashionMNIST/raw", IDX, "train", "*-ubyte*"),
         called(*FASHION),
     ),
-    "cifar10": (Published("CIFAR10", "cifar-10-batches-py", CIFAR, "train"), plainly),
-    "cifar100": (
-        Published("CIFAR100", "cifar-100-python", "train, test and meta", "train"),
-        cifar100,
-    ),
-    "celeba": (Published("CelebA", "celeba", ATTRIBUTES, "split"), celeba),
-    "flowers102": (
-        Published("Flowers102", "flowers-102", "jpg, imagelabels.mat and setid.mat", "split"),
+    "cifar10": (
+        Published("CIFAR10", "cifar-10-batches-py", CIFAR, "train", "*batch*"),
         plainly,
     ),
-    "stl10": (Published("STL10", "stl10_binary", STL, "split"), stl10),
+    "cifar100": (
+        Published("CIFAR100", "cifar-100-python", "train, test and meta", "train", "meta"),
+        cifar100,
+    ),
+    "celeba": (
+        Published("CelebA", "celeba", ATTRIBUTES, "split", "list_attr_celeba.txt"),
+        celeba,
+    ),
+    "flowers102": (
+        Published(
+            "Flowers102",
+            "flowers-102",
+            "jpg, imagelabels.mat and setid.mat",
+            "split",
+            "setid.mat",
+        ),
+        plainly,
+    ),
+    "stl10": (Published("STL10", "stl10_binary", STL, "split", "*_X.bin"), stl10),
     "svhn": (
         Published("SVHN", "", "train_32x32.mat and test_32x32.mat", "split", "train_32x32.mat"),
         plainly,
     ),
-    "kmnist": (Published("KMNIST", "KMNIST/raw", IDX, "train"), plainly),
+    "kmnist": (Published("KMNIST", "KMNIST/raw", IDX, "train", "*-ubyte*"), plainly),
     "emnist": (
-        Published("EMNIST", "EMNIST/raw", EMNIST, "train", fixed={"split": "balanced"}),
+        Published("EMNIST", "EMNIST/raw", EMNIST, "train", "*-ubyte*", {"split": "balanced"}),
         plainly,
     ),
     "usps": (Published("USPS", "", "usps.bz2 and usps.t.bz2", "train", "usps.bz2"), plainly),
-    "food101": (Published("Food101", "food-101", "images and meta", "split"), plainly),
-    "dtd": (Published("DTD", "dtd/dtd", "images and labels", "split"), plainly),
+    "food101": (
+        Published("Food101", "food-101", "images and meta", "split", "meta/train.json"),
+        plainly,
+    ),
+    "dtd": (
+        Published("DTD", "dtd/dtd", "images and labels", "split", "labels/train1.txt"),
+        plainly,
+    ),
     "oxford-pets": (
-        Published("OxfordIIITPet", "oxford-iiit-pet", "images and annotations", "split"),
+        Published(
+            "OxfordIIITPet",
+            "oxford-iiit-pet",
+            "images and annotations",
+            "split",
+            "annotations/trainval.txt",
+        ),
         plainly,
     ),
     "stanford-cars": (
@@ -193,26 +236,36 @@ TORCHVISION: dict[str, tuple[Published, Read]] = {
             "stanford_cars",
             "cars_train, cars_test, devkit and cars_test_annos_withlabels.mat",
             "split",
+            "devkit/cars_train_annos.mat",
         ),
         plainly,
     ),
     "fgvc-aircraft": (
-        Published("FGVCAircraft", "fgvc-aircraft-2013b", "data", "split"),
+        Published(
+            "FGVCAircraft",
+            "fgvc-aircraft-2013b",
+            "data",
+            "split",
+            "data/variants.txt",
+        ),
         plainly,
     ),
-    "eurosat": (Published("EuroSAT", "eurosat/2750", "its ten class folders", ""), plainly),
+    "eurosat": (
+        Published("EuroSAT", "eurosat/2750", "its ten class folders", "", "AnnualCrop"),
+        plainly,
+    ),
     "caltech101": (
         Published(
             "Caltech101",
             "caltech101",
             "101_ObjectCategories and Annotations",
             "",
-            "caltech101/101_ObjectCategories",
+            "101_ObjectCategories",
         ),
         plainly,
     ),
     "imagenette": (
-        Published("Imagenette", "imagenette2", "train and val", "split"),
+        Published("Imagenette", "imagenette2", "train and val", "split", "train/n01440764"),
         plainly,
     ),
     "imagenet": (
@@ -228,18 +281,13 @@ TORCHVISION: dict[str, tuple[Published, Read]] = {
 }
 HEEDED = {"cifar100": ("label_by",), "celeba": ("label_by",)}
 NAMED = {
-    "digits": NamedSet(digits, lambda root: False),
+    "digits": NamedSet(digits, lambda root: False, divided=False),
     **{
         name: of_torchvision(name, row, read, *HEEDED.get(name, ()))
         for name, (row, read) in TORCHVISION.items()
     },
     "lsun": NamedSet(lsun, lambda root: bool(databases(root)), sign=signature),
 }
-
-
-def plain(name: str) -> str:
-    """Names are compared without case, spaces and dashes."""
-    return re.sub(r"[\s_-]", "", name).casefold()
 
 
 def spelled(name: str) -> str | None:

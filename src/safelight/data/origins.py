@@ -18,14 +18,14 @@ from safelight.data.listing import Listing
 from safelight.data.lmdbs import DATA, is_lmdb, walk_lmdb
 from safelight.data.merge import PLUS, several
 from safelight.data.meta import read_meta
-from safelight.data.named import NAMED, NamedSet, nearest, other, plain, recognised, spelled
+from safelight.data.named import NAMED, NamedSet, nearest, other, recognised, spelled
 from safelight.data.options import Options
 from safelight.data.parquet import of_files
 from safelight.data.places import roots_of
 from safelight.data.shards import SHARDS, Tars, braced
 from safelight.data.source import Origin
 from safelight.data.stored import is_cache
-from safelight.data.walk import Found, signature, stamped, suffix_of, walk_folder
+from safelight.data.walk import Found, files_below, signature, stamped, suffix_of, walk_folder
 from safelight.data.zips import walk_zip
 from safelight.errors import UserError
 
@@ -68,7 +68,10 @@ class Named:
     where: str
     row: NamedSet
     place: Path | None = None
-    divided: bool = True
+
+    @property
+    def divided(self) -> bool:
+        return self.row.divided
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -111,7 +114,7 @@ def _of_words(text: str) -> Origin:
 
 def _other(text: str) -> Origin | None:
     row = other(text)
-    return None if row is None else Named(plain(text), text, row)
+    return None if row is None else Named(tables.plain(text), text, row)
 
 
 def _of_path(path: Path) -> Origin:
@@ -175,18 +178,16 @@ def _cache(folder: Path) -> Origin:
 def _all_below(endings: Sequence[str], folder: Path) -> list[Path]:
     """All files of these endings below the folder, if there are any and no pictures."""
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if suffix_of(name) in SUFFIXES:
-                return []
-            if name.lower().endswith(tuple(endings)) and not name.startswith("."):
-                found.append(Path(place, name))
+    for path in files_below(folder):
+        if suffix_of(path) in SUFFIXES:
+            return []
+        if path.lower().endswith(tuple(endings)):
+            found.append(Path(path))
     return found
 
 
-def _array_file(path: Path) -> Origin:
-    load = partial(arrayfiles.arrays_in, path)
+def _array_file(ending: str, path: Path) -> Origin:
+    load = partial(arrayfiles.arrays_in, path, ending)
     return arrays.Arrays(path.stem, str(path), load, lambda: stamped(path))
 
 
@@ -198,18 +199,32 @@ def _unreadable(path: Path) -> Origin:
     raise UserError(f"{path} is packed in a way that is not read here; unpack it, and give that")
 
 
+def _of_shards(pattern: Path) -> Origin:
+    return Tars.of(str(pattern), braced(str(pattern)))
+
+
 def _of_mapping(value: Mapping[str, Any]) -> Origin:
     """Arrays of pictures with their labels, or columns of a table."""
     stacked = [part for part in value.values() if len(getattr(part, "shape", ())) > 2]
-    return arrays.given(value) if stacked else listed.of_table(tables.of_columns(value))
+    paths = tables.usual(list(map(str, value)), tables.PATHS)
+    if stacked or (paths is None and any(map(_holds_pictures, value.values()))):
+        return arrays.given(value)
+    return listed.of_table(tables.of_columns(value))
+
+
+def _holds_pictures(values: Any) -> bool:
+    """Whether it is a list of arrays that may be pictures."""
+    first = values[0] if isinstance(values, list | tuple) and values else None
+    return len(getattr(first, "shape", ())) > 1
 
 
 def _of_several(sources: Sequence[Source]) -> Origin:
-    """Shards of one set are one source."""
+    """Shards of one set that are given one by one are one source."""
     origins = [find(source) for source in sources]
-    paths = [path for origin in origins if isinstance(origin, Tars) for path in origin.paths]
-    if len(origins) == len(paths) > 1 and all(NUMBERED.search(path.name) for path in paths):
-        return Tars.of(PLUS.join(map(str, paths)), paths)
+    tars = [origin.paths for origin in origins if isinstance(origin, Tars)]
+    shards = [path for path, *others in tars if not others and NUMBERED.search(path.name)]
+    if len(set(shards)) == len(origins) > 1:
+        return Tars.of(PLUS.join(map(str, shards)), shards)
     if not origins:
         raise UserError("no source is given; name a folder, a file or a set")
     return several(origins)
@@ -237,16 +252,16 @@ GIVEN: tuple[tuple[Callable[[Source], bool], Callable[[Source], Origin]], ...] =
 # What is written where no path of that name is.
 WRITTEN: tuple[tuple[Callable[[str], Any], Callable[[str], Origin | None]], ...] = (
     (spelled, lambda text: _of_words(spelled(text) or "")),
-    (hub.is_name, hub.Hub),
     (lambda text: PLUS in text, lambda text: _of_several(text.split(PLUS))),
-    (SHARDS.search, lambda text: Tars.of(text, braced(text))),
+    (hub.is_name, hub.Hub),
+    (SHARDS.search, lambda text: _of_shards(Path(text).expanduser().resolve())),
     (WORD.fullmatch, lambda text: _other(text)),
 )
 ENDINGS: dict[str, Callable[[Path], Origin]] = {
     ".zip": lambda path: FilesIn("zip", path.stem, str(path)),
     **dict.fromkeys(TAR_ENDINGS, lambda path: Tars.of(str(path), [path])),
     **dict.fromkeys(tables.FORMATS, listed.of_file),
-    **dict.fromkeys(arrayfiles.OPENERS, _array_file),
+    **{ending: partial(_array_file, ending) for ending in arrayfiles.OPENERS},
     **dict.fromkeys(video.ENDINGS, lambda path: video.Video(path.stem, str(path))),
     ".parquet": _parquet_file,
     **dict.fromkeys((".7z", ".rar", ".tar.zst", ".tar.lz4"), _unreadable),

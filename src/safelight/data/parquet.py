@@ -6,6 +6,7 @@ classes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from safelight.data import tables
-from safelight.data.classes import natural, no_classes
+from safelight.data.classes import clean, natural, no_classes
 from safelight.data.layout import Splits, split_named
 from safelight.data.libraries import library
 from safelight.data.listed import Listed, splits_of, tell_of_columns
@@ -39,18 +40,22 @@ class File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._arrow = library("pyarrow.parquet", str(path))
-        try:
-            self._file = self._opened()
-        except (OSError, ValueError) as error:  # those of pyarrow are these too
-            raise DamagedFile(
-                f"{path} cannot be read as parquet ({error}); fetch it again"
-            ) from error
-        self._schema = self._file.schema_arrow
+        with self._opened() as file:
+            self._schema = file.schema_arrow
+            self.rows = file.metadata.num_rows
         self.names = list(self._schema.names)
-        self.rows = self._file.metadata.num_rows
 
-    def _opened(self) -> Any:
-        return self._arrow.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False)
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """For as long as it is read: of many files few may be open at a time."""
+        try:
+            with self._arrow.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
+                yield file
+        except (OSError, ValueError) as error:  # those of pyarrow are these too
+            problem = " ".join(str(error).split())
+            raise DamagedFile(
+                f"{self.path} cannot be read as parquet ({problem}); fetch it again"
+            ) from error
 
     @cached_property
     def features(self) -> Mapping[str, Mapping[str, Any]]:
@@ -63,7 +68,8 @@ class File:
 
     def classes(self, column: str) -> tuple[str, ...]:
         """The names that its numbers stand for; none where it does not hold such numbers."""
-        return tuple(map(str, self.features.get(column, {}).get("names") or ()))
+        names = map(said, self.features.get(column, {}).get("names") or ())
+        return tuple(map(clean, names))
 
     @cached_property
     def image(self) -> str | None:
@@ -81,7 +87,8 @@ class File:
 
     def column(self, name: str) -> list[Any]:
         """Its values; those of a column of classes by name."""
-        values = self._file.read([name]).column(0).to_pylist()
+        with self._opened() as file:
+            values = file.read([name]).column(0).to_pylist()
         classes = self.classes(name)
         if not classes:
             return values  # type: ignore[no-any-return]
@@ -89,13 +96,14 @@ class File:
 
     def pictures(self, keys: Sequence[str]) -> Iterator[bytes | str]:
         """The bytes at these rows, which rise, or the reason why there are none."""
-        file, rows, start = self._opened(), np.array(keys, np.int64), 0
-        for group in range(file.num_row_groups):
-            stop = start + file.metadata.row_group(group).num_rows
-            within = rows[(rows >= start) & (rows < stop)] - start
-            if len(within):
-                yield from self._of_group(file, group, within)
-            start = stop
+        rows, start = np.array(keys, np.int64), 0
+        with self._opened() as file:
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                within = rows[(rows >= start) & (rows < stop)] - start
+                if len(within):
+                    yield from self._of_group(file, group, within)
+                start = stop
 
     def _of_group(self, file: Any, group: int, rows: Any) -> Iterator[bytes | str]:
         start = 0
@@ -116,9 +124,8 @@ def _holds_files(kind: Any) -> bool:
 def _bytes(value: Any) -> bytes | str:
     data = value.get("bytes") if isinstance(value, dict) else value
     if data is None:
-        return "there is no picture in this row" + (
-            f", only its path {value['path']}" if isinstance(value, dict) and value["path"] else ""
-        )
+        path = value.get("path") if isinstance(value, dict) else None
+        return "there is no picture in this row" + (f", only its path {path}" if path else "")
     return data if isinstance(data, bytes) else "what this row holds is no file"
 
 
@@ -134,19 +141,21 @@ class Parquet:
     takes: tuple[str, ...] = ("label_by",)
 
     def signature(self) -> str:
-        return stamped(*self.paths)
+        return stamped(*self.paths) if self._listed is None else self._listed.signature()
 
     def listing(self, options: Options) -> Listing:
-        files = [File(path) for path in self.paths]
+        if self._listed is not None:
+            return self._listed.listing(options)
+        files = self._files
         lacking = [file for file in files if file.image is None]
-        if len(lacking) == len(files) == 1 and usual(files[0].names, tables.PATHS):
-            return self._listed(files[0]).listing(options)
         if lacking:
             raise UserError(
                 f"{lacking[0].path} has no column of pictures, or several; its columns are "
                 f"{', '.join(lacking[0].names)}: call the one of files image"
             )
         n = sum(file.rows for file in files)
+        if not n:
+            raise UserError(f"{self.where} has no rows; give a file with a row for each picture")
         pairs = zip(self.places, files, strict=True)
         labels, classes = no_classes(n)
         whole = Listing(
@@ -160,11 +169,18 @@ class Parquet:
         if not names:
             return whole
         texts = [text for file in files for text in _labels(file, names)]
-        known = files[0].classes(names[0]) if len(names) == 1 else ()
-        return whole.classed(texts, "it has no class", known)
+        return whole.classed(texts, "it has no class", _known(files, names))
 
-    def _listed(self, file: File) -> Listed:
-        """One of paths to files elsewhere."""
+    @cached_property
+    def _files(self) -> list[File]:
+        return [File(path) for path in self.paths]
+
+    @cached_property
+    def _listed(self) -> Listed | None:
+        """Of one file of paths to files elsewhere; None of pictures."""
+        file = self._files[0]
+        if len(self._files) > 1 or file.image or not usual(file.names, tables.PATHS):
+            return None
         columns = {name: file.column(name) for name in file.names}
         return Listed(self.name, self.where, file.path.parent, lambda: Table(columns))
 
@@ -194,7 +210,15 @@ class Parquet:
 
 def _labels(file: File, names: Sequence[str]) -> list[str]:
     """The class of each row, an empty text where it has none."""
-    return tables.combined(names, [list(map(said, file.column(name))) for name in names])
+    there = [tables.found(file.names, name, str(file.path)) for name in names]
+    return tables.combined(names, [list(map(said, file.column(name))) for name in there])
+
+
+def _known(files: Sequence[File], names: Sequence[str]) -> tuple[str, ...]:
+    """The classes in their publisher's order, where all files give the same one."""
+    orders = {file.classes(name) for file in files for name in names}
+    one = orders.pop() if len(names) == len(orders) == 1 else ()
+    return tuple(dict.fromkeys(filter(None, one)))
 
 
 def _splits(file: File) -> list[str]:

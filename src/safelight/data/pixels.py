@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ from safelight.errors import UserError
 Pixels = NDArray[np.uint8]
 CHUNK_BYTES = 4 * 2**20  # of an array at a time
 COLOURS = (1, 3)  # channels that any picture may have
+CAMERAS = (2**10 - 1, 2**12 - 1, 2**14 - 1)  # the levels of their sensors, kept in 16 bits
+FEW_BITS = CAMERAS[-1]
 HALF = 1 / 510  # of one level of 0 to 1: what rounds to black or white all the same
 
 
@@ -91,13 +93,33 @@ def understood(raw: Raw, what: str) -> Images:
 
     what: the array, as it is told.
     """
+    return all_understood({what: raw})[0]
+
+
+def all_understood(arrays: Mapping[str, Raw]) -> list[Images]:
+    """The same of the parts of one set: a number means the same in all that hold such numbers."""
+    axes = [_axes_of_pictures(raw, what) for what, raw in arrays.items()]
+    alike: dict[str, dict[str, Raw]] = {}
+    for what, raw in arrays.items():
+        alike.setdefault(_numbers(raw.dtype), {})[what] = raw
+    levels = {numbers: levels_of(some) for numbers, some in alike.items()}
+    pairs = zip(arrays.values(), axes, strict=True)
+    return [Images(raw, order, levels[_numbers(raw.dtype)]) for raw, order in pairs]
+
+
+def _numbers(dtype: np.dtype[Any]) -> str:
+    """What one means depends on the bits of whole numbers only."""
+    return "f" if dtype.kind == "f" else dtype.name
+
+
+def _axes_of_pictures(raw: Raw, what: str) -> Axes:
     axes = axes_of(raw.shape, what)
     _, _, h, w = Images(raw, axes, _of_bytes).shape
     if h * w > MAX_PIXELS:
         raise UserError(
             f"{what} has pictures of {w}x{h}, more than {MAX_PIXELS:,} pixels; cut them"
         )
-    return Images(raw, axes, levels_of(raw, what))
+    return axes
 
 
 def axes_of(shape: tuple[int, ...], what: str) -> Axes:
@@ -129,42 +151,55 @@ def _plausible(shape: tuple[int, ...], axes: Axes) -> bool:
     return 0 < c < min(h, w) or (c in COLOURS and min(h, w) > 0)
 
 
-def levels_of(raw: Raw, what: str) -> Levels:
-    """What makes 0..255 of the values; all of them are looked at where that decides."""
-    kind = raw.dtype.kind
-    if kind == "b":
+def levels_of(arrays: Mapping[str, Raw]) -> Levels:
+    """What makes 0..255 of the values; all of them are looked at where that decides.
+
+    arrays: of numbers of one kind, by what they are as it is told.
+    """
+    dtype = next(iter(arrays.values())).dtype
+    if dtype.kind == "b":
         return _of_truth
-    if kind in "ui":
-        return _whole(raw, what)
-    if kind == "f":
-        return _fractions(raw, what)
-    raise UserError(f"{what} holds {raw.dtype}, which are no levels of grey or colour; give uint8")
+    what = " and ".join(arrays)
+    if dtype.kind not in "uif":
+        raise UserError(f"{what} holds {dtype}, which are no levels of grey or colour; give uint8")
+    ranges = [extremes(raw, name) for name, raw in arrays.items()]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return _fractions(low, high, what) if dtype.kind == "f" else _whole(dtype, low, high, what)
 
 
-def _whole(raw: Raw, what: str) -> Levels:
+def _whole(dtype: np.dtype[Any], low: float, high: float, what: str) -> Levels:
     """Whole numbers: 8 bits, or 16 of uint16. A range that fits another meaning is refused."""
-    low, high = extremes(raw, what)
     if high <= 1 and low >= 0:
         raise UserError(
             f"{what} holds only 0 and 1, which would all be black; give them as bool, or times 255"
         )
-    if raw.dtype == np.uint16:
+    if dtype == np.uint16:
         if high <= 255:
             raise UserError(
                 f"{what} is uint16 and goes up to {high:g} of 65535, which is nearly black; give "
                 "uint8 if these are levels of 255"
             )
+        if high <= FEW_BITS:
+            top = next(top for top in CAMERAS if high <= top)
+            raise UserError(
+                f"{what} is uint16 and goes up to {high:g} of 65535, which is dark, and as many as "
+                f"{top.bit_length()} bits hold; give array / {top}, or array / 65535 if it is dark"
+            )
         return _of_sixteen_bits
     if low < 0 or high > 255:
         raise UserError(
-            f"{what} is {raw.dtype} and goes from {low:g} to {high:g}; give uint8 from 0 to 255, "
+            f"{what} is {dtype} and goes from {low:g} to {high:g}; give uint8 from 0 to 255, "
             "uint16 from 0 to 65535, or numbers from 0 to 1"
         )
     return _of_bytes
 
 
-def _fractions(raw: Raw, what: str) -> Levels:
-    low, high = extremes(raw, what)
+def _fractions(low: float, high: float, what: str) -> Levels:
+    if -0.5 - HALF <= low < -HALF and high <= 0.5 + HALF:
+        raise UserError(
+            f"{what} holds numbers from {low:g} to {high:g}, which may be from -0.5 to 0.5 or from "
+            "-1 to 1; give array + 0.5, or (array + 1) / 2"
+        )
     if low >= -HALF and high <= 1 + HALF:
         return _of_unit
     if -1 - 2 * HALF <= low < 0 and high <= 1 + 2 * HALF:
@@ -182,7 +217,9 @@ def extremes(raw: Raw, what: str) -> tuple[float, float]:
     Of uint8 and uint16 no more is read than what tells which they are.
     """
     low, high = np.inf, -np.inf
-    enough = {1: 1, 2: 255}.get(raw.dtype.itemsize, np.inf) if raw.dtype.kind == "u" else np.inf
+    enough = (
+        {1: 1, 2: FEW_BITS}.get(raw.dtype.itemsize, np.inf) if raw.dtype.kind == "u" else np.inf
+    )
     for start, values in chunks(raw):
         if raw.dtype.kind == "f" and not np.isfinite(values).all():
             whole = np.isfinite(values).reshape(len(values), -1).all(axis=1)

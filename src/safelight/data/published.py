@@ -40,7 +40,8 @@ class Published:
     """A set of torchvision.
 
     kind: its class there. layout: the folder, below a root, in which it looks for `files`. by: a
-    row of DIVIDED. mark: what shows that it is there. fixed: arguments.
+    row of DIVIDED. mark: a file, as a pattern, that only a published one has in such a folder.
+    fixed: arguments.
     """
 
     kind: str
@@ -51,13 +52,14 @@ class Published:
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def there(self, root: Path) -> bool:
-        """Whether some of it is. Of a set without a mark that is not known before it is tried."""
-        mark = self.mark or self.layout
-        return bool(mark) and (root / mark).exists()
+        """Whether some of it surely is; a folder of its name may be anybody's."""
+        return bool(self.mark) and any((root / self.layout).glob(self.mark))
 
     def may_be_in(self, root: Path) -> bool:
         """Some classes make folders where they look for files, and are let into no other place."""
-        return self.there(root) or (not self.mark and not self.layout and root.is_dir())
+        if self.layout:
+            return (root / self.layout).is_dir()
+        return self.there(root) or (not self.mark and root.is_dir())
 
     @property
     def fetched(self) -> bool:

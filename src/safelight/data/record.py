@@ -25,7 +25,7 @@ from safelight.data.listing import Listing
 from safelight.data.meta import FILE, FORMAT, Meta, Rejected
 from safelight.data.options import Options
 from safelight.data.source import Origin
-from safelight.data.splits import SPLITS
+from safelight.data.splits import FREE, SPLITS
 from safelight.data.stored import (
     DUPLICATES,
     IMAGES,
@@ -109,22 +109,26 @@ def _lines(outcome: Outcome) -> bytes:
 
 def _without_empty_classes(outcome: Outcome) -> Listing:
     """The stored pictures; a class all of whose files were rejected is gone."""
-    keep = np.array(outcome.taken, np.int64)
-    pictures = outcome.pictures
-    pictures = replace(
-        pictures,
-        labels=pictures.labels[keep],
-        splits=None if pictures.splits is None else pictures.splits[keep],
-    )
+    pictures = outcome.pictures.told_of(np.array(outcome.taken, np.int64))
     left = np.unique(pictures.labels).tolist()
     return pictures.renumbered(left) if pictures.classes else pictures
 
 
 def divided(pictures: Listing, options: Options, family: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The split of each picture, (n,). family: (n,), the first of those that are like each."""
-    own = pictures.kept_splits(options.split)
-    if own is not None:
-        return own if pictures.settled else _with_validation(pictures, options.seed, family)
+    if pictures.settled is None:
+        return _divided(pictures, options, family)
+    codes, free = pictures.settled.copy(), np.flatnonzero(pictures.settled == FREE)
+    if len(free):
+        rest = replace(pictures.told_of(free), settled=None)
+        codes[free] = _divided(rest, options, family[free])
+    return codes
+
+
+def _divided(pictures: Listing, options: Options, family: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The same where none is settled."""
+    if pictures.kept_splits(options.split) is not None:
+        return _with_validation(pictures, options.seed, family)
     shares = dividing.parse_split(options.split or dividing.DEFAULT_SPLIT)
     return dividing.stratified(pictures.labels, pictures.strata, shares, options.seed, family)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safelight.errors import UserError
 
 SPLITS = ("train", "validation", "test")
+FREE = 255  # in place of a split: one that is not settled
 TRAIN = 0
 DEFAULT_SPLIT = "80/10/10"
 FROM_TRAIN = "95/5/0"  # where a source has a test set but none for validation

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ LABELS = (
 )
 SPLITS = ("split", "partition", "subset")
 SEPARATORS = ",;\t|"
+MISSING = ("NAType", "NaTType")  # of pandas, which can't be compared
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Table:
 
 
 def plain(name: str) -> str:
+    """Names are compared without case, spaces and dashes."""
     return re.sub(r"[\s_-]", "", name).casefold()
 
 
@@ -51,16 +55,20 @@ def usual(names: Sequence[str], wanted: Sequence[str]) -> str | None:
 
 def said(value: Any) -> str:
     """A cell as text: nothing where it is missing, and 3.0 as 3."""
-    if value is None or value != value:
+    one = getattr(value, "shape", None) == () and hasattr(value, "item")  # of numpy, or torch
+    cell = value.item() if one else value
+    if cell is None or type(cell).__name__ in MISSING:
         return ""
-    number = value.item() if hasattr(value, "item") else value  # of numpy
-    whole = isinstance(number, float) and number.is_integer()
-    return str(int(number)) if whole else str(number).strip()
+    if isinstance(cell, float):
+        return "" if math.isnan(cell) else str(int(cell) if cell.is_integer() else cell)
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "backslashreplace").strip()
+    return str(cell).strip()
 
 
 def found(names: Sequence[str], name: str, where: str) -> str:
     """The column called `name`; raises UserError, with those that there are."""
-    there = usual(names, (plain(name),))
+    there = name if name in names else usual(names, (plain(name),))
     if there is None:
         raise UserError(f"{where} has no column {name!r}; its columns are {', '.join(names)}")
     return there
@@ -82,7 +90,7 @@ def read_table(path: Path) -> Table:
     """Raises UserError where it is none."""
     try:
         text = _text(path.read_bytes())
-        table = FORMATS[path.suffix.lower()](text)
+        table = next(read for end, read in FORMATS.items() if path.name.lower().endswith(end))(text)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text; save it as CSV with UTF-8") from error
     except (OSError, ValueError, csv.Error, RecursionError) as error:
@@ -105,27 +113,44 @@ def _csv(text: str) -> Table:
 
 
 def _separated(text: str, separator: str) -> Table:
-    rows = [
-        (number, row)
-        for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=separator), 1)
-        if any(cell.strip() for cell in row)
-    ]
+    rows = list(_rows(text, separator))
     if not rows:
         return Table({})
-    names, head = [cell.strip() for cell in rows[0][1]], 1
+    width = max(len(_trimmed(row)) for _, row in rows)
+    names, head = [cell.strip() for cell in rows[0][1][:width]], 1
     if any(suffix_of(name) in SUFFIXES for name in names):
         names, head = _without_head(names), 0
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"two of its columns are called {twice!r}")
     for number, row in rows:
-        if len(row) > len(names):
+        if len(_trimmed(row)) > len(names):
             raise ValueError(
                 f"row {number} has {len(row)} cells and its head {len(names)}: put what holds "
                 f"{separator!r} in quotes"
             )
     cells = [[*row, *[""] * (len(names) - len(row))] for _, row in rows[head:]]
     return Table({name: [row[i] for row in cells] for i, name in enumerate(names)})
+
+
+def _rows(text: str, separator: str) -> Iterator[tuple[int, Sequence[str]]]:
+    """Those that hold something, and their numbers. Raises ValueError for a quote out of place."""
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+    for number in itertools.count(1):
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(f"line {line}, in the quotes of this row: {error}") from error
+        if any(cell.strip() for cell in row):
+            yield number, row
+
+
+def _trimmed(row: Sequence[str]) -> Sequence[str]:
+    """Without the empty cells at its end, which spreadsheets write."""
+    return row[: max((i for i, cell in enumerate(row, 1) if cell.strip()), default=0)]
 
 
 def _without_head(cells: Sequence[str]) -> list[str]:
@@ -156,7 +181,7 @@ def _json(text: str) -> Table:
 
 
 def _json_lines(text: str) -> Table:
-    return records([json.loads(line) for line in text.splitlines() if line.strip()])
+    return records([json.loads(line) for line in text.split("\n") if line.strip()])
 
 
 def records(rows: Sequence[Any]) -> Table:
@@ -174,8 +199,15 @@ def _alike(columns: Mapping[str, Sequence[Any]]) -> Table:
 
 
 def frame(value: Any) -> Table:
-    """A data frame of pandas, polars or any other library: `columns` names what `[]` gives."""
-    return of_columns({name: value[name] for name in value.columns})
+    """A data frame of pandas, polars or any other library: `columns` names what `[]` gives.
+
+    In tables of pyarrow `column_names` do.
+    """
+    names = list(getattr(value, "column_names", value.columns))
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two columns of the table are called {name!r}; rename one")
+    return of_columns({name: value[name] for name in names})
 
 
 def of_columns(columns: Mapping[Any, Any]) -> Table:

@@ -29,10 +29,15 @@ ENDINGS = (
     *(".ts", ".mts", ".m2ts", ".ogv"),
 )
 HIGH_RANGE = {16: "PQ", 18: "HLG"}  # ITU-T H.273, table 3
-TURNS = {  # degrees against the clock
-    90: Image.Transpose.ROTATE_90,
-    180: Image.Transpose.ROTATE_180,
-    270: Image.Transpose.ROTATE_270,
+# (a, b, c, d) of ISO 14496-12's matrix, by which (x, y) is shown at (a x + c y, b x + d y).
+TURNS: dict[tuple[int, ...], Image.Transpose] = {
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
 }
 
 
@@ -53,15 +58,16 @@ class Video:
         times = times_of(path)
         kept = thinned(times, options.every)
         labels, classes = no_classes(len(kept))
+        blocks = in_blocks(len(kept), parse_split(options.split or DEFAULT_SPLIT))
         read = partial(frames, path, times.counted)
         sizes = [times.size] * len(kept)
         return Listing(
             names=[f"{path.name} at {times.seconds(stamp):.3f} s" for stamp in kept],
             labels=labels,
-            splits=in_blocks(len(kept), parse_split(options.split or DEFAULT_SPLIT)),
+            splits=blocks,
             classes=classes,
             parts=(Stream(read, self.where, list(map(str, kept)), sizes, np.array(kept), True),),
-            settled=True,
+            settled=blocks,
         )
 
 
@@ -175,5 +181,15 @@ def upright(frame: Any, aspect: Fraction) -> Image.Image:
     wide, high = max(aspect, Fraction(1)), min(aspect, Fraction(1))
     size = (round(width * wide), round(height / high))
     image = image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
-    turn = TURNS.get(frame.rotation % 360)
+    turn = TURNS.get(_matrix(frame))
     return image if turn is None else image.transpose(turn)
+
+
+def _matrix(frame: Any) -> tuple[int, ...]:
+    """(a, b, c, d) of how a frame is turned and mirrored; nothing where it is shown as it is.
+
+    Its `rotation` does not tell whether it is mirrored.
+    """
+    told = (bytes(side) for side in frame.side_data if side.type.name == "DISPLAYMATRIX")
+    values = np.frombuffer(next(told, b""), np.int32).tolist()
+    return tuple(round(value / 2**16) for i, value in enumerate(values) if i in (0, 1, 3, 4))

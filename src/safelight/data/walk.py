@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,13 +72,20 @@ class Found:
 def walk_folder(root: Path) -> Found:
     """All files under `root`; hidden ones and loops of links are left out."""
     found = Found()
-    _walk(str(root), (), frozenset(), found)
+    for item, parts in _walk(str(root), (), frozenset(), found):
+        _add_file(item, parts, found)
     return found
+
+
+def files_below(root: Path) -> Iterator[str]:
+    """The paths of all that `walk_folder` looks at, one after the other."""
+    return (item.path for item, _ in _walk(str(root), (), frozenset(), Found()))
 
 
 def _walk(
     folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]], to: Found
-) -> None:
+) -> Iterator[tuple[os.DirEntry[str], tuple[str, ...]]]:
+    """Each file, and the folders above it; `to` takes the folders that can't be read."""
     try:
         status = os.stat(folder)  # noqa: PTH116 (a Path for each of 100,000 files is slow)
         here = (status.st_dev, status.st_ino)
@@ -96,9 +103,9 @@ def _walk(
         if is_hidden(item.name):
             continue
         if _is_folder(item):
-            _walk(item.path, (*parts, item.name), above | {here}, to)
+            yield from _walk(item.path, (*parts, item.name), above | {here}, to)
         else:
-            _add_file(item, parts, to)
+            yield item, parts
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:
@@ -135,8 +142,11 @@ def suffix_of(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A file's name as text: disks may hold bytes that are none."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file's name as text: disks may hold bytes that are none, and tables what no disk holds."""
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode()
 
 
 def signature(found: Found) -> str:
