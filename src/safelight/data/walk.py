@@ -16,7 +16,7 @@ from safelight.data.decode import MAX_BYTES, SUFFIXES
 
 Read = Callable[[str], bytes]
 NAMED = 100  # as many of the files that are ignored for their ending are named in the record
-OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+OF_SYSTEMS = frozenset({"__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 # Endings of what holds files of its own, which is looked into only where it is given by itself.
 ARCHIVES = (
     *(".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar"),
