@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from safelight.errors import DamagedFile, UserError
 from safelight.locks import Lock, locked
+from safelight.paths import place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -210,7 +211,7 @@ def _settle(old: Path) -> None:
 
 def require_file(path: Path | str | None) -> None:
     """Raise UserError where a file can't be written because a folder is there; before long work."""
-    if path is not None and Path(path).is_dir():
+    if path is not None and place(path).is_dir():
         raise UserError(f"{path} is a folder; name a file to write, such as {path}/found.json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -37,12 +38,12 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
 
 def _safe(name: str) -> str:
     plain = EDGES.sub("_", FORBIDDEN.sub("_", unicodedata.normalize("NFC", name))) or "_"
-    return _shortened(RESERVED.sub(r"\1_", plain))
+    return shortened(RESERVED.sub(r"\1_", plain))
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     """A name that is too long ends in a hash of the whole."""
-    data = name.encode()
+    data = os.fsencode(name)
     if len(data) <= LONGEST:
         return name
     begins = data[:LONGEST].decode(errors="ignore").rstrip(". ")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from safelight.data.choosing import refuse_twins
 from safelight.data.classes import natural
 from safelight.data.layout import listing
 from safelight.data.listing import Listing
+from safelight.data.origins import find
 from safelight.data.prepare import prepare
 from safelight.data.walk import Entry, Found, signature, walk_folder
 from safelight.data.zips import CLIMBS, walk_zip
@@ -111,12 +115,9 @@ def test_loops_of_links_end(make_folder: MakeFolder) -> None:
     assert listing(found, "folder", "", True).classes == ("a", "b", "linked")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def ordinary_user(tmp_path: Path) -> Iterator[None]:
     """As root, who may read everything, the test becomes an ordinary user for a while."""
-    folder = make_folder(a=12, b=2)
-    (folder / "a" / "img3.png").chmod(0)
-    (folder / "b").chmod(0)
     root = os.geteuid() == 0
     if root:
         # Up to where pytest keeps what is of this user alone; deeper in a process of several.
@@ -124,11 +125,60 @@ def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
             place.chmod(0o777)
         os.seteuid(65534)
     try:
-        cache = prepare(folder, out=tmp_path / "out")
+        yield
     finally:
         if root:
             os.seteuid(0)
-        (folder / "b").chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_what_is_given_may_not_be_read(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(a=12)
+    (tmp_path / "pictures.dat").touch()
+    for path in (folder, tmp_path / "pictures.dat"):
+        path.chmod(0)
+    with ordinary_user(tmp_path):
+        for path in (folder, tmp_path / "pictures.dat"):
+            with pytest.raises(UserError, match=rf"no permission to read {path}; ask"):
+                find(path)
+        with pytest.raises(UserError, match=rf"no permission to look into {folder}; ask"):
+            find(folder / "a")
+    folder.chmod(0o700)
+
+
+def test_folders_in_one_another_without_end(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder, deep = make_folder(a=12), 1100
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        for _ in range(deep):
+            Path("d").mkdir()
+            os.chdir("d")
+        noise(99).save("deepest.png")
+    finally:
+        os.chdir(here)
+    cache = prepare(folder, labels="none", out=tmp_path / "out")
+    assert cache.count == 13
+    names = cache.file_names()
+    assert names is not None
+    assert sorted(names)[-1] == "d/" * deep + "deepest.png"
+    while folder.exists():  # for rmtree it is too deep
+        shutil.rmtree(_half_down(folder), ignore_errors=True)
+
+
+def _half_down(folder: Path) -> Path:
+    half = folder / Path(*"d" * 550)
+    return half if half.exists() else folder
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(a=12, b=2)
+    (folder / "a" / "img3.png").chmod(0)
+    (folder / "b").chmod(0)
+    with ordinary_user(tmp_path):
+        cache = prepare(folder, out=tmp_path / "out")
+    (folder / "b").chmod(0o700)
     assert cache.count == 11
     assert {(r.file, r.reason) for r in cache.meta.rejected} == {
         ("a/img3.png", "no permission to read it"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +26,10 @@ from safelight.data.places import roots_of
 from safelight.data.shards import SHARDS, Tars, braced
 from safelight.data.source import Origin
 from safelight.data.stored import is_cache
-from safelight.data.walk import Found, signature, stamped, suffix_of, walk_folder
+from safelight.data.walk import Found, is_folder, signature, stamped, suffix_of, walk_folder
 from safelight.data.zips import walk_zip
 from safelight.errors import UserError
+from safelight.paths import expanded, is_there, require_readable
 
 Source = Any  # a path, a name, arrays, a data frame, or several of these
 WALKS: dict[str, Callable[[Path], Found]] = {
@@ -95,11 +97,11 @@ def find(source: Source) -> Origin:
 def _of_words(text: str) -> Origin:
     """A name or a path; a name of the table is what it says, even where there is such a folder."""
     if text in NAMED:
-        if Path(text).exists():
+        if is_there(Path(text)):
             console.inform(f"{text!r} is the named set; say ./{text} for the folder here")
         return Named(text, text, NAMED[text])
-    path = Path(text).expanduser()
-    if path.exists():
+    path = expanded(text)
+    if is_there(path):
         return _of_path(path)
     for fits, make in WRITTEN:
         if fits(text):
@@ -115,10 +117,13 @@ def _other(text: str) -> Origin | None:
 
 
 def _of_path(path: Path) -> Origin:
+    if not is_there(path):
+        raise UserError(_nothing_called(str(path)))
+    require_readable(path)
     if path.is_dir():
         return _of_folder(path.resolve())
     if not path.is_file():
-        raise UserError(_nothing_called(str(path)))
+        raise UserError(_no_source(path))
     name = path.name.lower()
     make = next((make for ending, make in ENDINGS.items() if name.endswith(ending)), None)
     if make is None:
@@ -175,14 +180,18 @@ def _cache(folder: Path) -> Origin:
 def _all_below(endings: Sequence[str], folder: Path) -> list[Path]:
     """All files of these endings below the folder, if there are any and no pictures."""
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if suffix_of(name) in SUFFIXES:
-                return []
-            if name.lower().endswith(tuple(endings)) and not name.startswith("."):
-                found.append(Path(place, name))
-    return found
+    left = [str(folder)]
+    while left:  # not by os.walk, which before Python 3.12 fails where folders are nested deeply
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as items:
+            for item in items:
+                if is_folder(item):
+                    if not item.name.startswith(".") and not item.is_symlink():
+                        left.append(item.path)
+                elif suffix_of(item.name) in SUFFIXES:
+                    return []
+                elif item.name.lower().endswith(tuple(endings)) and item.name[0] != ".":
+                    found.append(Path(item.path))
+    return sorted(found)
 
 
 def _array_file(path: Path) -> Origin:
@@ -227,7 +236,7 @@ GIVEN: tuple[tuple[Callable[[Source], bool], Callable[[Source], Origin]], ...] =
     (lambda source: isinstance(source, str), _of_words),
     (
         lambda source: isinstance(source, os.PathLike),
-        lambda path: _of_path(Path(path).expanduser()),
+        lambda path: _of_path(expanded(path)),
     ),
     (lambda source: hasattr(source, "columns"), lambda frame: listed.of_table(tables.frame(frame))),
     (_is_array, arrays.given),

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from safelight import console, files
+from safelight import console, files, paths
 from safelight.data import journal
 from safelight.data.cache import Cache
 from safelight.data.choosing import pictures_of
@@ -27,6 +27,7 @@ from safelight.data.summary import in_a_line, summarise
 from safelight.data.walk import OF_SYSTEMS
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError
+from safelight.naming import shortened
 
 
 def prepare(
@@ -48,7 +49,7 @@ def prepare(
     """
     asked = options_of(**options)
     origin = find(source)
-    place = Path(out).expanduser() if out is not None else usual_place(origin, asked)
+    place = usual_place(origin, asked) if out is None else paths.place(out)
     cache = made(origin, asked, place, workers)
     name = shlex.quote(str(place))
     console.say(f"next:  safelight report {name}   or   safelight train {name}")
@@ -58,7 +59,8 @@ def prepare(
 def usual_place(origin: Origin, options: Options) -> Path:
     """The cache's place where --out is not given: one for each source and choice of options."""
     what = f"{origin.where}\0{options.model_dump_json()}".encode("utf-8", "replace")
-    return user_cache() / "caches" / f"{origin.name}-{hashlib.sha256(what).hexdigest()[:12]}"
+    name = f"{shortened(origin.name)}-{hashlib.sha256(what).hexdigest()[:12]}"
+    return user_cache() / "caches" / name
 
 
 def made(

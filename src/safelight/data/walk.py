@@ -15,6 +15,8 @@ from pathlib import Path
 from safelight.data.decode import MAX_BYTES, SUFFIXES
 
 Read = Callable[[str], bytes]
+Above = frozenset[tuple[int, int]]  # device and number of each folder
+Item = tuple["os.DirEntry[str]", tuple[str, ...], Above]
 NAMED = 100  # as many of the files that are ignored for their ending are named in the record
 OF_SYSTEMS = frozenset({"__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 # Endings of what holds files of its own, which is looked into only where it is given by itself.
@@ -72,36 +74,37 @@ class Found:
 def walk_folder(root: Path) -> Found:
     """All files under `root`; hidden ones and loops of links are left out."""
     found = Found()
-    _walk(str(root), (), frozenset(), found)
+    # Not by recursion, which ends at a thousand folders in one another.
+    left = _listed(str(root), (), frozenset(), found)
+    while left:
+        item, parts, above = left.pop()
+        if is_folder(item):
+            left += _listed(item.path, (*parts, item.name), above, found)
+        else:
+            _add_file(item, parts, found)
     return found
 
 
-def _walk(
-    folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]], to: Found
-) -> None:
+def _listed(folder: str, parts: tuple[str, ...], above: Above, to: Found) -> list[Item]:
+    """What is seen in a folder, the last first; above: the folders that it lies in."""
     try:
         status = os.stat(folder)  # noqa: PTH116 (a Path for each of 100,000 files is slow)
         here = (status.st_dev, status.st_ino)
         if here in above:  # a link to a folder that we are in
-            return
+            return []
         with os.scandir(folder) as listed:
-            items = sorted(listed, key=lambda item: item.name)
+            items = sorted(listed, key=lambda item: item.name, reverse=True)
     except PermissionError:
         to.rejected.append(Rejection("/".join(parts), "no permission to read this folder"))
-        return
-    except OSError as error:  # a link to itself, a folder that has just gone
+        return []
+    except OSError as error:  # a link to itself, a folder that has just gone, too long a path
         to.rejected.append(Rejection("/".join(parts), f"cannot be read: {error.strerror}"))
-        return
-    for item in items:
-        if is_hidden(item.name):
-            continue
-        if _is_folder(item):
-            _walk(item.path, (*parts, item.name), above | {here}, to)
-        else:
-            _add_file(item, parts, to)
+        return []
+    within = above | {here}
+    return [(item, parts, within) for item in items if not is_hidden(item.name)]
 
 
-def _is_folder(item: os.DirEntry[str]) -> bool:
+def is_folder(item: os.DirEntry[str]) -> bool:
     try:
         return item.is_dir()
     except OSError:  # a link that leads to itself
