@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,29 +145,27 @@ def test_what_is_given_may_not_be_read(make_folder: MakeFolder, tmp_path: Path) 
     folder.chmod(0o700)
 
 
-def test_folders_in_one_another_without_end(make_folder: MakeFolder, tmp_path: Path) -> None:
-    folder, deep = make_folder(a=12), 1100
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        for _ in range(deep):
-            Path("d").mkdir()
-            os.chdir("d")
-        noise(99).save("deepest.png")
-    finally:
-        os.chdir(here)
-    cache = prepare(folder, labels="none", out=tmp_path / "out")
+@pytest.fixture
+def deep(make_folder: MakeFolder, tmp_path: Path) -> Iterator[Path]:
+    """12 pictures, and one in 1,100 folders in one another; too deep for rmtree to remove."""
+    folder = make_folder(a=12)
+    halves = [tmp_path / "upper", tmp_path / "lower"]
+    for half in halves:
+        half.joinpath(*"d" * 550).mkdir(parents=True)
+    noise(99).save(halves[1].joinpath(*"d" * 550, "deepest.png"))
+    joint = halves[0].joinpath(*"d" * 550, "d")
+    (halves[1] / "d").rename(joint)
+    (halves[0] / "d").rename(folder / "d")
+    yield folder
+    folder.joinpath(*"d" * 551).rename(tmp_path / "lower" / "d")
+
+
+def test_folders_in_one_another_without_end(deep: Path, tmp_path: Path) -> None:
+    cache = prepare(deep, labels="none", out=tmp_path / "out")
     assert cache.count == 13
     names = cache.file_names()
     assert names is not None
-    assert sorted(names)[-1] == "d/" * deep + "deepest.png"
-    while folder.exists():  # for rmtree it is too deep
-        shutil.rmtree(_half_down(folder), ignore_errors=True)
-
-
-def _half_down(folder: Path) -> Path:
-    half = folder / Path(*"d" * 550)
-    return half if half.exists() else folder
+    assert max(names) == "d/" * 1100 + "deepest.png"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")

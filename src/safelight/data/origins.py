@@ -26,7 +26,16 @@ from safelight.data.places import roots_of
 from safelight.data.shards import SHARDS, Tars, braced
 from safelight.data.source import Origin
 from safelight.data.stored import is_cache
-from safelight.data.walk import Found, is_folder, signature, stamped, suffix_of, walk_folder
+from safelight.data.walk import (
+    NOT_READ,
+    TARS,
+    Found,
+    is_folder,
+    signature,
+    stamped,
+    suffix_of,
+    walk_folder,
+)
 from safelight.data.zips import walk_zip
 from safelight.errors import UserError
 from safelight.paths import expanded, is_there, require_readable
@@ -230,7 +239,6 @@ def _is_array(value: Any) -> bool:
 
 NUMBERED = re.compile(r"\d\.[a-z.0-9]+$", re.IGNORECASE)
 WORD = re.compile(r"[A-Za-z][\w -]*")
-TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 # What is given in Python -> its source.
 GIVEN: tuple[tuple[Callable[[Source], bool], Callable[[Source], Origin]], ...] = (
     (lambda source: isinstance(source, str), _of_words),
@@ -253,12 +261,12 @@ WRITTEN: tuple[tuple[Callable[[str], Any], Callable[[str], Origin | None]], ...]
 )
 ENDINGS: dict[str, Callable[[Path], Origin]] = {
     ".zip": lambda path: FilesIn("zip", path.stem, str(path)),
-    **dict.fromkeys(TAR_ENDINGS, lambda path: Tars.of(str(path), [path])),
+    **dict.fromkeys(TARS, lambda path: Tars.of(str(path), [path])),
     **dict.fromkeys(tables.FORMATS, listed.of_file),
     **dict.fromkeys(arrayfiles.OPENERS, _array_file),
     **dict.fromkeys(video.ENDINGS, lambda path: video.Video(path.stem, str(path))),
     ".parquet": _parquet_file,
-    **dict.fromkeys((".7z", ".rar", ".tar.zst", ".tar.lz4"), _unreadable),
+    **dict.fromkeys(NOT_READ, _unreadable),
 }
 # The bytes that a file begins with, where its name does not tell.
 MAGIC: dict[bytes, Callable[[Path], Origin]] = {
@@ -274,7 +282,7 @@ FOLDERS: tuple[tuple[Callable[[Path], Any], Callable[[Path, Any], Origin]], ...]
     (is_cache, lambda folder, _: _cache(folder)),
     (is_lmdb, lambda folder, _: FilesIn("lmdb", folder.name, str(folder))),
     (
-        partial(_all_below, TAR_ENDINGS),
+        partial(_all_below, TARS),
         lambda folder, paths: Tars.of(str(folder), paths, folder.name),
     ),
     (

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from safelight.data.decode import MAX_BYTES, SUFFIXES
+from safelight.naming import SCATTERED
 
 Read = Callable[[str], bytes]
 Above = frozenset[tuple[int, int]]  # device and number of each folder
 Item = tuple["os.DirEntry[str]", tuple[str, ...], Above]
 NAMED = 100  # as many of the files that are ignored for their ending are named in the record
-OF_SYSTEMS = frozenset({"__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+OF_SYSTEMS = frozenset({*SCATTERED, ".ds_store"})
 # Endings of what holds files of its own, which is looked into only where it is given by itself.
-ARCHIVES = (
-    *(".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar"),
-    *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"),
-)
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+NOT_READ = (".7z", ".rar", ".tar.zst", ".tzst", ".tar.lz4")
+ARCHIVES = (".zip", *TARS, *NOT_READ)
 TOO_LONG = f"longer than {MAX_BYTES // 2**20} MB"
 INSIDE = "an archive inside; unpack it, or give it by itself"
 
