@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from safelight import files
-from safelight.data.locks import alone_in
 from safelight.errors import DamagedFile, UserError
 
 KILLED_WHILE_REPLACING = """
@@ -42,20 +41,15 @@ def folder_with(path: Path, text: str) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize("by", ["clear", "lock"])
-def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path, by: str) -> None:
+def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     """The old folder, which had stepped aside, is put back by the next process."""
     out = tmp_path / "out"
     folder_with(out, "old")
     done = subprocess.run([sys.executable, "-c", KILLED_WHILE_REPLACING, str(out)])
     assert done.returncode == -signal.SIGKILL
     assert not out.exists()
-    if by == "clear":
-        files.clear_leftovers(tmp_path)
-        assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    else:
-        with alone_in(tmp_path):
-            pass
+    files.clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (out / "which").read_text() == "old"
 
 

@@ -8,13 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from safelight import files
-from safelight.data.locks import alone_in
 from safelight.locks import Lock, locked
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
@@ -51,11 +50,6 @@ with files.writing_folder(out) as folder:
 """
 
 
-def alone(folder: Path) -> None:
-    with alone_in(folder):
-        pass
-
-
 @contextlib.contextmanager
 def other(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Another process that runs `script`, when it has said its first word."""
@@ -71,13 +65,12 @@ def other(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("clear", [files.clear_leftovers, alone])
 @pytest.mark.parametrize("name", ["out", "out.txt"])
 def test_what_another_process_fills_is_left_and_what_a_killed_one_left_is_not(
-    name: str, clear: Callable[[Path], None], tmp_path: Path
+    name: str, tmp_path: Path
 ) -> None:
     with other(FILLING, tmp_path / name) as process:
-        clear(tmp_path)
+        files.clear_leftovers(tmp_path)
         assert process.communicate("end\n")[0] == ""
         assert process.returncode == 0
     whole = tmp_path / name / "which" if name == "out" else tmp_path / name
@@ -86,7 +79,7 @@ def test_what_another_process_fills_is_left_and_what_a_killed_one_left_is_not(
         process.kill()
         process.wait()
     assert len(list(tmp_path.iterdir())) == 2
-    clear(tmp_path)
+    files.clear_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -108,7 +101,6 @@ def test_what_is_not_ours_is_left(tmp_path: Path) -> None:
     (tmp_path / ".tmp-thesis" / "chapter").write_text("years of work")
     (tmp_path / ".tmp-notes").write_text("more of it")
     files.clear_leftovers(tmp_path)
-    alone(tmp_path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == [".tmp-notes", ".tmp-thesis", "chapter"]
 
 
@@ -143,6 +135,6 @@ def test_without_locks_everything_works_and_nothing_is_guessed(
     for text in ("one", "two"):
         with files.writing_folder(tmp_path / "out") as folder:
             files.write_text(folder / "which", text)
-            alone(tmp_path)
+            files.clear_leftovers(tmp_path)
         assert (tmp_path / "out" / "which").read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safelight.data.walk import walk_folder
+from safelight.data.walk import OF_SYSTEMS, walk_folder
 from safelight.naming import LONGEST, folder_names
 
-ODD = ("", ".", "..", "/", "a/b", "a\\b", "CON", "con.txt", "LPT1", "nul ", "a.", " a", ".a")
+ODD = (
+    *("", ".", "..", "/", "a/b", "a\\b", "CON", "con.txt", "LPT1", "nul ", "a.", " a", ".a"),
+    *OF_SYSTEMS,
+)
 TEXT = st.text(st.characters(max_codepoint=0x2FFF), max_size=12)
 
 
@@ -34,6 +37,12 @@ TEXT = st.text(st.characters(max_codepoint=0x2FFF), max_size=12)
         "end. ": "end_",
         "a:b?c": "a_b_c",
         "__MACOSX": "__MACOSX_",
+        "Thumbs.db": "Thumbs.db_",
+        "thumbs": "thumbs",
+        "desktop.ini": "desktop.ini_",
+        "export.json": "export.json_",
+        "Metrics.json": "Metrics.json_",
+        "report.html.old": "report.html.old",
         "\udcff": "_",
     }.items(),
 )

@@ -25,18 +25,18 @@ import numpy as np
 from safelight.config import Sampling
 from safelight.console import progress
 from safelight.data.cache import SPLITS, Cache
+from safelight.data.walk import ARCHIVES
 from safelight.errors import UserError, lookup
 from safelight.files import clear_leftovers, require_free
 from safelight.filing import Put, Selection, new_folder, new_zip
 from safelight.images import size_of
-from safelight.naming import folder_names
+from safelight.naming import BESIDE, folder_names
 from safelight.sampling import USUAL, seeds_of
 from safelight.training.run import Run
 
-RECORD = "export.json"
+RECORD, REPORT, NUMBERS = BESIDE  # no class has a folder of these names
 ZIP = ".zip"
-OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-REPORT, NUMBERS = "report.html", "metrics.json"
+OTHER_ARCHIVES = {*ARCHIVES, ".gz", ".bz2", ".xz", ".zst", ".lz4"} - {ZIP}
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,10 @@ def _report(run: Run) -> dict[str, bytes]:
 
 def require_place(out: Path) -> None:
     """Raise UserError for an archive of another kind; before the work."""
-    if out.suffix.lower() in OTHER_ARCHIVES:
-        raise UserError(f"--out {out} is no zip and no folder; give a folder, or {out.stem}{ZIP}")
+    ending = max((x for x in OTHER_ARCHIVES if out.name.lower().endswith(x)), key=len, default="")
+    if ending:
+        stem = out.name[: -len(ending)]
+        raise UserError(f"--out {out} is no zip and no folder; give a folder, or {stem}{ZIP}")
 
 
 def write(export: Export, out: Path) -> None:

@@ -18,12 +18,13 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safelight.errors import DamagedFile, UserError
 from safelight.locks import Lock, locked
+from safelight.paths import place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +53,7 @@ REFUSALS = {
     errno.EEXIST: _IN_THE_WAY,
     errno.EISDIR: "cannot write {path}: a folder stands in its place; choose another place",
     errno.ENOENT: "the folder of {path} is not there; make it, or choose another place",
+    errno.ENAMETOOLONG: "{path} is too long a name for this disk; choose a shorter one with --out",
 }
 
 
@@ -70,7 +72,11 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write; rename it to `path` when the block ends well."""
+    """Give a temporary path to write; rename it to `path` when the block ends well.
+
+    A link stays one, and what it leads to is written.
+    """
+    path = _followed(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(_file_beside, path) as temporary:
@@ -86,55 +92,88 @@ def writing(path: Path) -> Iterator[Path]:
 def writing_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; it takes `path`'s place when the block ends well.
 
-    An existing folder at `path` is replaced.
+    An existing folder at `path` is replaced; a link to one stays, and what it leads to is replaced.
     """
+    path = _followed(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(_folder_beside, path) as temporary:
             temporary.chmod(0o777 & ~_umask())
             yield temporary
-            _settle_in(temporary, path)
+            settle_in(temporary, path)
 
 
 @contextlib.contextmanager
-def resumable_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to fill; it takes `path`'s place when the block ends well.
+def resumable_folder(path: Path, told: Callable[[], None]) -> Iterator[Path]:
+    """Give a folder to fill, which `settle_in` puts into `path`'s place; by one process at a time.
 
-    What a kill or Ctrl-C leaves in it is there again in the next call for the same path. After an
-    error it is gone. An existing folder at `path` is replaced.
+    What a kill, Ctrl-C or an error leaves in it is there again in the next call for the same path.
+    told: called before waiting for another process that fills it.
     """
-    part = path.with_name(PART + hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16])
-    with disk_errors(path):
-        part.mkdir(parents=True, exist_ok=True)
-        with locked(part):
-            try:
-                yield part
-                _settle_in(part, path)
-            except Exception:
-                _remove(part)
-                raise
+    path = _followed(path)
+    with disk_errors(path), _held(_part_of, path, told) as part:
+        try:
+            yield part
+        finally:
+            with contextlib.suppress(OSError):  # gone to its place, or there is something in it
+                part.rmdir()
 
 
-def _settle_in(folder: Path, path: Path) -> None:
-    """Put the folder onto the disk and into its place."""
+def settle_in(folder: Path, path: Path, without: Sequence[str] = ()) -> None:
+    """Put the folder onto the disk and into `path`'s place.
+
+    without: files of it that served to fill it only. They go once all else is on the disk: until
+    then the filling may go on.
+    """
+    path = _followed(path)
     _flush_within(folder)
+    if without:
+        for name in without:
+            (folder / name).unlink(missing_ok=True)
+        flush(folder)
     _exchange(folder, path)
     flush(path.parent)
+
+
+def _followed(path: Path) -> Path:
+    """What a link leads to, be it there or not."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextlib.contextmanager
 def _temporary(make: Callable[[Path], Path], path: Path) -> Iterator[Path]:
     """What `make` makes beside `path`, held while it is written and gone afterwards."""
+    with _held(make, path) as temporary:
+        try:
+            yield temporary
+        finally:
+            _remove(temporary)
+
+
+@contextlib.contextmanager
+def _held(
+    make: Callable[[Path], Path], path: Path, told: Callable[[], None] | None = None
+) -> Iterator[Path]:
+    """What `make` makes beside `path`, locked. told: called before waiting for the lock."""
     while True:
-        temporary = make(path)
-        with locked(temporary):
-            if not temporary.exists():  # taken for a leftover, in the moment before it was held
-                continue
-            try:
-                yield temporary
-            finally:
-                _remove(temporary)
-            return
+        made = make(path)
+        with contextlib.ExitStack() as held:
+            if held.enter_context(locked(made, wait=False)) is Lock.THEIRS:
+                if told is not None:
+                    told()
+                    told = None
+                held.enter_context(locked(made))
+            # It is not there where it was taken for a leftover in the moment before it was held,
+            # and where who held it has put it into its place.
+            if made.exists():
+                yield made
+                return
+
+
+def _part_of(path: Path) -> Path:
+    part = path.with_name(PART + hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16])
+    part.mkdir(parents=True, exist_ok=True)
+    return part
 
 
 def _file_beside(path: Path) -> Path:
@@ -172,7 +211,7 @@ def _settle(old: Path) -> None:
 
 def require_file(path: Path | str | None) -> None:
     """Raise UserError where a file can't be written because a folder is there; before long work."""
-    if path is not None and Path(path).is_dir():
+    if path is not None and place(path).is_dir():
         raise UserError(f"{path} is a folder; name a file to write, such as {path}/found.json")
 
 
@@ -262,7 +301,10 @@ def clear_leftovers(folder: Path) -> None:
 
 def _age(folder: Path) -> float:
     """Seconds since anything in it was written."""
-    times = [path.stat().st_mtime for path in (folder, *folder.iterdir())]
+    try:
+        times = [path.stat().st_mtime for path in (folder, *folder.iterdir())]
+    except OSError:  # somebody is at work in it
+        return 0
     return time.time() - max(times)
 
 

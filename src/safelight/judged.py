@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safelight import paths
 from safelight.console import inform
 from safelight.errors import DamagedFile, UserError
 from safelight.evaluation.estimate import Evaluation, parsed
@@ -43,7 +44,7 @@ def judged(words: Sequence[str | Path]) -> Judged:
         raise UserError(f"{twice[0]} is named twice; name each run or file once")
     if both := [name for name, _ in asked if name in places]:
         raise UserError(f"{both[0]} is the name of one and the place of another; choose a new name")
-    runs = {place: Run.open(Path(place).expanduser()) for place in places if is_run(place)}
+    runs = {place: Run.open(place) for place in places if is_run(place)}
     found = {place: _evaluations(place, runs.get(place)) for place in places}
     groups: dict[str, list[str]] = {}
     for name, place in asked:
@@ -57,7 +58,7 @@ def judged(words: Sequence[str | Path]) -> Judged:
 def _named(word: str | Path) -> tuple[str, str]:
     """NAME=PLACE -> (NAME, PLACE); a path that exists as it stands is left alone."""
     name, equals, place = str(word).partition("=")
-    if not equals or not name or not place or Path(word).expanduser().exists():
+    if not equals or not name or not place or paths.is_there(paths.expanded(word)):
         return "", str(word)
     return name, place
 
@@ -65,7 +66,7 @@ def _named(word: str | Path) -> tuple[str, str]:
 def _evaluations(place: str, run: Run | None) -> Sequence[Evaluation]:
     if run is not None:
         return parsed(run.evaluations(), run.metrics_file)
-    path = Path(place).expanduser()
+    path = paths.place(place)
     how = f"safelight evaluate IMAGES --against REAL --json {path}"
     if path.is_file() and path.suffix == ".json":
         held = read_json(path, f"write it again: {how}")

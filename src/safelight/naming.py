@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -12,8 +13,15 @@ LONGEST = 120  # bytes of a name: disks take 255, encrypted ones 143, and paths 
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]+')
 # A dot in front hides a folder; one at the end, or a space, is dropped by Windows.
 EDGES = re.compile(r"^[.\s]+|[.\s]+$")
-# Windows' names of devices, with any ending; and a folder that archives of macOS have for itself.
-RESERVED = re.compile(r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|__macosx)(?=\.|$)", re.IGNORECASE)
+# What systems scatter, which `prepare` doesn't look into; and what lies beside exported classes.
+SCATTERED = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini")
+BESIDE = ("export.json", "report.html", "metrics.json")  # see `exporting`
+# Windows' names of devices, with any ending; and those.
+RESERVED = re.compile(
+    r"^((?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=\.|$)"
+    rf"|(?:{'|'.join(map(re.escape, SCATTERED + BESIDE))})$)",
+    re.IGNORECASE,
+)
 
 
 def folder_names(names: Sequence[str]) -> dict[str, str]:
@@ -37,12 +45,12 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
 
 def _safe(name: str) -> str:
     plain = EDGES.sub("_", FORBIDDEN.sub("_", unicodedata.normalize("NFC", name))) or "_"
-    return _shortened(RESERVED.sub(r"\1_", plain))
+    return shortened(RESERVED.sub(r"\1_", plain))
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     """A name that is too long ends in a hash of the whole."""
-    data = name.encode()
+    data = os.fsencode(name)
     if len(data) <= LONGEST:
         return name
     begins = data[:LONGEST].decode(errors="ignore").rstrip(". ")

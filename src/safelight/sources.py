@@ -8,11 +8,12 @@ from pathlib import Path
 from safelight.config import Likelihood, Sampling
 from safelight.data.cache import Cache, open_data, require_there
 from safelight.errors import UserError
+from safelight.paths import expanded, is_there
 from safelight.training.run import Run
 
 
 def is_run(source: str | Path) -> bool:
-    return (Path(source).expanduser() / "config.yaml").is_file()
+    return is_there(expanded(source) / "config.yaml")
 
 
 def require_named(source: str | Path, against: str | Path | None, train: str | Path | None) -> None:
@@ -28,7 +29,7 @@ def require_named(source: str | Path, against: str | Path | None, train: str | P
 def open_source(source: str | Path) -> Run | Cache:
     """What `source` names; pictures that are no cache yet are made one, as large as they are."""
     if is_run(source):
-        return Run.open(Path(source).expanduser())
+        return Run.open(source)
     return open_data(source, judged=True)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from safelight.config import Config, Watch
 from safelight.errors import UserError
+from safelight.naming import shortened
+from safelight.paths import expanded, is_there
 from safelight.presets import AUTO, PRESETS
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def require_one_description(
 def run_folder(cache: Cache, preset: str, recipe: str | None, latent: bool = False) -> Path:
     """Where a run is put unless told otherwise."""
     words = (cache.name, "latent" if latent else None, preset, recipe)
-    return Path("runs") / "-".join(filter(None, words))
+    return Path("runs") / shortened("-".join(filter(None, words)))
 
 
 def latent_shape(
@@ -48,7 +50,7 @@ def latent_shape(
     from safelight.training.latents import open_autoencoder
     from safelight.training.run import Run
 
-    if out is not None and (out / "config.yaml").is_file():
+    if out is not None and is_there(expanded(out) / "config.yaml"):
         run = Run.open(out)
         if run.config.diffusion.autoencoder == autoencoder and run.codec is not None:
             return run.codec.latent

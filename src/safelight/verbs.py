@@ -15,6 +15,7 @@ from safelight.console import inform, results, say
 from safelight.editing.tasks import Edit
 from safelight.errors import UserError
 from safelight.files import require_file, write_json
+from safelight.paths import place
 from safelight.presets import AUTO, PRESETS, described, in_latents
 from safelight.starting import (
     judge_of,
@@ -83,15 +84,15 @@ def train(
     cache = opened(data, size)
     if cache.split is not None:
         raise UserError(f"{cache.name} is a split; give the cache, whose training split is used")
-    place = None if autoencoder is None else str(autoencoder)
+    coder = None if autoencoder is None else str(autoencoder)
     if config is not None:
-        place = config.diffusion.autoencoder
-    there = None if out is None else Path(out)
-    shape = cache.shape if place is None else latent_shape(place, cache.shape, there)
+        coder = config.diffusion.autoencoder
+    there = None if out is None else place(out)
+    shape = cache.shape if coder is None else latent_shape(coder, cache.shape, there)
     name, fitting = described(shape, preset, recipe)
     if autoencoder is not None:
         fitting = in_latents(fitting, str(autoencoder))
-    out = Path(out or run_folder(cache, name, recipe, latent=place is not None))
+    out = there or run_folder(cache, name, recipe, latent=coder is not None)
     config = config or (run_config(out) if resume else fitting)
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
@@ -134,18 +135,18 @@ def sample(
 
     if n is not None and n < 1:
         raise UserError(f"-n {n} asks for no image; give 1 or more")
-    opened = Run.open(Path(run))
+    opened = Run.open(run)
     sources = opened.sources(sampling.each(), checkpoint, weights)
     source, places = sources[0], opened.path / "samples"
     usual = min(USUAL, source.count or USUAL)
     seeds = seeds_of(source, usual if n is None else n, classes, seed)
     if len(sources) > 1:
         name = f"sweep-{sweep_identity(sources, seeds)[:8]}"
-        folder = write_sweep(sources, seeds, Path(out or places / name))
+        folder = write_sweep(sources, seeds, place(out or places / name))
         say(f"{len(sources)} times {len(seeds)} images in {folder}; look at {folder / 'sweep.png'}")
         return folder
     name = f"{source.slug}-{identity(source, seeds)[:8]}"
-    folder = write_samples(source, seeds, Path(out or places / name))
+    folder = write_samples(source, seeds, place(out or places / name))
     sheet = folder / ("compare.png" if isinstance(source, Restoring) else "grid.png")
     say(f"{len(seeds)} images in {folder} ({source.describe()}); look at {sheet}")
     return folder
@@ -178,7 +179,7 @@ def export_images(
     from safelight.sources import open_source, require_drawn
     from safelight.training.run import Run
 
-    out = Path(out).expanduser()
+    out = place(out)
     exporting.require_place(out)
     more = ["--seed"] * (seed != 0) + ["--with-report"] * with_report
     require_drawn(source, sampling, checkpoint, weights, more)
@@ -228,7 +229,7 @@ def edit(
     from safelight.training.run import Run
 
     return carry_out(
-        Run.open(Path(run)),
+        Run.open(run),
         [pictures] if isinstance(pictures, str | Path) else pictures,
         task,
         n=n,
@@ -237,7 +238,7 @@ def edit(
         seed=seed,
         checkpoint=checkpoint,
         weights=weights,
-        out=None if out is None else Path(out),
+        out=None if out is None else place(out),
     )
 
 
@@ -325,7 +326,7 @@ def evaluate(
         found.append(judged)
     if json is not None:
         kept = [judged.to_json() for judged in found]
-        write_json(Path(json), kept if len(kept) > 1 else kept[0])
+        write_json(place(json), kept if len(kept) > 1 else kept[0])
     return found[-1]
 
 
@@ -343,11 +344,11 @@ def report(
     from safelight.data.cache import Cache
     from safelight.sources import is_run
 
-    place = None if out is None else Path(out)
+    to = None if out is None else place(out)
     if not isinstance(source, Cache) and is_run(source):
-        page = _report_of_run(source, size, place)
+        page = _report_of_run(source, size, to)
     else:
-        page = _report_of_pictures(source, size, place)
+        page = _report_of_pictures(source, size, to)
     say(f"report: {page} (open it in a browser; it needs no network)")
     return page
 
@@ -358,7 +359,7 @@ def _report_of_run(run: str | Path, size: int | str | None, out: Path | None) ->
 
     if size is not None:
         raise UserError(f"--size is of pictures that are no cache yet, and {run} is a run")
-    return write(Run.open(Path(run).expanduser()), out)
+    return write(Run.open(run), out)
 
 
 def _report_of_pictures(
@@ -405,7 +406,7 @@ def compare(
     if plot is not None:
         from safelight.reporting.intervals import draw, require_png  # loads matplotlib
 
-        require_png(Path(plot))
+        require_png(place(plot))
     rows = () if published is None else figures.rows(published)
     read = judged(runs)
     fewest = 1 if rows else 2
@@ -419,11 +420,11 @@ def compare(
     for caution in wrong:
         say(f"look out: {caution}")
     if plot is not None:
-        say(f"intervals: {draw(comparisons, Path(plot), wrong)}")
+        say(f"intervals: {draw(comparisons, place(plot), wrong)}")
     if json is not None:
         found = [each.to_json() for each in comparisons]
         kept = [each.to_json() for each in beside]
-        write_json(Path(json), {"comparisons": found, "published": kept, "look out": wrong})
+        write_json(place(json), {"comparisons": found, "published": kept, "look out": wrong})
     return comparisons
 
 
@@ -436,16 +437,17 @@ def presets(*, measure: bool = False, json: Path | str | None = None) -> dict[st
     """
     from safelight.listing import find_prices, listing
 
+    require_file(json)
     prices = find_prices(measure)
     if json is not None:
-        write_json(Path(json), prices.to_json())
+        write_json(place(json), prices.to_json())
     results.print(listing(prices))
     return dict(PRESETS)
 
 
 def demo(*, out: Path | str = "demo", budget: str = "150s") -> Path:
     """Prepare, train, sample, evaluate and report on scikit-learn's digits; returns the report."""
-    out = Path(out)
+    out = place(out)
     cache, run = out / "digits", out / "run"
     prepare("digits", out=cache, split="70/5/25")
     train(cache, out=run, budget=budget)

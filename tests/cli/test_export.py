@@ -74,6 +74,17 @@ def test_a_cache_comes_back(tmp_path: Path, place: str, c: int) -> None:
     assert again.fingerprint == cache.fingerprint
 
 
+@pytest.mark.parametrize("place", ["out", "out.zip"])
+def test_classes_called_like_files_of_ours_or_of_systems_come_back(
+    tmp_path: Path, place: str
+) -> None:
+    classes = ("Thumbs.db", "desktop.ini", "export.json")
+    cache = hand_made(tmp_path / "c", noise(12, 3, 6, 6), [0, 1, 2] * 4, [0] * 12, classes)
+    export_images(cache.path, out=tmp_path / place)
+    again = prepare(tmp_path / place, out=tmp_path / "again")
+    assert (again.count, again.classes) == (12, tuple(f"{name}_" for name in classes))
+
+
 def test_a_divided_cache_comes_back_divided(desk: Path, tmp_path: Path) -> None:
     """L10: with splits drawn at random the order is another, and from then on the same."""
     fingerprints, source = [], desk / "digits"
@@ -268,7 +279,9 @@ def test_mistakes_are_one_line(
         (cache, "--seed", 3, "--with-report", *out): "--seed, --with-report is of a run",
         (run, "--guidance", "1,2", *out): "a sweep, which `safelight sample` draws",
         (run, "--sampler", "eular", *out): "did you mean 'euler'",
-        (cache, "--out", tmp_path / "out.tar.gz"): r"is no zip and no folder; .* out\.tar\.zip",
+        (cache, "--out", tmp_path / "out.tar.gz"): r"is no zip and no folder; .* out\.zip",
+        (cache, "--out", tmp_path / "out.TAR.ZST"): r"is no zip and no folder; .* out\.zip",
+        (cache, "--out", tmp_path / "out.txz"): r"is no zip and no folder; .* out\.zip",
         (cache,): "--out",
         (tmp_path / "nothing", *out): "there is no folder or file",
         (f"{cache}:dev", *out): "the split .dev. .* is unknown|there is no folder or file",

@@ -69,6 +69,29 @@ def test_large_pictures_are_verified_few_at_a_time(
     assert max(asked) * 3 * 256 * 256 <= 4 * 2**20
 
 
+def named_by_bytes(folder: Path) -> None:
+    """Make it; the test is skipped where the disk takes text only."""
+    try:
+        folder.mkdir()
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this disk takes no such names")
+    for i in range(12):
+        noise(i % 11).save(folder / f"\udcfe{i}.png")
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """Each file is found again; and a folder, which the record could not tell, is refused first."""
+    named_by_bytes(tmp_path / "a\udcff")
+    cache = prepare(tmp_path, labels="none", duplicates="drop", store="files", out=tmp_path / "out")
+    cache.verify()
+    assert [(r.file, r.reason) for r in cache.meta.rejected] == [
+        ("a\\xff/\\xfe11.png", "a duplicate of a\\xff/\\xfe0.png")
+    ]
+    with pytest.raises(UserError, match=r"can't write down the place .*a.xff.* another name"):
+        prepare(tmp_path / "a\udcff", store="files", out=tmp_path / "not")
+    assert not (tmp_path / "not").exists()
+
+
 def test_a_training_sees_the_same_batches(folder: Path, tmp_path: Path) -> None:
     caches = [
         prepare(folder, size=12, store=store, out=tmp_path / store) for store in ("pixels", "files")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from safelight.data import workers
@@ -25,6 +26,7 @@ from safelight.data.look import Look
 from safelight.data.options import Options
 from safelight.data.origins import find
 from safelight.data.prepare import prepare
+from safelight.data.stored import CONTENT
 from safelight.data.writer import ImageWriter
 from safelight.errors import UserError
 from tests.data.conftest import MakeFolder, noise
@@ -244,7 +246,7 @@ def test_a_killed_decoding_process_is_one_clear_line(photographs: Path, tmp_path
     _, said = process.communicate(timeout=30)
     assert b"was killed (signal 9), usually for lack of memory" in said.splitlines()[-1]
     assert b"--workers 1" in said
-    assert list(out.parent.iterdir()) == []
+    assert lines_of(out.parent) > 0  # "run it again", and it goes on
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory")
@@ -306,23 +308,176 @@ def test_a_full_disk(small_disk: Path, make_folder: MakeFolder) -> None:
     folder = make_folder(a=40)
     with pytest.raises(UserError, match="the disk is full while writing .*; free some space"):
         prepare(folder, size=128, out=small_disk / "out")  # 0.7 MB in grey, 2 MB in colour
-    assert list(small_disk.iterdir()) == []
+    assert not (small_disk / "out").exists()
     with pytest.raises(UserError, match=r"too full .* needs 2.6 MB or more and 1.0 MB are free"):
         prepare(folder, size=256, out=small_disk / "out")
     assert list(small_disk.iterdir()) == []
     assert prepare(folder, size=64, out=small_disk / "out").count == 40
 
 
+@pytest.mark.parametrize("after", [0, 3])
 def test_a_disk_that_fills_up(
-    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    def full(self: ImageWriter, pixels: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    """What was complete before is kept, as its message says; nothing if there was nothing."""
+    whole, written = prepare(mixed, out=tmp_path / "whole").fingerprint, [0]
+    out, write = tmp_path / "here" / "out", ImageWriter._write
 
-    monkeypatch.setattr(ImageWriter, "_write", full)
-    with pytest.raises(UserError, match="the disk is full"):
-        prepare(make_folder(a=40), out=tmp_path / "here" / "out")
+    def full(self: ImageWriter, pixels: NDArray[np.uint8]) -> None:
+        written[0] += 1
+        if written[0] > after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, pixels)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageWriter, "_write", full)
+        with pytest.raises(UserError, match=r"the disk is full .* complete before is kept"):
+            prepare(mixed, out=out)
+    assert lines_of(out.parent) == after
+    if not after:
+        assert list(out.parent.iterdir()) == []
+    assert decoded_again(monkeypatch, mixed, out) == (whole, 9 - after)
+
+
+def decoded_again(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, out: Path, **options: Any
+) -> tuple[str, int]:
+    """The fingerprint of what `prepare` makes now, and how many batches it decodes for it."""
+    batches, add = [0], Journal.add
+
+    def adding(self: Journal, batch: Batch) -> None:
+        batches[0] += 1
+        add(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add", adding)
+        return prepare(folder, out=out, **options).fingerprint, batches[0]
+
+
+def test_pictures_that_will_not_do_leave_nothing(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """However often one tries, it would be the same."""
+    folder = make_folder(a=40)
+    noise(77, (9, 9)).save(folder / "a" / "smaller.png")
+    with pytest.raises(UserError, match="have different sizes"):
+        prepare(folder, out=tmp_path / "here" / "out")
     assert list((tmp_path / "here").iterdir()) == []
+
+
+KILLED_AT_THE_END = """
+import os, signal, sys
+from pathlib import Path
+from safelight import files
+from safelight.data.prepare import prepare
+
+flush = files.flush
+
+def flushing(path):
+    if path.suffix == ".json":  # the record is whole, and not renamed yet
+        os.kill(os.getpid(), signal.SIGKILL)
+    flush(path)
+
+files.flush = flushing
+prepare(sys.argv[1], out=Path(sys.argv[2]))
+"""
+
+
+@posix
+def test_a_kill_while_the_record_is_written(mixed: Path, tmp_path: Path) -> None:
+    """What it leaves does not get into the cache, which is found up to date ever after."""
+    out = tmp_path / "here" / "out"
+    command = [sys.executable, "-c", KILLED_AT_THE_END, str(mixed), str(out)]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    part = next(out.parent.iterdir())
+    assert list(part.glob(".tmp-safelight-*.json"))
+    made = prepare(mixed, out=out)
+    assert {file.name for file in out.iterdir()} == {*CONTENT, "meta.json"}
+    assert prepare(mixed, out=out).fingerprint == made.fingerprint
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", ".tmp-safelight-left.json"])
+def test_what_systems_scatter_in_a_cache_is_not_held_against_it(
+    mixed: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(mixed, out=tmp_path / "out")
+    (tmp_path / "out" / name).touch()
+    prepare(mixed, out=tmp_path / "out")
+    assert "nothing to prepare" in capsys.readouterr().err
+    (tmp_path / "out" / "thesis.txt").touch()
+    with pytest.raises(UserError, match="holds something else"):
+        prepare(mixed, out=tmp_path / "out")
+
+
+def test_ctrl_c_while_all_is_put_onto_the_disk(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that what is prepared is kept, so nothing is decoded again."""
+    whole = prepare(mixed, out=tmp_path / "whole").fingerprint
+    out = tmp_path / "here" / "out"
+
+    def stopped(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("safelight.files._flush_within", stopped)
+        with pytest.raises(KeyboardInterrupt, match="what is prepared is kept"):
+            prepare(mixed, out=out)
+    assert decoded_again(monkeypatch, mixed, out) == (whole, 0)
+
+
+def test_a_line_that_a_kill_cut_is_cut_off_the_journal(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the next line would be written onto it, and be lost with all others at the next stop."""
+    whole, out = prepare(mixed, out=tmp_path / "whole").fingerprint, tmp_path / "here" / "out"
+    part = killed(mixed, out, 5, monkeypatch)
+    cut(part / "journal.jsonl", 20)
+    killed(mixed, out, 2, monkeypatch)
+    assert (part / "journal.jsonl").read_text().count("\n") == 6
+    assert decoded_again(monkeypatch, mixed, out) == (whole, 3)
+
+
+def test_pixels_of_an_earlier_call_are_not_kept_beside_files(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "here" / "out"
+    killed(mixed, out, 4, monkeypatch)
+    prepare(mixed, out=out, store="files")
+    assert not (out / "images.npy").exists()
+    assert not (out / "journal.jsonl").exists()
+    assert [file.name for file in out.parent.iterdir()] == ["out"]
+
+
+@posix
+def test_a_cache_that_is_up_to_date_waits_for_nobody(
+    mixed: Path, photographs: Path, tmp_path: Path
+) -> None:
+    """Nor does another cache beside that one."""
+    here = tmp_path / "here"
+    prepare(mixed, size=64, out=here / "ready")
+    process = start(photographs, here / "slow")
+    begun(process, here)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        for name in ("ready", "other"):
+            start(mixed, here / name).communicate(timeout=30)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=60)
+    assert sorted(file.name for file in here.iterdir()) == ["other", "ready", "slow"]
+
+
+def test_a_link_as_out_stays_a_link(mixed: Path, tmp_path: Path) -> None:
+    """Its folder may lie on another, larger disk."""
+    large, link = tmp_path / "large", tmp_path / "here" / "link"
+    large.mkdir()
+    link.parent.mkdir()
+    link.symlink_to(large / "cache", target_is_directory=True)
+    for size in (8, 8):
+        prepare(mixed, out=link, size=size)
+        assert link.is_symlink()
+        assert (large / "cache" / "images.npy").exists()
+        assert [file.name for file in large.iterdir()] == ["cache"]
+        noise(77).save(mixed / "a" / "another.png")  # it is replaced
 
 
 def test_two_at_once_make_it_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safelight.data.cache import Cache, open_data
 from safelight.data.prepare import prepare
 from safelight.data.writer import ImageWriter
 from safelight.errors import UserError
+from safelight.starting import run_folder
 from tests.data.conftest import MakeFolder, encoded, noise, smooth, zipped
 from tests.data.forms import tarred
 
@@ -319,6 +321,22 @@ def test_pictures_are_found_again_by_open_data(make_folder: MakeFolder, own_cach
         open_data(f"{first.path}:tset")
     with pytest.raises(UserError, match="holds 8x8 pictures, not 32x32"):
         open_data(first.path, size=32)
+
+
+def test_a_cache_of_long_names_has_a_name_that_a_disk_takes(
+    make_folder: MakeFolder, tmp_path: Path, own_cache: Path
+) -> None:
+    folder = make_folder(a=12)
+    long = folder.rename(tmp_path / ("ä" * 122))
+    several = [tmp_path / f"clip {i:<15}." for i in range(16)]
+    for clip in several:
+        shutil.copytree(long, clip)
+    for source in (long, several):
+        cache = prepare(source, size=8)
+        assert cache.path.parent == own_cache / "caches"
+        assert len(cache.path.name.encode()) <= 143  # what an encrypted disk takes
+        assert run_folder(cache, "tiny", None).name != run_folder(cache, "small", None).name
+        assert len(run_folder(cache, "tiny", None).name.encode()) <= 143
 
 
 def test_a_picture_folder_may_hold_its_cache(make_folder: MakeFolder) -> None:

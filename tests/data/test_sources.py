@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from safelight.data.choosing import refuse_twins
 from safelight.data.classes import natural
 from safelight.data.layout import listing
 from safelight.data.listing import Listing
+from safelight.data.origins import find
 from safelight.data.prepare import prepare
 from safelight.data.walk import Entry, Found, signature, walk_folder
 from safelight.data.zips import CLIMBS, walk_zip
@@ -111,12 +114,9 @@ def test_loops_of_links_end(make_folder: MakeFolder) -> None:
     assert listing(found, "folder", "", True).classes == ("a", "b", "linked")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def ordinary_user(tmp_path: Path) -> Iterator[None]:
     """As root, who may read everything, the test becomes an ordinary user for a while."""
-    folder = make_folder(a=12, b=2)
-    (folder / "a" / "img3.png").chmod(0)
-    (folder / "b").chmod(0)
     root = os.geteuid() == 0
     if root:
         # Up to where pytest keeps what is of this user alone; deeper in a process of several.
@@ -124,11 +124,58 @@ def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
             place.chmod(0o777)
         os.seteuid(65534)
     try:
-        cache = prepare(folder, out=tmp_path / "out")
+        yield
     finally:
         if root:
             os.seteuid(0)
-        (folder / "b").chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_what_is_given_may_not_be_read(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(a=12)
+    (tmp_path / "pictures.dat").touch()
+    for path in (folder, tmp_path / "pictures.dat"):
+        path.chmod(0)
+    with ordinary_user(tmp_path):
+        for path in (folder, tmp_path / "pictures.dat"):
+            with pytest.raises(UserError, match=rf"no permission to read {path}; ask"):
+                find(path)
+        with pytest.raises(UserError, match=rf"no permission to look into {folder}; ask"):
+            find(folder / "a")
+    folder.chmod(0o700)
+
+
+@pytest.fixture
+def deep(make_folder: MakeFolder, tmp_path: Path) -> Iterator[Path]:
+    """12 pictures, and one in 1,100 folders in one another; too deep for rmtree to remove."""
+    folder = make_folder(a=12)
+    halves = [tmp_path / "upper", tmp_path / "lower"]
+    for half in halves:
+        half.joinpath(*"d" * 550).mkdir(parents=True)
+    noise(99).save(halves[1].joinpath(*"d" * 550, "deepest.png"))
+    joint = halves[0].joinpath(*"d" * 550, "d")
+    (halves[1] / "d").rename(joint)
+    (halves[0] / "d").rename(folder / "d")
+    yield folder
+    folder.joinpath(*"d" * 551).rename(tmp_path / "lower" / "d")
+
+
+def test_folders_in_one_another_without_end(deep: Path, tmp_path: Path) -> None:
+    cache = prepare(deep, labels="none", out=tmp_path / "out")
+    assert cache.count == 13
+    names = cache.file_names()
+    assert names is not None
+    assert max(names) == "d/" * 1100 + "deepest.png"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(a=12, b=2)
+    (folder / "a" / "img3.png").chmod(0)
+    (folder / "b").chmod(0)
+    with ordinary_user(tmp_path):
+        cache = prepare(folder, out=tmp_path / "out")
+    (folder / "b").chmod(0o700)
     assert cache.count == 11
     assert {(r.file, r.reason) for r in cache.meta.rejected} == {
         ("a/img3.png", "no permission to read it"),

@@ -26,6 +26,7 @@ from safelight.data.stored import (
     read_sizes,
 )
 from safelight.errors import UserError
+from safelight.paths import expanded, is_there, place
 
 if TYPE_CHECKING:  # torch takes seconds to load and much memory: `prepare` does without it
     from torch import Tensor
@@ -57,8 +58,8 @@ def open_data(
     from safelight.data.prepare import made, usual_place
 
     what, part = _without_split(source)
-    if what not in NAMED and is_cache(Path(what)):
-        cache = Cache.open(Path(what))
+    if what not in NAMED and _is_cache(what):
+        cache = Cache.open(expanded(what))
         size = options_of(**options).size
         if size not in (None, cache.meta.size):
             raise UserError(
@@ -79,16 +80,21 @@ def require_there(source: str | Path) -> None:
     from safelight.data.origins import find
 
     what, _ = _without_split(source)
-    if not is_cache(Path(what)):
+    if not _is_cache(what):
         find(what)
+
+
+def _is_cache(what: str | Path) -> bool:
+    path = expanded(what)
+    return is_there(path) and is_cache(path)
 
 
 def _without_split(source: str | Path) -> tuple[str | Path, str | None]:
     """'cache:test' -> ('cache', 'test'); a path that exists as it stands is left alone."""
-    if isinstance(source, Path) or Path(source).exists():
+    if isinstance(source, Path) or is_there(expanded(source)):
         return source, None
     what, colon, part = source.rpartition(":")
-    if colon and (part in SPLITS or spelled(what) or Path(what).exists()):
+    if colon and (part in SPLITS or spelled(what) or is_there(expanded(what))):
         return what, part
     return source, None
 
@@ -118,7 +124,7 @@ class Cache:
     @classmethod
     def open(cls, path: Path, split: str | None = None) -> Cache:
         """Raises UserError where there is no cache, DamagedFile where it can't be trusted."""
-        path = Path(path)
+        path = place(path)
         if not (path / FILE).exists() and not is_cache(path):
             raise UserError(
                 f"there is no cache at {path}; make one: safelight prepare PICTURES --out {path}"

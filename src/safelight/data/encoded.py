@@ -24,7 +24,7 @@ from safelight.data.parts import Files, Positions
 from safelight.data.prints import Prints
 from safelight.data.readers import READERS
 from safelight.data.stored import content_hash, damaged, read_names
-from safelight.data.walk import Read
+from safelight.data.walk import Read, shown
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError
 
@@ -92,6 +92,12 @@ def files_of(pictures: Listing) -> list[Files]:
             "--store files is for pictures in files that can be read one by one again, as in a "
             "folder, zip or plain tar; leave it out"
         )
+    for part in parts:
+        if shown(part.root) != part.root:
+            raise UserError(
+                f"--store files can't write down the place {shown(part.root)}, whose name is no "
+                "text; give it another name, or leave --store files out"
+            )
     return parts
 
 

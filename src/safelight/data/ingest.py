@@ -17,7 +17,7 @@ from safelight import console
 from safelight.data.decode import VERSIONS, Batch
 from safelight.data.duplicates import Pairs, duplicates, superfluous
 from safelight.data.encoded import CHECKS, Checks, Place, files_of, write_places
-from safelight.data.journal import Found, Journal, Line
+from safelight.data.journal import Found, Journal, Line, UnfitPictures, emptied
 from safelight.data.listing import Listing
 from safelight.data.look import Look, Size, said
 from safelight.data.meta import FORMAT
@@ -90,7 +90,7 @@ def ingest(
             _refuse_full(folder, draw.total * least)
         with console.progress("prepare", max(draw.total, done), done) as advance:
             _Filling(origin, options, outcome, draw, store).fill(workers, advance)
-    _refuse_short(pictures, np.array(outcome.taken), options.per_class)
+        _refuse_short(pictures, np.array(outcome.taken), options.per_class)
     outcome.channels, outcome.digest = store.channels, store.digest
     outcome.prints = store.prints
     if isinstance(store, Checks):
@@ -106,6 +106,7 @@ def _store(
     if options.store == "pixels":
         return Journal(folder, outcome.size, _asked(origin, options, sign))
     files_of(outcome.pictures)  # or it is refused
+    emptied(folder)  # of what is there with pixels, from an earlier call
     look = options.look(outcome.size)
     return Checks(lambda some: outcome.pictures.pixels(np.array(outcome.taken)[some], look))
 
@@ -125,7 +126,7 @@ class _Filling:
         before = deque(self.store.before)
         self._decode(before, workers, advance)
         if not self.outcome.taken:
-            raise UserError(_nothing_readable(self.origin, self.outcome))
+            raise UnfitPictures(_nothing_readable(self.origin, self.outcome))
         while self._leave_out_duplicates():
             self._decode(before, workers, advance)
 
@@ -184,7 +185,7 @@ class _Filling:
         }
         if others:
             seen = ", ".join(map(said, [usual, *others][:4]))
-            raise UserError(
+            raise UnfitPictures(
                 f"the pictures in {self.origin.where} have different sizes "
                 f"({seen}{' ...' if len(others) > 3 else ''}), such as "
                 f"{next(iter(others.values()))}; {_make_alike(self.origin)}"
@@ -237,7 +238,7 @@ def _refuse_short(pictures: Listing, positions: NDArray[np.int64], per_class: in
     least = int(counts.argmin())
     if per_class is not None and counts[least] < per_class:
         who = f"the class {pictures.classes[least]!r} has" if pictures.classes else "there are"
-        raise UserError(
+        raise UnfitPictures(
             f"{who} only {counts[least]} pictures that can be read, fewer than "
             f"--per-class {per_class}; use --per-class {counts[least]} or leave it out"
         )

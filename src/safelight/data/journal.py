@@ -6,8 +6,9 @@ whose pixels are in images.npy: what became of its files, and the digest of all 
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -22,9 +23,15 @@ from safelight.data.look import Size
 from safelight.data.prints import Prints
 from safelight.data.stored import IMAGES
 from safelight.data.writer import ImageWriter
+from safelight.errors import UserError
 
 ASKED, JOURNAL, TRUSTED = "asked.json", "journal.jsonl", "journal.trusted"
+OWN = (ASKED, JOURNAL, TRUSTED)  # only a `prepare` that goes on needs them
 Found = Sequence[Size | str]
+
+
+class UnfitPictures(UserError):
+    """What was asked for can't be made of these pictures, however often one tries."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +57,12 @@ class Journal:
 
     def __init__(self, folder: Path, size: Size, asked: dict[str, Any]) -> None:
         """Goes on only with what was asked for alike; anything else in the folder is removed."""
-        lines = _lines(folder, asked)
+        text = _kept(folder, asked)
         self.writer = ImageWriter(folder / IMAGES, size)
-        self.before: Sequence[Line] = list(takewhile(self._is_there, lines))
-        if len(self.before) < len(lines):  # the computer lost power: all after it is made again
+        self.before: Sequence[Line] = list(takewhile(self._is_there, _lines(text)))
+        self._folder, self._done = folder, len(self.before)
+        # A kill cut its last line, or the computer lost power: all after it is made again.
+        if self._done < len(text.splitlines()):
             (folder / TRUSTED).write_text("".join(map(_written, self.before)))
             (folder / TRUSTED).replace(folder / JOURNAL)
         self._file = (folder / JOURNAL).open("a")
@@ -70,6 +79,8 @@ class Journal:
     ) -> None:
         self._file.close()
         self.writer.__exit__(kind, error, trace)
+        if isinstance(error, UnfitPictures) or (error is not None and not self._done):
+            emptied(self._folder)  # nobody could go on with it
 
     @property
     def channels(self) -> int:
@@ -98,25 +109,36 @@ class Journal:
         line = Line(batch.found, batch.made, self.channels, self.digest)
         self._file.write(_written(line))
         self._file.flush()
+        self._done += 1
 
 
-def close(folder: Path) -> None:
-    """Remove what only a `prepare` that goes on needs."""
-    for name in (ASKED, JOURNAL, TRUSTED):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _lines(folder: Path, asked: dict[str, Any]) -> list[Line]:
-    """What an earlier call for the same left; without the last line if that is not whole."""
-    try:
-        if json.loads((folder / ASKED).read_text()) == json.loads(json.dumps(asked)):
-            lines = (folder / JOURNAL).read_text().splitlines(keepends=True)
-            return [_read(line) for line in lines if line.endswith("\n")]
-    except (OSError, ValueError, TypeError):  # nothing there, or cut short
-        pass
+def emptied(folder: Path, but: Container[str] = ()) -> None:
+    """Remove all files there but those of these names."""
     for file in folder.iterdir():
-        file.unlink()
-    return []
+        if file.name not in but:
+            file.unlink()
+
+
+def _kept(folder: Path, asked: dict[str, Any]) -> str:
+    """The journal of an earlier call for the same, of which nothing else than this is kept."""
+    text = ""
+    with contextlib.suppress(OSError, ValueError):  # nothing there, or cut short
+        if json.loads((folder / ASKED).read_text()) == json.loads(json.dumps(asked)):
+            text = (folder / JOURNAL).read_text()
+    # What a kill at the end left among the files of a cache would make it look like another's.
+    emptied(folder, but=(IMAGES, ASKED, JOURNAL) if text else ())
+    return text
+
+
+def _lines(text: str) -> Iterator[Line]:
+    """Up to the first that is not whole."""
+    for line in text.splitlines(keepends=True):
+        if not line.endswith("\n"):
+            return
+        try:
+            yield _read(line)
+        except (ValueError, TypeError, LookupError):
+            return
 
 
 def _written(line: Line) -> str:

@@ -25,9 +25,19 @@ from safelight.data.places import roots_of
 from safelight.data.shards import SHARDS, Tars, braced
 from safelight.data.source import Origin
 from safelight.data.stored import is_cache
-from safelight.data.walk import Found, files_below, signature, stamped, suffix_of, walk_folder
+from safelight.data.walk import (
+    NOT_READ,
+    TARS,
+    Found,
+    files_below,
+    signature,
+    stamped,
+    suffix_of,
+    walk_folder,
+)
 from safelight.data.zips import walk_zip
 from safelight.errors import UserError
+from safelight.paths import expanded, is_there, require_readable
 
 Source = Any  # a path, a name, arrays, a data frame, or several of these
 WALKS: dict[str, Callable[[Path], Found]] = {
@@ -98,11 +108,11 @@ def find(source: Source) -> Origin:
 def _of_words(text: str) -> Origin:
     """A name or a path; a name of the table is what it says, even where there is such a folder."""
     if text in NAMED:
-        if Path(text).exists():
+        if is_there(Path(text)):
             console.inform(f"{text!r} is the named set; say ./{text} for the folder here")
         return Named(text, text, NAMED[text])
-    path = Path(text).expanduser()
-    if path.exists():
+    path = expanded(text)
+    if is_there(path):
         return _of_path(path)
     for fits, make in WRITTEN:
         if fits(text):
@@ -118,10 +128,13 @@ def _other(text: str) -> Origin | None:
 
 
 def _of_path(path: Path) -> Origin:
+    if not is_there(path):
+        raise UserError(_nothing_called(str(path)))
+    require_readable(path)
     if path.is_dir():
         return _of_folder(path.resolve())
     if not path.is_file():
-        raise UserError(_nothing_called(str(path)))
+        raise UserError(_no_source(path))
     name = path.name.lower()
     make = next((make for ending, make in ENDINGS.items() if name.endswith(ending)), None)
     if make is None:
@@ -236,13 +249,12 @@ def _is_array(value: Any) -> bool:
 
 NUMBERED = re.compile(r"\d\.[a-z.0-9]+$", re.IGNORECASE)
 WORD = re.compile(r"[A-Za-z][\w -]*")
-TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 # What is given in Python -> its source.
 GIVEN: tuple[tuple[Callable[[Source], bool], Callable[[Source], Origin]], ...] = (
     (lambda source: isinstance(source, str), _of_words),
     (
         lambda source: isinstance(source, os.PathLike),
-        lambda path: _of_path(Path(path).expanduser()),
+        lambda path: _of_path(expanded(path)),
     ),
     (lambda source: hasattr(source, "columns"), lambda frame: listed.of_table(tables.frame(frame))),
     (_is_array, arrays.given),
@@ -259,12 +271,12 @@ WRITTEN: tuple[tuple[Callable[[str], Any], Callable[[str], Origin | None]], ...]
 )
 ENDINGS: dict[str, Callable[[Path], Origin]] = {
     ".zip": lambda path: FilesIn("zip", path.stem, str(path)),
-    **dict.fromkeys(TAR_ENDINGS, lambda path: Tars.of(str(path), [path])),
+    **dict.fromkeys(TARS, lambda path: Tars.of(str(path), [path])),
     **dict.fromkeys(tables.FORMATS, listed.of_file),
     **{ending: partial(_array_file, ending) for ending in arrayfiles.OPENERS},
     **dict.fromkeys(video.ENDINGS, lambda path: video.Video(path.stem, str(path))),
     ".parquet": _parquet_file,
-    **dict.fromkeys((".7z", ".rar", ".tar.zst", ".tar.lz4"), _unreadable),
+    **dict.fromkeys(NOT_READ, _unreadable),
 }
 # The bytes that a file begins with, where its name does not tell.
 MAGIC: dict[bytes, Callable[[Path], Origin]] = {
@@ -280,7 +292,7 @@ FOLDERS: tuple[tuple[Callable[[Path], Any], Callable[[Path, Any], Origin]], ...]
     (is_cache, lambda folder, _: _cache(folder)),
     (is_lmdb, lambda folder, _: FilesIn("lmdb", folder.name, str(folder))),
     (
-        partial(_all_below, TAR_ENDINGS),
+        partial(_all_below, TARS),
         lambda folder, paths: Tars.of(str(folder), paths, folder.name),
     ),
     (

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from safelight.paths import expanded
+
 DATA_PLACE = "SAFELIGHT_DATA"  # the environment variable: a folder with sets already on disk
 CACHE_PLACE = "SAFELIGHT_CACHE"  # the environment variable: where caches and downloads are kept
 
@@ -14,7 +16,7 @@ CACHE_PLACE = "SAFELIGHT_CACHE"  # the environment variable: where caches and do
 def user_cache() -> Path:
     """The folder for what can be made again."""
     chosen = os.environ.get(CACHE_PLACE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("safelight")
+    return expanded(chosen) if chosen else platformdirs.user_cache_path("safelight")
 
 
 def downloads() -> Path:
@@ -27,6 +29,6 @@ def roots_of(name: str, place: Path | None) -> list[Path]:
     if place is not None:
         return [place]
     chosen = os.environ.get(DATA_PLACE)
-    bases = [Path(chosen).expanduser()] if chosen else []
+    bases = [expanded(chosen)] if chosen else []
     bases.append(downloads())
     return [root for base in bases for root in (base, base / name)]

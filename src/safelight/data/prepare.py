@@ -6,16 +6,16 @@ import contextlib
 import hashlib
 import shlex
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from safelight import console, files
+from safelight import console, files, paths
 from safelight.data import journal
 from safelight.data.cache import Cache
 from safelight.data.choosing import pictures_of
 from safelight.data.encoded import CHECKS, PLACES
 from safelight.data.ingest import ingest
-from safelight.data.locks import alone_in
 from safelight.data.meta import FILE, Meta, NewerFormat, read_meta
 from safelight.data.options import Options, Wanted, options_of
 from safelight.data.origins import Source, find
@@ -24,8 +24,10 @@ from safelight.data.record import finish
 from safelight.data.source import Origin
 from safelight.data.stored import CONTENT, is_cache
 from safelight.data.summary import in_a_line, summarise
+from safelight.data.walk import OF_SYSTEMS
 from safelight.data.workers import available
 from safelight.errors import DamagedFile, UserError
+from safelight.naming import shortened
 
 
 def prepare(
@@ -47,7 +49,7 @@ def prepare(
     """
     asked = options_of(**options)
     origin = find(source)
-    place = Path(out).expanduser() if out is not None else usual_place(origin, asked)
+    place = usual_place(origin, asked) if out is None else paths.place(out)
     cache = made(origin, asked, place, workers)
     name = shlex.quote(str(place))
     console.say(f"next:  safelight report {name}   or   safelight train {name}")
@@ -57,7 +59,8 @@ def prepare(
 def usual_place(origin: Origin, options: Options) -> Path:
     """The cache's place where --out is not given: one for each source and choice of options."""
     what = f"{origin.where}\0{options.model_dump_json()}".encode("utf-8", "replace")
-    return user_cache() / "caches" / f"{origin.name}-{hashlib.sha256(what).hexdigest()[:12]}"
+    name = f"{shortened(origin.name)}-{hashlib.sha256(what).hexdigest()[:12]}"
+    return user_cache() / "caches" / name
 
 
 def made(
@@ -71,8 +74,8 @@ def made(
         workers = available()
     if workers < 1:
         raise UserError(f"no pictures are decoded by {workers} processes; give --workers 1 or more")
-    with alone_in(out.parent):
-        cache = _made(origin, options, out, workers, brief)
+    files.clear_leftovers(out.parent)
+    cache = _made(origin, options, out, workers, brief)
     if brief:
         console.inform(in_a_line(cache.meta))
     return cache
@@ -80,42 +83,54 @@ def made(
 
 def _made(origin: Origin, options: Options, out: Path, workers: int, brief: bool) -> Cache:
     sign = origin.signature()
-    ready = existing(out, origin, options, sign)
-    if ready is not None:
-        if not brief:
-            console.inform(f"{out} is up to date: {ready.count:,} pictures, nothing to prepare")
-        return ready
-    pictures = pictures_of(origin, options)
-    with _told_to_go_on(options), files.resumable_folder(out) as folder:
-        outcome = ingest(origin, pictures, options, sign, folder, workers)
-        meta = finish(origin, options, sign, outcome, folder)
-        journal.close(folder)
+    ready = existing(out, origin, options, sign, told=False)  # this waits for nobody
+    if ready is None:
+        pictures = pictures_of(origin, options)
+        with files.resumable_folder(out, partial(_waiting, out)) as folder:
+            ready = existing(out, origin, options, sign)  # another has made it meanwhile
+            if ready is None:
+                with _kept(options, folder):
+                    outcome = ingest(origin, pictures, options, sign, folder, workers)
+                    meta = finish(origin, options, sign, outcome, folder)
+                    files.settle_in(folder, out, without=journal.OWN)
+                if not brief:
+                    summarise(meta, out)
+                return Cache.open(out)
     if not brief:
-        summarise(meta, out)
-    return Cache.open(out)
+        console.inform(f"{out} is up to date: {ready.count:,} pictures, nothing to prepare")
+    return ready
+
+
+def _waiting(out: Path) -> None:
+    console.inform(f"another safelight command is at work on {out}; waiting for it")
 
 
 @contextlib.contextmanager
-def _told_to_go_on(options: Options) -> Iterator[None]:
+def _kept(options: Options, folder: Path) -> Iterator[None]:
+    """What is decoded is kept whatever ends the work, and Ctrl-C says so."""
     try:
         yield
-    except KeyboardInterrupt:
-        if options.store == "files":
-            raise
-        raise KeyboardInterrupt(
-            "stopped; what is prepared is kept for a week, and the same command goes on from there"
-        ) from None
+    except BaseException as error:
+        if options.store == "files":  # there are no pixels to go on with
+            journal.emptied(folder)
+        elif isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                "stopped; what is prepared is kept for a week, and the same command goes on from "
+                "there"
+            ) from None
+        raise
 
 
-def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | None:
+def existing(
+    out: Path, origin: Origin, options: Options, sign: str, told: bool = True
+) -> Cache | None:
     """The cache at `out` if it is just the one that is asked for; None if it is to be made.
 
-    Raises UserError where something else is there.
+    told: say why one that is there is made again. Raises UserError where something else is there.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
-    ours = {*CONTENT, PLACES, CHECKS, FILE}
-    if not out.is_dir() or not is_cache(out) or {file.name for file in out.iterdir()} - ours:
+    if not out.is_dir() or not is_cache(out) or any(map(_not_ours, out.iterdir())):
         raise UserError(f"{out} holds something else; choose another place with --out")
     try:
         meta = read_meta(out)
@@ -129,13 +144,22 @@ def existing(out: Path, origin: Origin, options: Options, sign: str) -> Cache | 
             f"{out} holds another cache ({differs}); choose another --out, or remove that folder"
         )
     if meta.signature != sign:
-        console.inform(f"the pictures in {origin.where} have changed; preparing them again")
+        if told:
+            console.inform(f"the pictures in {origin.where} have changed; preparing them again")
         return None
     try:
         return Cache.open(out)
     except DamagedFile as error:
-        console.inform(str(error))
+        if told:
+            console.inform(str(error))
         return None
+
+
+def _not_ours(file: Path) -> bool:
+    """Whether it is none of a cache's files; those that systems scatter belong to nobody."""
+    ours = {*CONTENT, PLACES, CHECKS, FILE}
+    scattered = file.name.lower() in OF_SYSTEMS or file.name.startswith(files.TEMPORARY)
+    return file.name not in ours and not scattered
 
 
 def _differences(meta: Meta, origin: Origin, options: Options, sign: str) -> str:

@@ -84,7 +84,9 @@ def finish(origin: Origin, options: Options, sign: str, outcome: Outcome, folder
         across=int((codes[found[:, 0]] != codes[found[:, 1]]).sum()),
         grey=int(outcome.prints.grey().sum()),
         constant=int(outcome.prints.constant().sum()),
-        rejected=tuple(Rejected(file=shown(r.file), reason=r.reason) for r in outcome.rejected),
+        rejected=tuple(
+            Rejected(file=shown(r.file), reason=shown(r.reason)) for r in outcome.rejected
+        ),
         ignored={shown(suffix): count for suffix, count in pictures.ignored.items()},
         left_aside=tuple(map(shown, pictures.left_aside)),
         versions={"safelight": safelight.__version__, **VERSIONS},

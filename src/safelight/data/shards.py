@@ -29,6 +29,7 @@ from safelight.data.streams import Stream
 from safelight.data.tars import key_of, packed, stream_tar, walk_tar
 from safelight.data.walk import Entry, stamped
 from safelight.errors import UserError
+from safelight.paths import expanded, is_there
 
 LONGEST_LABEL = 200  # characters: a text that is longer is no class
 Stem = tuple[str, str]  # the shard, and what files of one picture have in common
@@ -194,8 +195,8 @@ def braced(text: str) -> list[Path]:
     """train-{0000..0002}.tar -> its three files. Raises UserError where one is missing."""
     found = SHARDS.search(text)
     if found is None:
-        path = Path(text).expanduser()
-        if not path.is_file():
+        path = expanded(text)
+        if not is_there(path):
             raise UserError(f"there is no {path}; name shards that are there")
         return [path]
     before, after, width = text[: found.start()], text[found.end() :], len(found[1])

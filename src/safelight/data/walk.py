@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from safelight.data.decode import MAX_BYTES, SUFFIXES
+from safelight.naming import SCATTERED
 
 Read = Callable[[str], bytes]
+Above = frozenset[tuple[int, int]]  # device and number of each folder
+Item = tuple["os.DirEntry[str]", tuple[str, ...], Above]
 NAMED = 100  # as many of the files that are ignored for their ending are named in the record
-OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+OF_SYSTEMS = frozenset({*SCATTERED, ".ds_store"})
 # Endings of what holds files of its own, which is looked into only where it is given by itself.
-ARCHIVES = (
-    *(".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar"),
-    *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"),
-)
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+NOT_READ = (".7z", ".rar", ".tar.zst", ".tzst", ".tar.lz4")
+ARCHIVES = (".zip", *TARS, *NOT_READ)
 TOO_LONG = f"longer than {MAX_BYTES // 2**20} MB"
 INSIDE = "an archive inside; unpack it, or give it by itself"
 
@@ -72,40 +74,47 @@ class Found:
 def walk_folder(root: Path) -> Found:
     """All files under `root`; hidden ones and loops of links are left out."""
     found = Found()
-    for item, parts in _walk(str(root), (), frozenset(), found):
+    for item, parts in _walk(root, found):
         _add_file(item, parts, found)
     return found
 
 
 def files_below(root: Path) -> Iterator[str]:
     """The paths of all that `walk_folder` looks at, one after the other."""
-    return (item.path for item, _ in _walk(str(root), (), frozenset(), Found()))
+    return (item.path for item, _ in _walk(root, Found()))
 
 
-def _walk(
-    folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]], to: Found
-) -> Iterator[tuple[os.DirEntry[str], tuple[str, ...]]]:
-    """Each file, and the folders above it; `to` takes the folders that can't be read."""
+def _walk(root: Path, to: Found) -> Iterator[tuple[os.DirEntry[str], tuple[str, ...]]]:
+    """Each file, and the folders above it; `to` takes the folders that can't be read.
+
+    Not by recursion, which ends at a thousand folders in one another.
+    """
+    left = _listed(str(root), (), frozenset(), to)
+    while left:
+        item, parts, above = left.pop()
+        if _is_folder(item):
+            left += _listed(item.path, (*parts, item.name), above, to)
+        else:
+            yield item, parts
+
+
+def _listed(folder: str, parts: tuple[str, ...], above: Above, to: Found) -> list[Item]:
+    """What is seen in a folder, the last first; above: the folders that it lies in."""
     try:
         status = os.stat(folder)  # noqa: PTH116 (a Path for each of 100,000 files is slow)
         here = (status.st_dev, status.st_ino)
         if here in above:  # a link to a folder that we are in
-            return
+            return []
         with os.scandir(folder) as listed:
-            items = sorted(listed, key=lambda item: item.name)
+            items = sorted(listed, key=lambda item: item.name, reverse=True)
     except PermissionError:
         to.rejected.append(Rejection("/".join(parts), "no permission to read this folder"))
-        return
-    except OSError as error:  # a link to itself, a folder that has just gone
+        return []
+    except OSError as error:  # a link to itself, a folder that has just gone, too long a path
         to.rejected.append(Rejection("/".join(parts), f"cannot be read: {error.strerror}"))
-        return
-    for item in items:
-        if is_hidden(item.name):
-            continue
-        if _is_folder(item):
-            yield from _walk(item.path, (*parts, item.name), above | {here}, to)
-        else:
-            yield item, parts
+        return []
+    within = above | {here}
+    return [(item, parts, within) for item in items if not is_hidden(item.name)]
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safelight import paths
 from safelight.data.cache import Cache, open_data
 from safelight.data.classes import natural
 from safelight.data.decode import SUFFIXES, decode, own_size, pixels_of
@@ -175,7 +176,7 @@ def _chosen_class(wanted: Wanted) -> int | None:
 
 
 def _found(place: str | Path, wanted: Wanted, fits: Fits) -> list[Picture]:
-    path, n = Path(place).expanduser(), wanted.n
+    path, n = paths.place(place), wanted.n
     if is_run(path):
         raise UserError(f"{place} is a run; name pictures, such as a folder in its samples/")
     if path.is_dir() and not is_cache(path):
@@ -293,7 +294,7 @@ def _known(mask: Path, run: Run) -> Tensor:
                 "as large, white where the picture is to be drawn anew and black where it stays"
             )
 
-    known = torch.from_numpy(_decoded(mask.expanduser(), "grey", fits))[None] < WHITE
+    known = torch.from_numpy(_decoded(paths.place(mask), "grey", fits))[None] < WHITE
     if known.all():
         raise UserError(f"the mask {mask} is black: paint white what is to be drawn anew")
     return known

@@ -15,6 +15,7 @@ from torch import Tensor
 from safelight.console import inform
 from safelight.errors import DamagedFile, MissingWeights
 from safelight.files import writing
+from safelight.paths import place
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Weights:
         Raises MissingWeights, which says where to get it and where to put it.
         """
         if chosen := os.environ.get(self.place):
-            path = Path(chosen).expanduser()
+            path = place(chosen)
             if not path.is_file():
                 raise MissingWeights(
                     f"{self.place} names {path}, which is no file; get it: {self.url}"

@@ -19,6 +19,7 @@ from safelight.evaluation.estimate import Evaluation, parsed
 from safelight.evaluation.moments import Floats
 from safelight.evaluation.neighbours import Pixels, nearest
 from safelight.images import Developing, Restoring, dequantise, held, pieces
+from safelight.paths import expanded
 from safelight.reporting import words
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def shown(config: Config) -> Config:
     options = config.diffusion
     if options.autoencoder is None:
         return config
-    place = words.place(Path(options.autoencoder).expanduser())
+    place = words.place(expanded(options.autoencoder))
     diffusion = options.model_copy(update={"autoencoder": place})
     return config.model_copy(update={"diffusion": diffusion})
 

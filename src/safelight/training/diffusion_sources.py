@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -83,7 +82,7 @@ def _weaker(run: Run, name: str | None, weights: str, path: DiffusionPath) -> Mo
     if name is None:
         return None
     place, colon, step = name.rpartition(":")
-    other = run.open(Path(place).expanduser()) if colon else run
+    other = run.open(place) if colon else run
     other.require_diffusion()
     model = load(other, other.checkpoint(step), weights)
     for what, same in (

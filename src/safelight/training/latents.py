@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from safelight import paths
 from safelight.config import Config, Data
 from safelight.console import progress
 from safelight.data.cache import Cache
@@ -77,7 +78,7 @@ def open_autoencoder(place: str, shape: tuple[int, int, int]) -> Found:
 
     Raises UserError where it is neither, or does not fit the pictures.
     """
-    path = Path(place).expanduser()
+    path = paths.place(place)
     if not (path / "config.yaml").is_file():
         reference = open_reference(path, shape)
         about = About(

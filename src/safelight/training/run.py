@@ -22,6 +22,7 @@ from safelight.files import disk_errors, read_json, write_json, write_text
 from safelight.images import save_png
 from safelight.locks import locked
 from safelight.machine import device
+from safelight.paths import place
 from safelight.training import diffusion_sources
 from safelight.training.batches import centred
 from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
@@ -59,7 +60,7 @@ class Run:
     @classmethod
     def open(cls, path: Path | str) -> Run:
         """Raises UserError where there is no run at `path`, DamagedFile where it can't be read."""
-        path = Path(path)
+        path = place(path)
         if not path.is_dir():
             raise UserError(
                 f"there is no run at {path}; train one: safelight train DATA --out {path}"

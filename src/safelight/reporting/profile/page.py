@@ -18,6 +18,7 @@ from safelight.errors import UserError
 from safelight.evaluation.moments import Floats
 from safelight.evaluation.store import going_on
 from safelight.files import write_text
+from safelight.naming import shortened
 from safelight.profiling.drawn import first_of_each
 from safelight.profiling.profile import Profile, profile
 from safelight.reporting import words
@@ -62,7 +63,7 @@ def report(cache: Cache, out: Path, store: Path | None = None) -> Path:
 
 def usual_place(cache: Cache) -> Path:
     """Where the page goes unless told: beside a cache that was named, else into this folder."""
-    name = cache.name.replace(":", "-")
+    name = shortened(cache.name.replace(":", "-"))
     if cache.path.resolve().is_relative_to(user_cache().resolve()):
         return Path(f"{name}.html")
     suffix = f"-{cache.split}" if cache.split else ""

@@ -1,0 +1,60 @@
+"""Paths as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safelight import paths, verbs
+from safelight.errors import UserError
+
+NOBODY, LONG = "~nobody-of-that-name/x", "a" * 300
+
+
+def test_a_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert paths.place("~/x") == paths.expanded("~/x") == tmp_path / "x"
+    assert paths.place(Path("there~")) == Path("there~")
+
+
+def test_what_no_disk_takes_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in (LONG, "zero\0byte", "absent", "loop"):
+        assert not paths.is_there(tmp_path / name)
+    assert paths.is_there(tmp_path)
+    with pytest.raises(UserError, match=r"has a zero byte, which no name has"):
+        paths.place("zero\0byte")
+
+
+@pytest.mark.parametrize(("place", "said"), [(NOBODY, "no such user"), (LONG, "a{60}|there is no")])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda place: verbs.prepare(place),
+        lambda place: verbs.prepare("digits", out=place),
+        lambda place: verbs.train(place),
+        lambda place: verbs.sample(place),
+        lambda place: verbs.export_images("digits", out=place),
+        lambda place: verbs.export_images(place, out="x"),
+        lambda place: verbs.evaluate(place, against="digits"),
+        lambda place: verbs.evaluate("digits", against=place),
+        lambda place: verbs.evaluate("digits", against="digits", json=place),
+        lambda place: verbs.compare(place, "a.json"),
+        lambda place: verbs.report(place),
+        lambda place: verbs.report("digits", out=place),
+        lambda place: verbs.presets(json=place),
+        lambda place: verbs.demo(out=place),
+    ],
+)
+def test_each_command_answers_in_a_line(
+    call: Callable[[str], Any], place: str, said: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAFELIGHT_CACHE", str(tmp_path / "caches"))
+    with pytest.raises(UserError, match=said) as error:
+        call(place)
+    assert "\n" not in str(error.value)
