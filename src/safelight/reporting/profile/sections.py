@@ -167,8 +167,8 @@ def measured(profile: Profile, pictures: Pictures) -> MeasuredShown:
     ]
     place = words.place(profile.cache.path)
     split = f":{profile.cache.split}" if profile.cache.split else ""
-    again = f"{preparing(pictures)}\nsafelight report {shlex.quote(place + split)}"
-    return MeasuredShown(rows, again)
+    again = f"safelight report {shlex.quote(place + split)}"
+    return MeasuredShown(rows, "\n".join(filter(None, (preparing(pictures), again))))
 
 
 def _of(some: int, every: int, how: str) -> str:
