@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safelight.data.look import Look
+from safelight.data.look import Fit, Look
 from safelight.data.meta import Rejected
 from safelight.data.options import Options
 from safelight.evaluation.accuracy import tally
@@ -226,6 +226,33 @@ def test_remedies_fit_what_was_found(base: Profile) -> None:
     assert change("same-name", comma) == {"rename": {}}
     assert change("leaked", twins(base, 2, 0, 0, True)) == {"duplicates": "drop"}
     assert change("leaked", twins(base, 2, 0, 0, False)) == {"duplicates": "drop-near"}
+
+
+Sizes = tuple[tuple[int, int, int], ...]
+
+
+@pytest.mark.parametrize(
+    ("every", "target", "fit", "wanted"),
+    [
+        (((1, 40, 40), (6, 400, 300)), (64, 64), "crop", (40, 40)),
+        (((1, 20, 20), (4, 1000, 1000)), (64, 64), "crop", (20, 20)),
+        (((2, 30, 30), (18, 500, 500)), (64, 64), "crop", (30, 30)),
+        (((1, 48, 48), (9, 4032, 3024)), (64, 64), "crop", (48, 48)),
+        (((2, 63, 500), (2, 500, 500)), (64, 16), "crop", (63, 15)),
+        (((2, 29, 10), (2, 500, 500)), (100, 100), "letterbox", (29, 29)),
+    ],
+)
+def test_the_size_proposed_enlarges_few(
+    base: Profile, every: Sizes, target: tuple[int, int], fit: Fit, wanted: tuple[int, int]
+) -> None:
+    """Smaller than before, and of a tenth of the originals at most."""
+    found = sizes(base, *every, size=target)
+    assert found.originals is not None
+    asked = replace(found.originals, look=Look(target, fit=fit))
+    given = RULES["enlarged"].find(replace(found, originals=asked), 0.1)
+    assert given is not None
+    assert given.change == {"size": wanted}
+    assert replace(asked, look=Look(wanted, fit=fit)).enlarged <= 0.1 * len(asked.sizes)
 
 
 @pytest.mark.parametrize("name", ["coast", "COAST", "Co ast", "co-ast_", " Coast"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from safelight.data.look import Size
@@ -10,7 +12,7 @@ from safelight.profiling.originals import CUT
 from safelight.profiling.profile import Profile
 from safelight.profiling.remedy import Advice, counted, listed, percent
 
-SMALLER = 0.1  # quantile of the originals' shorter sides at which a smaller size is proposed
+SMALLER = 0.1  # of the originals may still be smaller than the size that is proposed
 
 
 def grey_as_colour(profile: Profile, share: float) -> Advice | None:
@@ -43,16 +45,19 @@ def enlarged(profile: Profile, share: float) -> Advice | None:
     found = profile.originals
     if found is None or found.enlarged < max(1, share * len(found.sizes)):
         return None
-    side = int(np.quantile(found.sizes.min(1), SMALLER))
     text = (
         f"{found.enlarged:,} of {len(found.sizes):,} originals "
         f"({percent(found.enlarged / len(found.sizes))}) are smaller than the cache's pictures and "
         "were enlarged: a model learns their blur."
     )
-    width, height = found.target
-    scale = side / max(width, height)
-    smaller = (max(1, int(width * scale)), max(1, int(height * scale)))
+    room, (width, height) = found.room(SMALLER), found.target
+    smaller = (_whole(width * room), _whole(height * room))
     return Advice(f"{text} Prepare them smaller.", {"size": smaller})
+
+
+def _whole(side: float) -> int:
+    """Pixels of a side no longer than this, but for rounding."""
+    return max(1, math.floor(side + 1e-6))
 
 
 def cut_off(profile: Profile, share: float) -> Advice | None:
