@@ -16,9 +16,11 @@ from safelight.profiling.advice import RULES, advice
 from safelight.profiling.profile import Profile, profile
 from safelight.reporting.frame import MOST_REJECTED
 from safelight.reporting.profile import page as page_module
+from safelight.reporting.profile.closely import alike_shown
 from safelight.reporting.profile.colours import CLASS_COLOURS, OTHERS, coloured
 from safelight.reporting.profile.maps import grid_for, in_cells
 from safelight.reporting.profile.page import SECTIONS, page, report, require_place, usual_place
+from safelight.reporting.profile.thumbs import Thumbs
 from tests.profiling.caches import write_cache
 from tests.reporting.reading import Page, pixels
 
@@ -82,6 +84,20 @@ def test_classes_that_look_alike(read: Page, base: Profile) -> None:
     matrix = 100 * alike.matrix((0, 1, 2))
     cells = [text for at, text in read.all("td") if "--strength" in (at.get("style") or "")]
     assert cells == [f"{v:.0f}" if v >= 0.5 else "" for v in matrix.flatten()]
+
+
+def test_a_class_of_copies_alone_has_no_row(tmp_path: Path, no_network: None) -> None:
+    """No picture of it was looked at; there is no share of nothing."""
+    images = np.random.default_rng(0).integers(0, 256, (44, 1, 8, 8), dtype=np.uint8)
+    images[40:] = images[:4]
+    labels, copies = np.repeat([0, 1, 2], [20, 20, 4]), [(40 + i, i, 1) for i in range(4)]
+    cache = write_cache(tmp_path / "c", images, labels, ("a", "b", "c"), duplicates=copies)
+    with np.errstate(all="raise"):
+        found = profile(cache, tmp_path / "store")
+        shown = alike_shown(found, Thumbs(found))
+    assert shown is not None
+    assert [name for name, _ in shown.rows] == shown.names == ["a", "b"]
+    assert all(cell.said.isdigit() or not cell.said for _, row in shown.rows for cell in row)
 
 
 def test_advice_stands_first_with_its_command(read: Page, base: Profile) -> None:

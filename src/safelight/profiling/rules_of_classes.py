@@ -106,7 +106,7 @@ def plain_name(name: str) -> str:
 
 
 def look_alike(profile: Profile, share: float) -> Advice | None:
-    """Two classes of which one is mostly taken for the other."""
+    """Two classes of which one is often taken for the other."""
     alike = profile.alike
     if alike is None:
         return None
@@ -116,7 +116,8 @@ def look_alike(profile: Profile, share: float) -> Advice | None:
     names = profile.groups.classes
     said = [f"{names[c.of]} for {names[c.taken_for]} ({percent(c.share)})" for c in found]
     return Advice(
-        "By their nearest neighbours pictures are mostly taken for another class: "
+        "By their nearest neighbours, all classes weighing the same, pictures are often taken for "
+        "another class: "
         f"{listed(said)}. Look whether the labels are right, or whether they are one class; a "
         "classifier that judges a model will not tell them apart either.",
         command="safelight evaluate RUN --metrics accuracy --per-class",
