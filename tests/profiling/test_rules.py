@@ -64,10 +64,10 @@ def twins(found: Profile, across: int, relabelled: int, alone: int, same: bool) 
     )
 
 
-def pairs(distances: list[float], asked: int | None = None) -> Pairs:
+def pairs(distances: list[float], asked: int | None = None, against: int = 360) -> Pairs:
     n = len(distances)
     far = np.ones(n)
-    return Pairs(np.arange(n), np.arange(n), np.array(distances), far, asked or n, 100)
+    return Pairs(np.arange(n), np.arange(n), np.array(distances), far, asked or n, against)
 
 
 def sizes(
@@ -290,6 +290,18 @@ def test_what_is_proposed_is_not_refused(base: Profile) -> None:
             assert given is not None
             assert bool(given.command) is says
             assert ("copies" in given.text) is says
+
+
+def test_mirrored_copies_are_counted_of_all(base: Profile) -> None:
+    """F11: 4 of 2,000 among 36 of 360 are 2 % of all; one of a part may be chance."""
+    few = replace(base, turned=pairs([0.01] * 4, asked=2000, against=36))
+    given = found_by("mirrored", few)
+    assert given is not None
+    assert given.text.startswith(
+        "4 of 2,000 pictures (0.2 %) are mirror images of others among 36 of all 360, so that "
+        "about 2.0 % of all are:"
+    )
+    assert found_by("mirrored", replace(base, turned=pairs([0.01], 100, against=36))) is None
 
 
 def differing(found: Profile, source: str, **options: Any) -> Advice:

@@ -13,10 +13,12 @@ import pytest
 from safelight.data.meta import Rejected
 from safelight.errors import UserError
 from safelight.profiling.advice import RULES, advice
+from safelight.profiling.pairs import Pairs
 from safelight.profiling.profile import Profile, profile
 from safelight.reporting.frame import MOST_REJECTED
 from safelight.reporting.profile import page as page_module
 from safelight.reporting.profile import sections
+from safelight.reporting.profile.between import copies_shown
 from safelight.reporting.profile.closely import alike_shown
 from safelight.reporting.profile.colours import CLASS_COLOURS, OTHERS, coloured
 from safelight.reporting.profile.maps import grid_for, in_cells
@@ -110,6 +112,21 @@ def test_a_class_of_copies_alone_has_no_row(tmp_path: Path, no_network: None) ->
     assert shown is not None
     assert [name for name, _ in shown.rows] == shown.names == ["a", "b"]
     assert all(cell.said.isdigit() or not cell.said for _, row in shown.rows for cell in row)
+
+
+def test_it_is_said_against_how_many_mirror_images_were_held(base: Profile) -> None:
+    """F11: none found of a part is not none at all."""
+
+    def said(n: int, against: int) -> str:
+        found = Pairs(np.arange(n), np.arange(n), np.zeros(n), np.ones(n), 100, against)
+        shown = copies_shown(replace(base, turned=found), Thumbs(base))
+        assert shown is not None
+        return shown.sentences[1]
+
+    held = "Of 100 pictures drawn evenly, held against 36 of 360,"
+    assert said(0, 36) == f"{held} none is the mirror image of another."
+    assert said(1, 36) == f"{held} 1 is the mirror image of another: about 10 % of all."
+    assert said(2, 360) == "Of 100 pictures drawn evenly 2 are the mirror image of another."
 
 
 def test_advice_stands_first_with_its_command(read: Page, base: Profile) -> None:

@@ -123,13 +123,22 @@ def repeated(profile: Profile, share: float) -> Advice | None:
 
 def mirrored(profile: Profile, share: float) -> Advice | None:
     """Copies that were mirrored."""
-    turned, looked = profile.turned, profile.turned.asked
-    if len(turned) < max(1, share * looked):
+    turned, n = profile.turned, profile.cache.count
+    every = turned.against >= n
+    # one that is found by chance would be many of a large set
+    if len(turned) < (1 if every else 2) or turned.share(n) < share:
         return None
+    found = f"{len(turned):,} of {turned.asked:,} pictures ({percent(len(turned) / turned.asked)})"
+    if every:
+        text = f"{found} are mirror images of others"
+    else:
+        text = (
+            f"{found} are mirror images of others among {turned.against:,} of all {n:,}, so that "
+            f"about {percent(turned.share(n))} of all are"
+        )
     return Advice(
-        f"{len(turned):,} of {looked:,} pictures ({percent(len(turned) / looked)}) are mirror "
-        "images of others: somebody has multiplied them. Training mirrors pictures by itself, and "
-        "copies on both sides of a split leak. Keep the originals alone, and prepare again.",
+        f"{text}: somebody has multiplied them. Training mirrors pictures by itself, and copies on "
+        "both sides of a split leak. Keep the originals alone, and prepare again.",
         change={},
     )
 
