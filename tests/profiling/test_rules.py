@@ -197,6 +197,11 @@ def test_numbers_are_told(base: Profile) -> None:
             "cut out, 50 % on average",
         ),
         "few-to-judge": (base, "The test split has 60 pictures. A Fréchet distance needs 1,281 on"),
+        "few-to-learn": (
+            counted(base, [[1, 1, 1]]),
+            "There is 1 picture to train on. A model learns so few by heart within minutes: train "
+            "briefly and watch the validation loss.",
+        ),
         "mirrored": (
             replace(base, turned=pairs([0.01] * 30, asked=300)),
             "30 of 300 pictures (10 %) are mirror images",

@@ -116,8 +116,8 @@ def few_to_judge(profile: Profile, of_its_need: float) -> Advice | None:
         return None
     said = " and ".join(f"{count:,} on {name}" for name, count in needs.items())
     text = (
-        f"The test split has {n:,} pictures. A Fréchet distance needs {said}, and is refused with "
-        f"fewer; KID says something from {TELLING['kid']:,} on."
+        f"The test split has {counted(n, 'picture', 'pictures')}. A Fréchet distance needs {said}, "
+        f"and is refused with fewer; KID says something from {TELLING['kid']:,} on."
     )
     if share := _held_out_share(least, profile):
         return Advice(f"{text} Hold more out.", {"split": f"{90 - share}/10/{share}"})
@@ -126,7 +126,7 @@ def few_to_judge(profile: Profile, of_its_need: float) -> Advice | None:
         return Advice(f"{text} There are too few in all to hold out as many: use KID.", command=kid)
     if share := _held_out_share(TELLING["kid"], profile):
         return Advice(f"{text} Hold more out for KID.", {"split": f"{90 - share}/10/{share}"})
-    return Advice(f"{text} Next to nothing can be measured on so few: add pictures.", {})
+    return Advice(f"{text} Little can be measured on so few: add pictures.", {})
 
 
 def _held_out_share(least: int, profile: Profile) -> int:
@@ -145,8 +145,8 @@ def few_to_learn(profile: Profile, fewest: float) -> Advice | None:
     if not n or n >= fewest:
         return None
     text = (
-        f"There are {n:,} pictures to train on. A model learns so few by heart within minutes: "
-        "train briefly"
+        f"There {'is' if n == 1 else 'are'} {counted(n, 'picture', 'pictures')} to train on. A "
+        "model learns so few by heart within minutes: train briefly"
     )
     copies = _looking_for_copies(profile)
     if not copies:
