@@ -59,7 +59,7 @@ class Pairs:
 
         One whose only other is not among those that it was held against is not found.
         """
-        return min(1.0, len(self) / self.asked * count / self.against)
+        return min(1.0, len(self) / self.asked * (count / self.against))
 
     @property
     def related(self) -> NDArray[np.bool_]:
