@@ -33,6 +33,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/memorisation.py level
 	$(BIN)/python benchmarks/memorisation.py learn --out $(OUT)/memorisation
 	$(BIN)/python benchmarks/frechet.py
+	$(BIN)/python benchmarks/few.py digits --features pixels
+	$(BIN)/python benchmarks/few.py $(DATA)/cifar10.zip --pictures 1000
 	$(BIN)/python benchmarks/evaluate_cost.py memory
 	$(BIN)/python benchmarks/evaluate_cost.py rate $(DATA)/cifar10.zip
 	$(BIN)/python benchmarks/evaluate_cost.py bf16 $(DATA)/cifar10.zip

@@ -42,18 +42,19 @@ def test_the_farthest_is_the_oddest() -> None:
 
 
 def test_votes_are_a_classifier_that_leaves_each_out() -> None:
-    """F11: the share, the matrix and the pairs of scikit-learn's classifier by neighbours."""
+    """F11: the share, the matrix and the pairs of scikit-learn's classifier by neighbours, whose
+    probabilities are divided by the classes' sizes."""
     near = neighbourhood(POINTS)
     found = likeness(near, LABELS, 2)
     votes = []
     for i in range(100):
         others = np.delete(np.arange(100), i)
         judge = KNeighborsClassifier(VOTERS).fit(POINTS[others], LABELS[others])
-        shares = judge.predict_proba(POINTS[i : i + 1])[0]
-        votes.append(found.votes[i] if shares[0] == shares[1] else int(shares.argmax()))
+        shares = judge.predict_proba(POINTS[i : i + 1])[0] / [60, 40]
+        votes.append(found.votes[i] if np.isclose(*shares) else int(shares.argmax()))
     assert (found.votes == votes).all()
     assert found.share.value == (found.votes == LABELS).mean()
-    assert found.guessing == 0.6
+    assert found.guessing == 0.5
     wrong = int((found.votes[:60] == 1).sum())
     assert_allclose(found.matrix((0, 1))[0], [1 - wrong / 60, wrong / 60])
     pair = next(each for each in found.confused(9) if each.of == 0)
@@ -69,3 +70,16 @@ def test_many_of_many_say_more_than_all_of_few() -> None:
     found = likeness(near, labels, 3)
     told = type(found)(labels, votes, found.tally)
     assert [(each.of, each.share) for each in told.confused(2)] == [(0, 0.6), (1, 1.0)]
+
+
+def test_a_small_class_that_can_be_told_is_not_taken_for_a_large_one() -> None:
+    """F11: 150 of 5,000, four deviations away: most neighbours are of the large class, and yet a
+    classifier that weighs both the same is right for most. Where both are alike, neither is."""
+    rng = np.random.default_rng(0)
+    points, labels = rng.standard_normal((5000, 50)), np.repeat([1, 0], [150, 4850])
+    alike = likeness(neighbourhood(points), labels, 2).confused(1)[0]
+    assert (alike.of, alike.taken_for, alike.share > 0.5) == (1, 0, True)
+    points[:150, 0] += 4
+    near = neighbourhood(points)
+    assert (labels[near.positions[:150]] == 0).mean() > 0.6
+    assert (likeness(near, labels, 2).matrix((0, 1)).diagonal() > 0.75).all()

@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
+from safelight.profiling import pairs
 from safelight.profiling.groups import groups_of
 from safelight.profiling.pairs import between_splits, held_out_split, mirrored_copies, related
 from safelight.profiling.view import Visible
@@ -80,8 +81,8 @@ def test_mirrored_copies_are_found(tmp_path: Path) -> None:
     images[74] = 50
     cache = write_cache(tmp_path / "c", images)
     found = mirrored_copies(Visible(cache), groups_of(cache))
-    pairs = {tuple(sorted(p)) for p in zip(found.pictures, found.others, strict=True)}
-    assert pairs == {(3, 70), (4, 71)}
+    found_pairs = {tuple(sorted(p)) for p in zip(found.pictures, found.others, strict=True)}
+    assert found_pairs == {(3, 70), (4, 71)}
     assert len(found) == 4
     assert found.asked == 80
 
@@ -92,3 +93,17 @@ def test_mirrored_copies_are_found(tmp_path: Path) -> None:
 )
 def test_which_split_is_held_out(codes: list[int], held_out: str) -> None:
     assert held_out_split(np.array(codes, np.uint8)) == held_out
+
+
+def test_mirrored_copies_of_a_large_set_are_made_out_from_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F11: every picture has one, and is held against a tenth of them: a tenth are found."""
+    monkeypatch.setattr(pairs, "POOL", 60)
+    monkeypatch.setattr(pairs, "TURNED", 400)
+    images = scenes(300, 16)
+    cache = write_cache(tmp_path / "c", np.concatenate([images, images[..., ::-1]]))
+    found = mirrored_copies(Visible(cache), groups_of(cache))
+    assert (found.asked, found.against) == (400, 60)
+    assert 20 < len(found) < 60
+    assert 0.5 < found.share(600) <= 1

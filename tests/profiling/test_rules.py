@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safelight.data.look import Look
+from safelight.data.look import Fit, Look
 from safelight.data.meta import Rejected
 from safelight.data.options import Options
+from safelight.data.splits import SPLITS, parse_split, stratified
 from safelight.evaluation.accuracy import tally
 from safelight.evaluation.estimate import Interval
 from safelight.evaluation.needs import fewest_images
@@ -29,16 +31,27 @@ Change = Callable[[Profile, Any], Profile]
 
 
 def counted(found: Profile, counts: list[list[int]], classes: tuple[str, ...] = ()) -> Profile:
-    """With these counts by class and split."""
+    """With these counts by class and split, here and in all."""
     names = classes or tuple(f"class {i}" for i in range(len(counts)))
     groups = replace(found.groups, classes=names, counts=np.array(counts))
-    return replace(found, groups=groups)
+    rows = {
+        name: dict(zip(SPLITS, row, strict=True)) for name, row in zip(names, counts, strict=True)
+    }
+    whole = with_meta(found, counts=rows, count=int(np.sum(counts)))
+    return replace(whole, groups=groups)
+
+
+def seen_alone(found: Profile, split: str) -> Profile:
+    """The page of one split of it."""
+    view = copy.copy(found.cache)
+    view.split = split
+    counts = found.groups.counts * (np.arange(3) == SPLITS.index(split))
+    return replace(found, cache=view, groups=replace(found.groups, counts=counts))
 
 
 def with_meta(found: Profile, **fields: Any) -> Profile:
-    cache = found.cache
-    view = type(cache).open(cache.path)
-    view.meta = cache.meta.model_copy(update=fields)
+    view = copy.copy(found.cache)
+    view.meta = view.meta.model_copy(update=fields)
     return replace(found, cache=view)
 
 
@@ -51,10 +64,10 @@ def twins(found: Profile, across: int, relabelled: int, alone: int, same: bool) 
     )
 
 
-def pairs(distances: list[float], asked: int | None = None) -> Pairs:
+def pairs(distances: list[float], asked: int | None = None, against: int = 360) -> Pairs:
     n = len(distances)
     far = np.ones(n)
-    return Pairs(np.arange(n), np.arange(n), np.array(distances), far, asked or n, 100)
+    return Pairs(np.arange(n), np.arange(n), np.array(distances), far, asked or n, against)
 
 
 def sizes(
@@ -184,6 +197,11 @@ def test_numbers_are_told(base: Profile) -> None:
             "cut out, 50 % on average",
         ),
         "few-to-judge": (base, "The test split has 60 pictures. A Fréchet distance needs 1,281 on"),
+        "few-to-learn": (
+            counted(base, [[1, 1, 1]]),
+            "There is 1 picture to train on. A model learns so few by heart within minutes: train "
+            "briefly and watch the validation loss.",
+        ),
         "mirrored": (
             replace(base, turned=pairs([0.01] * 30, asked=300)),
             "30 of 300 pictures (10 %) are mirror images",
@@ -209,6 +227,7 @@ def test_remedies_fit_what_was_found(base: Profile) -> None:
     assert change("cut-off", mixed) == {"fit": "letterbox"}
     assert change("few-to-judge", counted(base, [[9000, 500, 500]])) == {"split": "77/10/13"}
     assert change("few-to-judge", counted(base, [[60, 5, 5]])) == {}
+    assert change("few-to-judge", counted(base, [[800, 100, 99]])) == {"split": "79/10/11"}
     assert change("imbalance", counted(base, [[300, 0, 0], [90, 0, 0]])) == {
         "per_class": 90,
         "fraction": None,
@@ -224,8 +243,128 @@ def test_remedies_fit_what_was_found(base: Profile) -> None:
     assert change("same-name", renamed) == {"rename": {"sea": "coast", "a": "b"}}
     comma = counted(base, [[60, 0, 0], [90, 0, 0]], ("a,b", "A,b"))
     assert change("same-name", comma) == {"rename": {}}
+    chosen = Options(classes=("hill", "north sea", "north-sea"), rename={"a": "hill"})
+    seas = counted(base, [[50, 0, 0], [60, 0, 0], [40, 0, 0]], chosen.classes)
+    assert change("same-name", with_meta(seas, options=chosen)) == {
+        "rename": {"a": "hill", "north-sea": "north sea"},
+        "classes": ("hill", "north sea"),
+    }
     assert change("leaked", twins(base, 2, 0, 0, True)) == {"duplicates": "drop"}
     assert change("leaked", twins(base, 2, 0, 0, False)) == {"duplicates": "drop-near"}
+
+
+def found_by(name: str, found: Profile) -> Advice | None:
+    return RULES[name].find(found, RULES[name].threshold)
+
+
+def test_one_split_is_not_held_to_the_rules_of_the_whole(base: Profile) -> None:
+    """F11: a class that it lacks, few of each where none learns, and the total it is a part of."""
+    whole = counted(base, [[300, 30, 30], [300, 30, 0], [300, 30, 10]])
+    for split in ("validation", "test"):
+        assert found_by("imbalance", seen_alone(whole, split)) is None
+        assert found_by("small-classes", seen_alone(whole, split)) is None
+    lacking = counted(base, [[300, 0, 0], [0, 30, 60], [90, 0, 0]])
+    with np.errstate(all="raise"):
+        unequal = found_by("imbalance", seen_alone(lacking, "train"))
+    assert unequal is not None
+    assert unequal.text.startswith("class 0 has 300 pictures and class 2 90, 3.3 times fewer.")
+    few = counted(base, [[9000, 500, 500]])
+    of_whole, of_test = (
+        found_by("few-to-judge", few),
+        found_by("few-to-judge", seen_alone(few, "test")),
+    )
+    assert of_whole == of_test is not None
+
+
+def test_what_is_proposed_is_not_refused(base: Profile) -> None:
+    """F11: nothing to divide, and no test pictures to look for copies with."""
+    alone = found_by("missing", counted(base, [[1, 0, 0]]))
+    assert alone is not None
+    assert (alone.change, alone.command) == (None, "")
+    assert found_by("missing", counted(base, [[3, 0, 0]])) == replace(
+        alone,
+        text="There are no pictures for validation (notice overfitting by) and test (judge a "
+        "model by). Divide them.",
+        change={"split": "80/10/10"},
+    )
+    fewest = fewest_images("memorisation", 0)
+    for n, says in ((fewest, True), (fewest - 1, False)):
+        few = replace(counted(base, [[100, 10, n]]), pairs=pairs([0.2] * 50))
+        for name in ("few-to-learn", "related"):
+            given = found_by(name, few)
+            assert given is not None
+            assert bool(given.command) is says
+            assert ("copies" in given.text) is says
+
+
+def test_mirrored_copies_are_counted_of_all(base: Profile) -> None:
+    """F11: 4 of 2,000 among 36 of 360 are 2 % of all; one of a part may be chance."""
+    few = replace(base, turned=pairs([0.01] * 4, asked=2000, against=36))
+    given = found_by("mirrored", few)
+    assert given is not None
+    assert given.text.startswith(
+        "4 of 2,000 pictures (0.2 %) are mirror images of others among 36 of all 360, so that "
+        "about 2.0 % of all are:"
+    )
+    assert found_by("mirrored", replace(base, turned=pairs([0.01], 100, against=36))) is None
+
+
+def differing(found: Profile, source: str, **options: Any) -> Advice:
+    given = found_by(
+        "differ", with_meta(difference(found, 9.0), source=source, options=Options(**options))
+    )
+    assert given is not None
+    return given
+
+
+def test_splits_are_divided_anew_where_that_changes_them(base: Profile) -> None:
+    """F11: films are divided in blocks, and the same seed divides in the same way."""
+    film = differing(base, "/a/film.MP4 + /a/other.webm", split="70/15/15")
+    assert (film.change, film.command) == (None, "")
+    assert "parts of a film" in film.text
+    given = {"split": "80/10/10", "seed": 5}
+    assert differing(base, "/a/film.mp4 + /a/stills", seed=4).change == given
+    assert differing(base, "/a/stills", seed=4).change == given
+    assert differing(base, "/a/stills", split="70/15/15").change == {"seed": 1}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_test_split_proposed_is_large_enough(base: Profile, seed: int) -> None:
+    """F11: of 610 classes, each of which is divided by itself; a tenth of all would be just it."""
+    labels = np.repeat(np.arange(610), 21)
+    names = tuple(f"class {i}" for i in range(610))
+    given = found_by("few-to-judge", counted(base, [[19, 1, 1]] * 610, names))
+    assert given is not None
+    assert given.change is not None
+    split = stratified(labels, names, parse_split(given.change["split"]), seed)
+    assert (split == 2).sum() >= FD
+
+
+Sizes = tuple[tuple[int, int, int], ...]
+
+
+@pytest.mark.parametrize(
+    ("every", "target", "fit", "wanted"),
+    [
+        (((1, 40, 40), (6, 400, 300)), (64, 64), "crop", (40, 40)),
+        (((1, 20, 20), (4, 1000, 1000)), (64, 64), "crop", (20, 20)),
+        (((2, 30, 30), (18, 500, 500)), (64, 64), "crop", (30, 30)),
+        (((1, 48, 48), (9, 4032, 3024)), (64, 64), "crop", (48, 48)),
+        (((2, 63, 500), (2, 500, 500)), (64, 16), "crop", (63, 15)),
+        (((2, 29, 10), (2, 500, 500)), (100, 100), "letterbox", (29, 29)),
+    ],
+)
+def test_the_size_proposed_enlarges_few(
+    base: Profile, every: Sizes, target: tuple[int, int], fit: Fit, wanted: tuple[int, int]
+) -> None:
+    """Smaller than before, and of a tenth of the originals at most."""
+    found = sizes(base, *every, size=target)
+    assert found.originals is not None
+    asked = replace(found.originals, look=Look(target, fit=fit))
+    given = RULES["enlarged"].find(replace(found, originals=asked), 0.1)
+    assert given is not None
+    assert given.change == {"size": wanted}
+    assert replace(asked, look=Look(wanted, fit=fit)).enlarged <= 0.1 * len(asked.sizes)
 
 
 @pytest.mark.parametrize("name", ["coast", "COAST", "Co ast", "co-ast_", " Coast"])

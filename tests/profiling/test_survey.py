@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from safelight.profiling.groups import groups_of
-from safelight.profiling.survey import MEASURES, measured, survey
+from safelight.profiling.survey import MEASURES, PIXELS, measured, survey
 from safelight.profiling.view import at_most, visible
 from tests.profiling.caches import write_cache
 
@@ -97,6 +97,14 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
         peaks[n] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peaks[4000] - peaks[1000] < 50 * 3000, peaks
+
+
+@pytest.mark.parametrize(("h", "w"), [(1, 9000), (9000, 1), (3, 4000), (64, 64)])
+def test_pixels_of_any_shape_are_counted(tmp_path: Path, h: int, w: int) -> None:
+    """F11: a row and a column too, of each picture about as many as are asked for."""
+    cache = write_cache(tmp_path / "c", pictures(4, 1, h, w))
+    counted = survey(cache, groups_of(cache)).channels.sum() / 4
+    assert PIXELS / 2 < counted < 4 * PIXELS
 
 
 def test_the_rest_of_many_classes_is_one_group(tmp_path: Path) -> None:

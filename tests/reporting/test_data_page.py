@@ -13,12 +13,17 @@ import pytest
 from safelight.data.meta import Rejected
 from safelight.errors import UserError
 from safelight.profiling.advice import RULES, advice
+from safelight.profiling.pairs import Pairs
 from safelight.profiling.profile import Profile, profile
 from safelight.reporting.frame import MOST_REJECTED
 from safelight.reporting.profile import page as page_module
+from safelight.reporting.profile import sections
+from safelight.reporting.profile.between import copies_shown
+from safelight.reporting.profile.closely import alike_shown
 from safelight.reporting.profile.colours import CLASS_COLOURS, OTHERS, coloured
 from safelight.reporting.profile.maps import grid_for, in_cells
 from safelight.reporting.profile.page import SECTIONS, page, report, require_place, usual_place
+from safelight.reporting.profile.thumbs import Thumbs
 from tests.profiling.caches import write_cache
 from tests.reporting.reading import Page, pixels
 
@@ -49,6 +54,17 @@ def test_the_counts_are_the_caches(read: Page) -> None:
     assert bars == ["width:66.67%"] * 3
 
 
+def test_a_class_that_a_split_lacks_is_named_there(base: Profile) -> None:
+    """With no pictures, and it is no further class."""
+    counts = np.array([[0, 0, 20], [0, 0, 20], [0, 0, 0]])
+    surveyed = replace(base.surveyed, counts=base.surveyed.counts * (np.arange(3) != 2)[:, None])
+    groups = replace(base.groups, counts=counts, shown=(0, 1))
+    table = sections.counts_table(replace(base, groups=groups, surveyed=surveyed))
+    assert table.shown.rows == [("one", [20]), ("three", [20]), ("seven", [0])]
+    assert table.folded is table.shown.others is None
+    assert groups.folded == 0
+
+
 def test_light_is_told_by_class_and_split(read: Page, base: Profile) -> None:
     """F11: means of the pictures, the middle 80 % and the median, of luma by numpy."""
     images = base.cache.read(np.arange(360))[:, 0].astype(float).reshape(360, -1)
@@ -67,9 +83,9 @@ def test_light_is_told_by_class_and_split(read: Page, base: Profile) -> None:
 
 
 def test_what_the_test_split_is_enough_for(read: Page) -> None:
-    """F11: evaluation's own needs, beside the 60 pictures there are."""
+    """F11: evaluation's own needs, and of KID what says something, beside 60 pictures."""
     assert "fd1,281 too few2,049 too few" in rows(read)
-    assert "kid4 enough4 enough" in rows(read)
+    assert "kid100 too few100 too few" in rows(read)
     assert "precision50 enough50 enough" in rows(read)
 
 
@@ -82,6 +98,35 @@ def test_classes_that_look_alike(read: Page, base: Profile) -> None:
     matrix = 100 * alike.matrix((0, 1, 2))
     cells = [text for at, text in read.all("td") if "--strength" in (at.get("style") or "")]
     assert cells == [f"{v:.0f}" if v >= 0.5 else "" for v in matrix.flatten()]
+
+
+def test_a_class_of_copies_alone_has_no_row(tmp_path: Path, no_network: None) -> None:
+    """No picture of it was looked at; there is no share of nothing."""
+    images = np.random.default_rng(0).integers(0, 256, (44, 1, 8, 8), dtype=np.uint8)
+    images[40:] = images[:4]
+    labels, copies = np.repeat([0, 1, 2], [20, 20, 4]), [(40 + i, i, 1) for i in range(4)]
+    cache = write_cache(tmp_path / "c", images, labels, ("a", "b", "c"), duplicates=copies)
+    with np.errstate(all="raise"):
+        found = profile(cache, tmp_path / "store")
+        shown = alike_shown(found, Thumbs(found))
+    assert shown is not None
+    assert [name for name, _ in shown.rows] == shown.names == ["a", "b"]
+    assert all(cell.said.isdigit() or not cell.said for _, row in shown.rows for cell in row)
+
+
+def test_it_is_said_against_how_many_mirror_images_were_held(base: Profile) -> None:
+    """F11: none found of a part is not none at all."""
+
+    def said(n: int, against: int) -> str:
+        found = Pairs(np.arange(n), np.arange(n), np.zeros(n), np.ones(n), 100, against)
+        shown = copies_shown(replace(base, turned=found), Thumbs(base))
+        assert shown is not None
+        return shown.sentences[1]
+
+    held = "Of 100 pictures drawn evenly, held against 36 of 360,"
+    assert said(0, 36) == f"{held} none is the mirror image of another."
+    assert said(1, 36) == f"{held} 1 is the mirror image of another: about 10 % of all."
+    assert said(2, 360) == "Of 100 pictures drawn evenly 2 are the mirror image of another."
 
 
 def test_advice_stands_first_with_its_command(read: Page, base: Profile) -> None:
@@ -208,6 +253,20 @@ def test_equal_pictures_and_old_caches_have_a_page(
     assert "originals" not in sections
     assert ("copies" in sections) == (duplicates is not None)
     assert "30 pictures of one colour all over" in read.text
+
+
+def test_the_page_of_a_split_that_lacks_a_class(tmp_path: Path, no_network: None) -> None:
+    """It is no further class with a light of its own, and nothing is said of its size."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
+    labels, splits = np.repeat([0, 1, 2], [25, 25, 10]), np.tile([0, 0, 0, 2, 2], 12)
+    splits[50:] = 0
+    cache = write_cache(tmp_path / "c", images, labels, ("a", "b", "c"), splits)
+    with np.errstate(all="raise"):
+        read = Page(page(profile(cache.subset("test"), tmp_path / "store")))
+    assert "c00" in rows(read)
+    assert "further class" not in read.text
+    given = [text for _, text in read.all("h3")]
+    assert not {RULES[name].title for name in ("imbalance", "small-classes")} & set(given)
 
 
 def test_the_page_is_never_inside_the_cache(base: Profile, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import os
@@ -81,17 +82,43 @@ def read_names(path: Path, meta: Meta, chosen: NDArray[np.int64] | None = None) 
     """
     if "names" not in meta.hashes:
         return None
+    file = path / NAMES
     try:
-        data = (path / NAMES).read_bytes()
+        if chosen is not None:
+            return _lines(file, meta, chosen)
+        data = file.read_bytes()
     except OSError as error:
-        raise damaged(path / NAMES, "is missing or damaged", meta) from error
+        raise damaged(file, "is missing or damaged", meta) from error
     if hashlib.sha256(data).hexdigest() != meta.hashes["names"]:
-        raise damaged(path / NAMES, "was changed after it was made", meta)
-    if chosen is None:
-        return data.decode().splitlines()
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    starts = np.append(0, ends + 1)
-    return [data[starts[i] : ends[i]].decode() for i in chosen.tolist()]
+        raise damaged(file, "was changed after it was made", meta)
+    return data.decode().splitlines()
+
+
+def _lines(file: Path, meta: Meta, chosen: NDArray[np.int64]) -> list[str]:
+    """Some of its lines; a page asks for a few of them again and again."""
+    status = file.stat()
+    digest, starts = _line_starts(file, status.st_size, status.st_mtime_ns)
+    if digest != meta.hashes["names"]:
+        raise damaged(file, "was changed after it was made", meta)
+    with file.open("rb") as opened:
+        found = []
+        for first, last in zip(starts[chosen].tolist(), starts[chosen + 1].tolist(), strict=True):
+            opened.seek(first)
+            found.append(opened.read(last - first - 1).decode())
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _line_starts(file: Path, size: int, stamp: int) -> tuple[str, NDArray[np.int64]]:
+    """The SHA-256 of a file of this size and time, and where its lines begin and the last ends."""
+    digest, parts, before = hashlib.sha256(), [np.zeros(1, np.int64)], 0
+    with file.open("rb") as opened:
+        while data := opened.read(2**20):
+            digest.update(data)
+            ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+            parts.append(ends + (before + 1))
+            before += len(data)
+    return digest.hexdigest(), np.concatenate(parts)
 
 
 def content_hash(array: NDArray[Any]) -> str:

@@ -34,8 +34,8 @@ class Groups:
 
     @property
     def folded(self) -> int:
-        """How many classes are not shown by themselves."""
-        return len(self.classes) - len(self.shown)
+        """How many classes with pictures are not shown by themselves; a split may lack some."""
+        return int((self.counts.sum(1) > 0).sum()) - len(self.shown)
 
     @property
     def parts(self) -> NDArray[np.int64]:

@@ -32,6 +32,13 @@ class Originals:
         """How many were scaled up."""
         return enlarged(self.sizes, self.look)
 
+    def room(self, share: float) -> float:
+        """The part of the target's sides that all but this share of the originals fill."""
+        parts = self.sizes / np.array(self.target)
+        filled = parts.min(1) if self.look.fit == "crop" else parts.max(1)
+        # the lower of two: between a thumbnail and a photograph lies no size that mends either
+        return float(np.quantile(filled, share, method="lower"))
+
     @property
     def aspects(self) -> Floats:
         """Width over height, (n,)."""

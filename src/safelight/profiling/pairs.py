@@ -54,6 +54,13 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def share(self, count: int) -> float:
+        """About how many of the `count` pictures, of which both sides were drawn, have such a pair.
+
+        One whose only other is not among those that it was held against is not found.
+        """
+        return min(1.0, len(self) / self.asked * (count / self.against))
+
     @property
     def related(self) -> NDArray[np.bool_]:
         """Which pairs show one scene, (m,)."""

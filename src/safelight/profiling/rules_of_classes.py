@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from safelight.data.splits import SPLITS, TRAIN
 from safelight.profiling.profile import Profile
 from safelight.profiling.remedy import Advice, counted, listed, percent
 
@@ -18,12 +19,18 @@ WITHOUT_CLASSES = {"labels": "none", "classes": (), "rename": {}, "label_by": ()
 EACH = 30  # pictures of a class that have to be seen before it is said to look like another
 
 
+def _learnt(profile: Profile) -> bool:
+    """Whether models learn from these pictures: of what is held out the rest says too little."""
+    return profile.cache.split in (None, SPLITS[TRAIN])
+
+
 def imbalance(profile: Profile, most: float) -> Advice | None:
-    """The largest class beside the smallest."""
+    """The largest class beside the smallest that has pictures."""
     sizes, names = profile.groups.counts.sum(1), profile.groups.classes
-    if len(sizes) < 2 or sizes.max() < most * sizes.min():
+    there = np.flatnonzero(sizes)
+    large, small = int(sizes.argmax()), int(there[sizes[there].argmin()])
+    if not _learnt(profile) or large == small or sizes[large] < most * sizes[small]:
         return None
-    large, small = int(sizes.argmax()), int(sizes.argmin())
     text = (
         f"{names[large]} has {sizes[large]:,} pictures and {names[small]} {sizes[small]:,}, "
         f"{sizes[large] / sizes[small]:.1f} times fewer. A model without classes draws them as "
@@ -43,7 +50,7 @@ def imbalance(profile: Profile, most: float) -> Advice | None:
 
 def small_classes(profile: Profile, fewest: float) -> Advice | None:
     """Classes with less pictures than can be learnt from."""
-    if len(profile.groups.classes) < 2:
+    if len(profile.groups.classes) < 2 or not _learnt(profile):
         return None
     sizes = profile.groups.counts.sum(1)
     few = np.flatnonzero(sizes < fewest)
@@ -73,26 +80,31 @@ def same_name(profile: Profile, least: float) -> Advice | None:
     pairs = listed([" and ".join(f"“{name}”" for name in names) for names in found])
     return Advice(
         f"These classes are probably one each: {pairs}. Give them one name.",
-        {"rename": _one_name(found, profile)},
+        _one_name(found, profile),
     )
 
 
-def _one_name(found: Sequence[Sequence[str]], profile: Profile) -> dict[str, str]:
+def _one_name(found: Sequence[Sequence[str]], profile: Profile) -> dict[str, Any]:
     """The names that are to be others: those of the smaller classes become the largest's.
 
-    Empty where one can't be typed. What has been renamed before goes on to the new name.
+    None new where one can't be typed. What has been renamed before goes on to the new name, and so
+    does what was chosen, which is chosen by the new names.
     """
-    groups, before = profile.groups, profile.cache.meta.options.rename
+    groups, options = profile.groups, profile.cache.meta.options
+    before = options.rename
     size = dict(zip(groups.classes, groups.counts.sum(1).tolist(), strict=True))
     renamed: dict[str, str] = {}
     for names in found:
         largest = max(names, key=lambda name: size[name])
         renamed |= {name: largest for name in names if name != largest}
     if not can_be_typed([name for names in found for name in names]):
-        return dict(before)
+        return {"rename": dict(before)}
     onwards = {old: renamed.get(new, new) for old, new in before.items()}
     first = {old: new for old, new in renamed.items() if old not in before.values()}
-    return onwards | first
+    change: dict[str, Any] = {"rename": onwards | first}
+    if options.classes:
+        change["classes"] = tuple(sorted({renamed.get(name, name) for name in options.classes}))
+    return change
 
 
 def can_be_typed(names: Sequence[str]) -> bool:
@@ -106,7 +118,7 @@ def plain_name(name: str) -> str:
 
 
 def look_alike(profile: Profile, share: float) -> Advice | None:
-    """Two classes of which one is mostly taken for the other."""
+    """Two classes of which one is often taken for the other."""
     alike = profile.alike
     if alike is None:
         return None
@@ -116,7 +128,8 @@ def look_alike(profile: Profile, share: float) -> Advice | None:
     names = profile.groups.classes
     said = [f"{names[c.of]} for {names[c.taken_for]} ({percent(c.share)})" for c in found]
     return Advice(
-        "By their nearest neighbours pictures are mostly taken for another class: "
+        "By their nearest neighbours, all classes weighing the same, pictures are often taken for "
+        "another class: "
         f"{listed(said)}. Look whether the labels are right, or whether they are one class; a "
         "classifier that judges a model will not tell them apart either.",
         command="safelight evaluate RUN --metrics accuracy --per-class",

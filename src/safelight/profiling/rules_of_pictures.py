@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from safelight.data.look import Size
@@ -10,7 +12,7 @@ from safelight.profiling.originals import CUT
 from safelight.profiling.profile import Profile
 from safelight.profiling.remedy import Advice, counted, listed, percent
 
-SMALLER = 0.1  # quantile of the originals' shorter sides at which a smaller size is proposed
+SMALLER = 0.1  # of the originals may still be smaller than the size that is proposed
 
 
 def grey_as_colour(profile: Profile, share: float) -> Advice | None:
@@ -43,16 +45,19 @@ def enlarged(profile: Profile, share: float) -> Advice | None:
     found = profile.originals
     if found is None or found.enlarged < max(1, share * len(found.sizes)):
         return None
-    side = int(np.quantile(found.sizes.min(1), SMALLER))
     text = (
         f"{found.enlarged:,} of {len(found.sizes):,} originals "
         f"({percent(found.enlarged / len(found.sizes))}) are smaller than the cache's pictures and "
         "were enlarged: a model learns their blur."
     )
-    width, height = found.target
-    scale = side / max(width, height)
-    smaller = (max(1, int(width * scale)), max(1, int(height * scale)))
+    room, (width, height) = found.room(SMALLER), found.target
+    smaller = (_whole(width * room), _whole(height * room))
     return Advice(f"{text} Prepare them smaller.", {"size": smaller})
+
+
+def _whole(side: float) -> int:
+    """Pixels of a side no longer than this, but for rounding."""
+    return max(1, math.floor(side + 1e-6))
 
 
 def cut_off(profile: Profile, share: float) -> Advice | None:
@@ -118,13 +123,22 @@ def repeated(profile: Profile, share: float) -> Advice | None:
 
 def mirrored(profile: Profile, share: float) -> Advice | None:
     """Copies that were mirrored."""
-    turned, looked = profile.turned, profile.turned.asked
-    if len(turned) < max(1, share * looked):
+    turned, n = profile.turned, profile.cache.count
+    every = turned.against >= n
+    # one that is found by chance would be many of a large set
+    if len(turned) < (1 if every else 2) or turned.share(n) < share:
         return None
+    found = f"{len(turned):,} of {turned.asked:,} pictures ({percent(len(turned) / turned.asked)})"
+    if every:
+        text = f"{found} are mirror images of others"
+    else:
+        text = (
+            f"{found} are mirror images of others among {turned.against:,} of all {n:,}, so that "
+            f"about {percent(turned.share(n))} of all are"
+        )
     return Advice(
-        f"{len(turned):,} of {looked:,} pictures ({percent(len(turned) / looked)}) are mirror "
-        "images of others: somebody has multiplied them. Training mirrors pictures by itself, and "
-        "copies on both sides of a split leak. Keep the originals alone, and prepare again.",
+        f"{text}: somebody has multiplied them. Training mirrors pictures by itself, and copies on "
+        "both sides of a split leak. Keep the originals alone, and prepare again.",
         change={},
     )
 

@@ -119,7 +119,8 @@ class Survey:
     def _add_channels(self, images: Tensor, which: Tensor) -> None:
         c, h, w = images.shape[1:]
         step = max(1, round((h * w / PIXELS) ** 0.5))
-        values = images[:, :, step // 2 :: step, step // 2 :: step].flatten(2).long()
+        down, right = min(step, h), min(step, w)  # of a single row there is no second
+        values = images[:, :, down // 2 :: down, right // 2 :: right].flatten(2).long()
         place = which[:, None] * c + torch.arange(c)
         self.channels += _counted(
             place[..., None] * BINS + values * BINS // LEVELS, self.channels.shape

@@ -44,7 +44,9 @@ def commands(data: ReportData) -> dict[str, str]:
         "evaluate": f"{judging}\nsafelight report {run}",
         "memorisation": f"{judging} --metrics memorisation\nsafelight report {run}",
         "report": f"safelight report {run}",
-        "again": f"{preparing(data.pictures)}\n{_train(data, cache)} --out AGAIN",
+        "again": "\n".join(
+            filter(None, (preparing(data.pictures), f"{_train(data, cache)} --out AGAIN"))
+        ),
     }
 
 

@@ -2,20 +2,63 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from safelight.data.hub import is_name
+from safelight.data.merge import PLUS
+from safelight.data.named import NAMED
+from safelight.data.options import Options
 from safelight.reporting.collect import Pictures
 from safelight.reporting.words import place
+
+VALUED = {f"--{name.replace('_', '-')}" for name in Options.model_fields}
+IN_MEMORY = re.compile(r"(array|table) [0-9a-f]{12}")  # what arrays and data frames are called
 
 
 def preparing(
     pictures: Pictures, options: Sequence[str] | None = None, out: str | None = None
 ) -> str:
-    """The command that made a cache; with other options and another place where they are given."""
-    source = Path(pictures.source)
-    named = place(source) if source.is_absolute() else pictures.source
+    """The command that made a cache; with other options and another place where they are given.
+
+    Nothing where no command does: of what was in memory, and of sources that can't be told apart
+    by what may be said of their places.
+    """
+    sources = [_source(part) for part in _parts(pictures.source)]
+    if not all(sources) or len(set(sources)) < len(sources):
+        return ""
     words = pictures.options if options is None else options
-    target = shlex.quote(place(pictures.path) if out is None else out)
-    return f"{shlex.join(['safelight', 'prepare', named, *words])} --out {target}"
+    target = place(pictures.path) if out is None else out
+    return shlex.join(["safelight", "prepare", *sources, *_glued(words), "--out", target])
+
+
+def _parts(source: str) -> list[str]:
+    """The sources that are named in one word; a folder may be called so too."""
+    return [source] if Path(source).exists() else source.split(PLUS)
+
+
+def _source(part: str) -> str:
+    """A path as one may show it, or a name; nothing for what was in memory."""
+    if IN_MEMORY.fullmatch(part):
+        return ""
+    path = Path(part)
+    if not path.is_absolute() and (is_name(part) or path.name == part):
+        return part
+    shown = place(path.expanduser())
+    # such a folder would be taken for a set, or for an option
+    return f"./{shown}" if shown in NAMED or shown.startswith("-") else shown
+
+
+def _glued(words: Sequence[str]) -> Iterator[str]:
+    """The words of options; a value that begins with a hyphen is one with its option."""
+    left = iter(words)
+    for word in left:
+        value = next(left) if word in VALUED else None
+        if value is None:
+            yield word
+        elif value.startswith("-"):
+            yield f"{word}={value}"
+        else:
+            yield from (word, value)

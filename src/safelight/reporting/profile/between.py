@@ -44,7 +44,7 @@ def copies_shown(profile: Profile, thumbs: Thumbs) -> CopiesShown | None:
     twins = profile.twins
     if twins is None:
         return None
-    sentences = [_twins(twins), _turned(profile.turned)]
+    sentences = [_twins(twins), _turned(profile.turned, profile.cache.count)]
     cards = [_card(twins.rows[i], thumbs) for i in twins.telling(CARDS)]
     cards += _mirrored(profile.turned, thumbs)
     listed = twins.rows[twins.telling(LISTED)]
@@ -71,13 +71,16 @@ def _twins(twins: Twins) -> str:
     return f"{there} there before: {', '.join(said)}."
 
 
-def _turned(turned: Pairs) -> str:
-    asked = words.count(turned.asked)
+def _turned(turned: Pairs, count: int) -> str:
+    asked, against = words.count(turned.asked), words.count(turned.against)
+    held = "" if turned.against == count else f", held against {against} of {words.count(count)},"
     if not len(turned):
-        return f"Of {asked} pictures drawn evenly none is the mirror image of another."
+        return f"Of {asked} pictures drawn evenly{held} none is the mirror image of another."
+    verb = "is" if len(turned) == 1 else "are"
+    about = f": about {percent(turned.share(count))} of all" if held else ""
     return (
-        f"Of {asked} pictures drawn evenly {words.count(len(turned))} "
-        f"{'is' if len(turned) == 1 else 'are'} the mirror image of another."
+        f"Of {asked} pictures drawn evenly{held} {words.count(len(turned))} {verb} the mirror "
+        f"image of another{about}."
     )
 
 

@@ -163,16 +163,18 @@ def alike_shown(profile: Profile, thumbs: Thumbs) -> AlikeShown | None:
         return None
     found = alike.share
     sentence = (
-        f"By its {min(VOTERS, profile.near.positions.shape[1])} nearest other pictures "
+        f"By its {min(VOTERS, profile.near.positions.shape[1])} nearest other pictures, all "
+        "classes weighing the same whatever their size, "
         f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}] of "
-        f"{words.count(len(alike.labels))} pictures get their own class; naming the largest class "
-        f"each time would be right for {percent(alike.guessing)}. It is about what a classifier "
-        "of these features can reach."
+        f"{words.count(len(alike.labels))} pictures get their own class; guessing would be right "
+        f"for {percent(alike.guessing)}. It is about what a classifier of these features can reach."
     )
     names, rows = [], []
     if len(groups.classes) <= TABLE:
-        names = list(groups.names)
-        matrix = alike.matrix(groups.shown)
+        # all of a small class may be copies, which are left out
+        seen = tuple(row for row in groups.shown if alike.tally.seen[row])
+        names = [groups.classes[row] for row in seen]
+        matrix = alike.matrix(seen)
         rows = [
             (name, [_cell(share, i == j) for j, share in enumerate(row)])
             for i, (name, row) in enumerate(zip(names, matrix.tolist(), strict=True))

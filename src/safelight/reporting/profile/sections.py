@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from safelight.data.options import Options
 from safelight.data.splits import SPLITS
 from safelight.data.summary import aside, by_reason
-from safelight.evaluation.needs import DIMENSIONS, fewest_images
+from safelight.evaluation.needs import DIMENSIONS, TELLING, fewest_images
 from safelight.profiling.advice import RULES, advice
+from safelight.profiling.groups import MOST_SHOWN
 from safelight.profiling.looked import DIRECTIONS, SIDE
 from safelight.profiling.profile import Profile
 from safelight.reporting import words
@@ -79,7 +80,7 @@ def advice_shown(profile: Profile, pictures: Pictures) -> AdvicesShown:
 
 @dataclass(frozen=True)
 class Needed:
-    """What a metric needs on each network, and whether the test split has as many."""
+    """What a metric needs on each network to say something, and whether the test split has it."""
 
     metric: str
     needs: list[tuple[str, bool]]
@@ -90,7 +91,10 @@ def measurable(profile: Profile) -> list[Needed]:
     n = int(profile.groups.counts.sum(0)[SPLITS.index("test")])
     if not n:
         return []
-    needs = {m: [fewest_images(m, d) for d in DIMENSIONS.values()] for m in WANTED}
+    needs = {
+        m: [max(fewest_images(m, d), TELLING.get(m, 0)) for d in DIMENSIONS.values()]
+        for m in WANTED
+    }
     return [Needed(m, [(words.count(need), n >= need) for need in row]) for m, row in needs.items()]
 
 
@@ -111,11 +115,13 @@ def counts_table(profile: Profile) -> TableShown:
         (name, dict(zip(SPLITS, row, strict=True)))
         for name, row in zip(groups.classes, groups.counts.tolist(), strict=True)
     ]
-    whole = counts_shown(rows)
     by_name = [rows[k] for k in groups.shown]
-    rest = [row for k, row in enumerate(rows) if k not in set(groups.shown)]
-    if not rest:
+    if not groups.folded:
+        few = len(rows) <= MOST_SHOWN  # then those without pictures here are named too
+        whole = counts_shown(rows if few else by_name)
         return TableShown(whole, None, 0, tuple(DIMENSIONS), measurable(profile))
+    shown_rows = set(groups.shown)
+    rest = [r for k, r in enumerate(rows) if k not in shown_rows and any(r[1].values())]
     called = words.plural(len(rest), "further class", "further classes")
     shown = with_others(counts_shown(by_name), called, counts_shown(rest))
     rest.sort(key=lambda row: -sum(row[1].values()))
@@ -167,8 +173,8 @@ def measured(profile: Profile, pictures: Pictures) -> MeasuredShown:
     ]
     place = words.place(profile.cache.path)
     split = f":{profile.cache.split}" if profile.cache.split else ""
-    again = f"{preparing(pictures)}\nsafelight report {shlex.quote(place + split)}"
-    return MeasuredShown(rows, again)
+    again = f"safelight report {shlex.quote(place + split)}"
+    return MeasuredShown(rows, "\n".join(filter(None, (preparing(pictures), again))))
 
 
 def _of(some: int, every: int, how: str) -> str:
