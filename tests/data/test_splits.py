@@ -178,6 +178,9 @@ def test_a_few_families_change_no_number(pairs: list[tuple[int, int]]) -> None:
     for own in (labels == 0, labels == 1):
         assert (np.bincount(found[own]) == np.bincount(before[own])).all()
     assert all(len(set(found[family == k].tolist())) == 1 for k in set(family.tolist()))
+    first = np.unique(family, return_index=True)[1]
+    strays = before != before[first][np.unique(family, return_inverse=True)[1]]
+    assert (found != before).sum() == 2 * strays.sum()
     assert (together(before, labels, ["a", "b"], np.arange(400), 0) == before).all()
 
 

@@ -131,12 +131,9 @@ def _searched(
         asked, i, j = _around(asking[:size], among, tree, field)
         asking, size = asking[len(asked) :], min(BLOCK, 2 * len(asked))
         strange = kin[i] != kin[j]
-        i, j = i[strange], j[strange]
-        near = np.square(field.levels[i] - field.levels[j]).sum(1) <= np.square(field.reach[i])
-        pairs = _each_once(i[near], j[near], len(kin))
-        kin = _joined(kin, pairs, read)
-        idle = (len(strange) - len(pairs)) / len(asked)  # most of these are kin now
-        if len(asking) and idle * (kin[asking] == kin[asking[0]]).sum() > WORTH * len(among):
+        kin = _joined(kin, _near(i[strange], j[strange], field), read)
+        in_vain = (kin[i] == kin[j]).sum() / len(asked)
+        if len(asking) and in_vain * (kin[asking] == kin[asking[0]]).sum() > WORTH * len(among):
             break
     return kin, asking
 
@@ -153,8 +150,11 @@ def _around(
     return asking[:n], i, among[np.concatenate(near).astype(np.int64)]
 
 
-def _each_once(i: Some, j: Some, n: int) -> Pairs:
-    """Pairs of n pictures, as numbers of one word each: sorted ten times as fast as rows of two."""
+def _near(i: Some, j: Some, field: _Field) -> Pairs:
+    """Those of these pairs whose thumbnails are near, each once."""
+    near = np.square(field.levels[i] - field.levels[j]).sum(1) <= np.square(field.reach[i])
+    i, j, n = i[near], j[near], len(field.reach)
+    # As numbers of one word, which are sorted ten times as fast as rows of two.
     words = np.unique(np.minimum(i, j) * n + np.maximum(i, j))
     return np.stack(np.divmod(words, n), 1)
 

@@ -105,8 +105,8 @@ def together(
     _, first, which, counts = np.unique(
         family, return_index=True, return_inverse=True, return_counts=True
     )
-    goal = splits[first[which]]
-    splits = _exchanged(splits, labels, names, goal, counts[which] == 1, seed)
+    splits = _exchanged(splits, labels, names, splits[first[which]], counts[which] == 1, seed)
+    goal = splits[first[which]]  # who was alone may be elsewhere now
     torn = np.isin(which, which[splits != goal])
     if not torn.any():
         return splits
