@@ -76,7 +76,7 @@ def profile(cache: Cache, store: Path | None = None) -> Profile:
     """Go through all pictures once, and look at some more closely.
 
     store: where features are kept (default: the user's cache folder). Memory does not depend on
-    the number of pictures, but for some 50 bytes of each.
+    the number of pictures, but for some 25 bytes of each (`benchmarks/profile_cost.py`).
     """
     groups, source = groups_of(cache), Visible(cache)
     surveyed, twins = survey(cache, groups), twins_of(cache, groups)
