@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from pathlib import Path
 
@@ -93,6 +94,24 @@ def test_a_folder_in_torchvisions_layout_is_recognised(tmp_path: Path) -> None:
     cache = prepare(tmp_path / "data", out=tmp_path / "out")
     assert (cache.read(np.arange(500))[:, 0] == images).all()
     assert cache.name == "mnist"
+
+
+def test_another_set_in_the_same_files_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    """In one's own copy; what was fetched stays what it is, also when it is removed again."""
+    monkeypatch.setenv("SAFELIGHT_DATA", str(tmp_path / "data"))
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    write_mnist(raw)
+    before = prepare("mnist", out=tmp_path / "out")
+    idx(raw / "t10k-images-idx3-ubyte", np.full((100, 28, 28), 255, np.uint8))
+    assert prepare("mnist", out=tmp_path / "out").fingerprint != before.fingerprint
+    (own_cache / "datasets" / "MNIST").mkdir(parents=True)
+    raw.rename(own_cache / "datasets" / "MNIST" / "raw")
+    raw.parent.rmdir()
+    prepare("mnist", out=tmp_path / "fetched")
+    shutil.rmtree(own_cache / "datasets")
+    assert prepare("mnist", out=tmp_path / "fetched").count == 500
 
 
 def test_real_mnist(shared: Path, tmp_path: Path) -> None:

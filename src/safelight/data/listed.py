@@ -129,9 +129,8 @@ class Listed:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 return "not a file"  # a pipe would be waited for
-            path = os.path.normpath(path)
-            key = self._key(path)
-            entry = Entry(key, Path(path).parts, status.st_size, status.st_mtime_ns)
+            parts = Path(os.path.normpath(path)).parts
+            entry = Entry(self._key(path), parts, status.st_size, status.st_mtime_ns)
             return entry if status.st_size <= MAX_BYTES else TOO_LONG
         return reason
 
@@ -139,8 +138,7 @@ class Listed:
         """The same for a file that is named by several paths."""
         folder, name = os.path.split(os.path.join(self.folder, path))  # noqa: PTH118
         real = os.path.join(_real(folder), name)  # noqa: PTH118 (a Path costs more)
-        below = f"{self.folder}{os.sep}"
-        return real.removeprefix(below)
+        return real.removeprefix(f"{self.folder}{os.sep}")
 
     def _wanted(self, options: Options) -> Wanted:
         labels = self._labels(options) if options.labelled else None

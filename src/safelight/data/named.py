@@ -14,14 +14,15 @@ import numpy as np
 from safelight.console import inform
 from safelight.data.curated import celeba, cifar100, stl10
 from safelight.data.listing import Listing
-from safelight.data.lsun import databases, lsun, signature
+from safelight.data.lsun import databases, lsun
+from safelight.data.lsun import signature as lsun_signature
 from safelight.data.options import Options
 from safelight.data.parts import Stack
 from safelight.data.pixels import bytes_of
 from safelight.data.places import DATA_PLACE, downloads
 from safelight.data.published import Datasets, Published, listing_of, needs_only_a_root, takes
 from safelight.data.tables import plain
-from safelight.data.walk import files_below, stamped
+from safelight.data.walk import signature, stamped, walk_folder
 from safelight.errors import DamagedFile, MissingLibrary, UserError
 
 Read = Callable[[Datasets, Options], Listing]
@@ -78,8 +79,9 @@ def _signed(root: Path | None, row: Published) -> str:
     """
     if root is None or not row.layout or downloads() in (root, *root.parents):
         return PUBLISHED
-    paths = map(Path, sorted(files_below(root / row.layout)))
-    return stamped(*(path for path in paths if path.is_file()))
+    found = walk_folder(root / row.layout)
+    others = [root / row.layout / name for name in found.left_aside]
+    return signature(found) + stamped(*(path for path in others if path.is_file()))
 
 
 def called(*classes: str) -> Read:
@@ -286,7 +288,7 @@ NAMED = {
         name: of_torchvision(name, row, read, *HEEDED.get(name, ()))
         for name, (row, read) in TORCHVISION.items()
     },
-    "lsun": NamedSet(lsun, lambda root: bool(databases(root)), sign=signature),
+    "lsun": NamedSet(lsun, lambda root: bool(databases(root)), sign=lsun_signature),
 }
 
 

@@ -51,7 +51,7 @@ class File:
         try:
             with self._arrow.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
                 yield file
-        except (OSError, ValueError) as error:  # those of pyarrow are these too
+        except (OSError, ValueError, NotImplementedError) as error:  # as pyarrow's own are
             problem = " ".join(str(error).split())
             raise DamagedFile(
                 f"{self.path} cannot be read as parquet ({problem}); fetch it again"

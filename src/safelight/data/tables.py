@@ -204,9 +204,9 @@ def frame(value: Any) -> Table:
     In tables of pyarrow `column_names` do.
     """
     names = list(getattr(value, "column_names", value.columns))
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"two columns of the table are called {name!r}; rename one")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"two columns of the table are called {twice!r}; rename one")
     return of_columns({name: value[name] for name in names})
 
 
