@@ -76,7 +76,7 @@ def writing(path: Path) -> Iterator[Path]:
 
     A link stays one, and what it leads to is written.
     """
-    path = _followed(path)
+    path = followed(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(_file_beside, path) as temporary:
@@ -94,7 +94,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
 
     An existing folder at `path` is replaced; a link to one stays, and what it leads to is replaced.
     """
-    path = _followed(path)
+    path = followed(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(_folder_beside, path) as temporary:
@@ -110,7 +110,7 @@ def resumable_folder(path: Path, told: Callable[[], None]) -> Iterator[Path]:
     What a kill, Ctrl-C or an error leaves in it is there again in the next call for the same path.
     told: called before waiting for another process that fills it.
     """
-    path = _followed(path)
+    path = followed(path)
     with disk_errors(path), _held(_part_of, path, told) as part:
         try:
             yield part
@@ -125,7 +125,7 @@ def settle_in(folder: Path, path: Path, without: Sequence[str] = ()) -> None:
     without: files of it that served to fill it only. They go once all else is on the disk: until
     then the filling may go on.
     """
-    path = _followed(path)
+    path = followed(path)
     _flush_within(folder)
     if without:
         for name in without:
@@ -135,7 +135,7 @@ def settle_in(folder: Path, path: Path, without: Sequence[str] = ()) -> None:
     flush(path.parent)
 
 
-def _followed(path: Path) -> Path:
+def followed(path: Path) -> Path:
     """What a link leads to, be it there or not."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from safelight.config import Optimiser, Sampling
-from safelight.data.look import parse_size
 from safelight.data.options import Options
 from safelight.editing.tasks import Interpolate
+from safelight.sizes import parse_size
 
 
 def weights(word: str) -> float | tuple[float, ...]:

@@ -7,10 +7,11 @@ run is built, so that a new row of a table needs no change here.
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from safelight.sizes import as_option, parse_size
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -28,13 +29,7 @@ class Section(BaseModel):
 
 def size(value: Any) -> Any:
     """32, "32x32" -> "32"; "48x32" stays. Raises ValueError for what is no width and height."""
-    if value is None:
-        return None
-    sides = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", str(value))
-    if sides is None:
-        raise ValueError("give a number of pixels, such as 32, or width and height, such as 48x32")
-    width, height = sides[1], sides[2] or sides[1]
-    return width if width == height else f"{width}x{height}"
+    return None if value is None else as_option(parse_size(value))
 
 
 class Data(Section):
@@ -74,8 +69,8 @@ class Data(Section):
         """(height, width) of the crop."""
         if self.crop is None:
             return None
-        width, _, height = self.crop.partition("x")
-        return int(height or width), int(width)
+        width, height = parse_size(self.crop)
+        return height, width
 
 
 def plain(values: Any) -> Any:

@@ -201,7 +201,7 @@ def test_a_crop_decides_the_preset_and_is_refused_in_a_line(
     new = ("train", data, "--out", tmp_path / "new")
     cases = {
         ("--data.crop", "9"): "are 8x8 and have no part of 9x9",
-        ("--data.crop", "wide"): "--data.crop: give a number of pixels, such as 32",
+        ("--data.crop", "wide"): "--data.crop: 'wide' is no size: give the side in pixels",
         ("--data.crop", "8"): "is all of each picture",
         ("--data.crop", "8x6", "--data.turn"): "--data.turn needs square pictures",
         ("--data.cutout", "8"): "would hide most of a picture",

@@ -398,6 +398,8 @@ def test_a_kill_while_the_record_is_written(mixed: Path, tmp_path: Path) -> None
 def test_what_systems_scatter_in_a_cache_is_not_held_against_it(
     mixed: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).touch()
     prepare(mixed, out=tmp_path / "out")
     (tmp_path / "out" / name).touch()
     prepare(mixed, out=tmp_path / "out")

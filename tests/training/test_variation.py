@@ -357,5 +357,5 @@ def test_sizes(given: Any, kept: str | None, window: tuple[int, int] | None) -> 
 
 @pytest.mark.parametrize("given", ["", "0", "-3", "3x", "x3", "3x0", "3x4x5", "half", "3.5"])
 def test_what_is_no_size(given: str) -> None:
-    with pytest.raises(ValueError, match="such as 32, or width and height, such as 48x32"):
+    with pytest.raises(ValueError, match="such as 32, or width and height, such as 64x96"):
         Data(crop=given)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.data.encoded import EncodedFiles
-from safelight.data.look import as_option, said
+from safelight.data.look import said
 from safelight.data.meta import FILE, Meta, read_meta
 from safelight.data.named import NAMED, spelled
 from safelight.data.options import Wanted, options_of
@@ -27,6 +27,7 @@ from safelight.data.stored import (
 )
 from safelight.errors import UserError
 from safelight.paths import expanded, is_there, place
+from safelight.sizes import as_option
 
 if TYPE_CHECKING:  # torch takes seconds to load and much memory: `prepare` does without it
     from torch import Tensor

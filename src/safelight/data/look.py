@@ -16,8 +16,6 @@ Size = tuple[int, int]  # width, height: as files of pictures are described
 
 Colour = tuple[int, int, int]  # sRGB, 0..255 each
 
-LARGEST = 4096  # pixels of a side
-
 BACKGROUNDS: dict[str, Colour] = {
     "white": (255, 255, 255),
     "black": (0, 0, 0),
@@ -97,25 +95,6 @@ def colour_of(background: str) -> Colour:
     return named or (int(background[1:3], 16), int(background[3:5], 16), int(background[5:7], 16))
 
 
-def parse_size(value: Any) -> Size:
-    """32, "32" and "32x32" are a square; "64x96" is 64 wide and 96 high. Raises ValueError."""
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
-    sides = tuple(value) if isinstance(value, list | tuple) else ()
-    if found is not None:
-        sides = (int(found[1]), int(found[2] or found[1]))
-    if len(sides) != 2 or not all(isinstance(s, int) and 1 <= s <= LARGEST for s in sides):
-        raise ValueError(
-            f"{value!r} is no size: give the side in pixels, 1 to {LARGEST}, such as 32, or "
-            "width and height, such as 64x96"
-        )
-    return sides[0], sides[1]
-
-
 def said(size: Size) -> str:
     """'64x96', wide and high."""
     return f"{size[0]}x{size[1]}"
-
-
-def as_option(size: Size) -> str:
-    """As on the command line: '32' or '64x96'."""
-    return str(size[0]) if size[0] == size[1] else said(size)

@@ -28,11 +28,10 @@ from safelight.data.look import (
     Fit,
     Look,
     Size,
-    as_option,
     parse_background,
-    parse_size,
 )
 from safelight.errors import UserError, first_wrong
+from safelight.sizes import as_option, parse_size
 
 OF_A_SIZE = ("fit", "enlarge", "filter")  # the options that say how a picture comes to have it
 Names = Annotated[

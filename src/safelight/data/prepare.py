@@ -74,7 +74,7 @@ def made(
         workers = available()
     if workers < 1:
         raise UserError(f"no pictures are decoded by {workers} processes; give --workers 1 or more")
-    files.clear_leftovers(out.parent)
+    files.clear_leftovers(files.followed(out).parent)
     cache = _made(origin, options, out, workers, brief)
     if brief:
         console.inform(in_a_line(cache.meta))
@@ -111,9 +111,9 @@ def _kept(options: Options, folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if options.store == "files":  # there are no pixels to go on with
+        if options.store == "files" and folder.exists():  # there are no pixels to go on with
             journal.emptied(folder)
-        elif isinstance(error, KeyboardInterrupt):
+        elif options.store == "pixels" and isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(
                 "stopped; what is prepared is kept for a week, and the same command goes on from "
                 "there"
@@ -128,9 +128,10 @@ def existing(
 
     told: say why one that is there is made again. Raises UserError where something else is there.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    there = [file for file in out.iterdir() if not _scattered(file)] if out.is_dir() else [out]
+    if not there or not out.exists():
         return None
-    if not out.is_dir() or not is_cache(out) or any(map(_not_ours, out.iterdir())):
+    if not is_cache(out) or {file.name for file in there} - {*CONTENT, PLACES, CHECKS, FILE}:
         raise UserError(f"{out} holds something else; choose another place with --out")
     try:
         meta = read_meta(out)
@@ -155,11 +156,9 @@ def existing(
         return None
 
 
-def _not_ours(file: Path) -> bool:
-    """Whether it is none of a cache's files; those that systems scatter belong to nobody."""
-    ours = {*CONTENT, PLACES, CHECKS, FILE}
-    scattered = file.name.lower() in OF_SYSTEMS or file.name.startswith(files.TEMPORARY)
-    return file.name not in ours and not scattered
+def _scattered(file: Path) -> bool:
+    """Whether it belongs to nobody: systems leave it, or a kill did."""
+    return file.name.lower() in OF_SYSTEMS or file.name.startswith(files.TEMPORARY)
 
 
 def _differences(meta: Meta, origin: Origin, options: Options, sign: str) -> str:

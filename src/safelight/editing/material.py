@@ -21,12 +21,13 @@ from safelight import paths
 from safelight.data.cache import Cache, open_data
 from safelight.data.classes import natural
 from safelight.data.decode import SUFFIXES, decode, own_size, pixels_of
-from safelight.data.look import Channels, Look, RejectedPicture, as_option
+from safelight.data.look import Channels, Look, RejectedPicture
 from safelight.data.stored import is_cache
 from safelight.data.walk import walk_folder
 from safelight.editing.tasks import Edit, Inpaint, Interpolate
 from safelight.errors import UserError, lookup
 from safelight.images import Pixels, described
+from safelight.sizes import as_option
 from safelight.sources import is_run
 from safelight.training.run import Run
 
