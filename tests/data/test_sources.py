@@ -143,6 +143,12 @@ def test_what_is_given_may_not_be_read(make_folder: MakeFolder, tmp_path: Path) 
         with pytest.raises(UserError, match=rf"no permission to look into {folder}; ask"):
             find(folder / "a")
     folder.chmod(0o700)
+    (tmp_path / "set" / "MNIST").mkdir(parents=True, mode=0)
+    with (
+        ordinary_user(tmp_path),
+        pytest.raises(UserError, match=rf"no permission to read {tmp_path / 'set' / 'MNIST'}.*"),
+    ):
+        find(tmp_path / "set")
 
 
 @pytest.fixture

@@ -147,7 +147,12 @@ def _of_path(path: Path) -> Origin:
 
 
 def _of_folder(folder: Path) -> Origin:
-    known = recognised(folder)
+    try:
+        known = recognised(folder)
+    except PermissionError as error:  # of a folder in it that is called like one of a named set
+        raise UserError(
+            f"no permission to read {error.filename}; ask whoever owns it, or give another folder"
+        ) from None
     if known is not None:
         name, root = known
         return Named(name, str(root), NAMED[name], root)
