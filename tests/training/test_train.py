@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from safelight.config import Config, Data, Sampling
+from safelight.config import Config, Data, Sampling, Watch
 from safelight.data.cache import Cache
 from safelight.diffusion.path import PATHS, make_path
 from safelight.errors import DamagedFile, NonFiniteLoss, UserError
@@ -31,6 +31,9 @@ from safelight.training.source import DiffusionSource
 from safelight.training.train import _with_other_processes, train
 from safelight.training.watching import Judge
 from tests.training.conftest import SELDOM, SMALL
+
+OFTEN = Watch(checkpoint_every=4, validate_every=40, preview_every=40, tensorboard=False)
+LONGER = SMALL.model_copy(update={"budget": "80steps", "watch": OFTEN})
 
 
 def weights_hash(run: Run) -> str:
@@ -328,8 +331,8 @@ import sys
 from pathlib import Path
 from safelight.data.cache import Cache
 from safelight.training.train import train
-from tests.training.conftest import SMALL
-longer = SMALL.model_copy(update={"budget": sys.argv[3]})
+from tests.training.test_train import LONGER
+longer = LONGER.model_copy(update={"budget": sys.argv[3]})
 train(Cache.open(Path(sys.argv[1])), longer, Path(sys.argv[2]))
 """
 
@@ -344,8 +347,7 @@ def training(digits: Cache, out: Path, budget: str) -> subprocess.Popen[bytes]:
 @pytest.mark.usefixtures("cpu")
 def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) -> None:
     """X6: SIGKILL, wherever it strikes; benchmarks/kills.py does it twenty times at random."""
-    longer = SMALL.model_copy(update={"budget": "80steps"})
-    straight = train(digits, longer, tmp_path / "straight")
+    straight = train(digits, LONGER, tmp_path / "straight")
     out = tmp_path / "killed"
     kills = 0
     for wanted in (10, 40):
@@ -356,7 +358,7 @@ def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) ->
         process.kill()
         process.wait()
     assert kills == 2
-    run = train(digits, longer, out)
+    run = train(digits, LONGER, out)
     assert weights_hash(run) == weights_hash(straight)
     assert not list(out.rglob(".tmp-*"))
 
