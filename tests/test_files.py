@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -92,6 +93,20 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
         gone.open("a")
     with pytest.raises(FileNotFoundError), files.disk_errors(tmp_path / "here"):
         (tmp_path / "another file").read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder of the system's own")
+@pytest.mark.parametrize("make", [files.writing, files.writing_folder])
+def test_a_folder_in_which_nothing_can_be_made_is_one_line(make: Any) -> None:
+    """Whoever asks: here the system says that what is to be made is not there."""
+    refused = r"(nothing can be made in the folder of|no permission to write) /proc/cache"
+    with pytest.raises(UserError, match=refused), make(Path("/proc/cache")):
+        pass
+    with (
+        pytest.raises(UserError, match=refused),
+        files.resumable_folder(Path("/proc/cache"), lambda: None),
+    ):
+        pass
 
 
 def test_json_that_cannot_be_read_has_a_remedy(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ _FULL = (
     "(what was complete before is kept)"
 )
 _DENIED = "no permission to write {path}; choose another place with --out"
+_NOTHING = "nothing can be made in the folder of {path}; choose another place with --out"
 _IN_THE_WAY = (
     "cannot create {path}: a file stands where a folder is needed; choose another place with --out"
 )
@@ -64,8 +65,11 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         words = REFUSALS.get(error.errno or 0)
-        # A file that is missing may be another one, which is only read.
-        if words is None or (error.errno == errno.ENOENT and path.parent.is_dir()):
+        if error.errno == errno.ENOENT and path.parent.is_dir():
+            # Either nothing can be made in that folder, or another file is missing that is read.
+            ours = Path(error.filename or "").name.startswith(TEMPORARY)
+            words = _NOTHING if ours else None
+        if words is None:
             raise
         raise UserError(words.format(path=path)) from error
 

@@ -271,7 +271,7 @@ WRITTEN: tuple[tuple[Callable[[str], Any], Callable[[str], Origin | None]], ...]
     (spelled, lambda text: _of_words(spelled(text) or "")),
     (lambda text: PLUS in text, lambda text: _of_several(text.split(PLUS))),
     (hub.is_name, hub.Hub),
-    (SHARDS.search, lambda text: _of_shards(Path(text).expanduser().resolve())),
+    (SHARDS.search, lambda text: _of_shards(expanded(text).resolve())),
     (WORD.fullmatch, lambda text: _other(text)),
 )
 ENDINGS: dict[str, Callable[[Path], Origin]] = {
