@@ -194,6 +194,10 @@ def test_channels_that_are_no_colours(tmp_path: Path) -> None:
 
 
 LABELS = np.arange(20) % 3
+TWO = {
+    "train": {"images": PIXELS, "labels": LABELS, "classes": ["ant", "cow", "hen"]},
+    "test": {"images": PIXELS, "labels": LABELS, "classes": ["cow", "ant", "hen"]},
+}
 
 
 def labels_of(source: Any, out: Path, **options: Any) -> tuple[tuple[str, ...], list[int]]:
@@ -228,6 +232,28 @@ def test_names_of_classes_keep_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "classes", "labels"),
+    [
+        (["cat", "dog", "cat"], ("cat", "dog"), LABELS % 2),
+        ([["cat"], ["dog"], ["hen"]], ("cat", "dog", "hen"), LABELS),
+        (["e\N{COMBINING ACUTE ACCENT}", "b", "é"], ("é", "b"), LABELS % 2),
+    ],
+)
+def test_names_of_classes_as_files_have_them(
+    names: Any, classes: tuple[str, ...], labels: NDArray[Any], tmp_path: Path
+) -> None:
+    """Two of one name are one class, however it is written; a column is a list."""
+    source = {"x": PIXELS, "y": LABELS, "classes": np.array(names)}
+    assert labels_of(source, tmp_path / "out") == (classes, labels.tolist())
+
+
+def test_each_split_may_have_the_names_of_the_classes(tmp_path: Path) -> None:
+    names = ["cow", "ant", "hen"]
+    parts = {f"{s}_{name}": x for s in TWO for name, x in {**TWO[s], "classes": names}.items()}
+    assert labels_of(parts, tmp_path / "out", split=None) == (tuple(names), [*LABELS, *LABELS])
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         ({"images": PIXELS, "labels": LABELS[:5]}, r"labels has the shape \(5,\), .* 20 pictures"),
@@ -244,6 +270,22 @@ def test_names_of_classes_keep_their_order(tmp_path: Path) -> None:
         (
             {"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS},
             "has labels of some splits and not of all",
+        ),
+        (
+            {"x_train": PIXELS, "y_train": LABELS, "x_val": PIXELS, "x_test": PIXELS},
+            "has labels of some splits and not of all",
+        ),
+        (
+            {"x_train": PIXELS, "x_test": PIXELS, "y": LABELS},
+            "has the labels y for several splits; give each its own, such as train_labels",
+        ),
+        (
+            {"images": PIXELS, "y": LABELS, "classes": np.array([["a", "b"]] * 3)},
+            r"classes has the shape \(3, 2\); give a name for each class",
+        ),
+        (
+            {f"{s}_{name}": x for s, part in TWO.items() for name, x in part.items()},
+            "its classes in train_classes otherwise than in test_classes; give one list of them",
         ),
     ],
 )
