@@ -333,12 +333,15 @@ def test_arrays_that_are_called_by_their_split(names: tuple[str, ...], tmp_path:
 
 def test_pictures_in_a_list(tmp_path: Path) -> None:
     labels = np.arange(20) % 2
-    for k, values in enumerate((list(PIXELS), [torch.from_numpy(x) for x in PIXELS])):
+    tensors = [torch.from_numpy(x) for x in PIXELS]
+    for k, values in enumerate((list(PIXELS), tensors, [*tensors[:5], *PIXELS[5:]])):
         cache = prepare({"images": values, "labels": labels}, out=tmp_path / str(k))
         assert (cache.read(np.arange(20)) == PIXELS).all()
         assert cache.classes == ("0", "1")
     with pytest.raises(UserError, match="cannot be stacked .*; give pictures of one shape, or"):
         prepare({"images": [PIXELS[0], PIXELS[1][:, 1:]], "labels": labels[:2]})
+    with pytest.raises(UserError, match="cannot be stacked .*; give pictures of one shape, or"):
+        prepare({"images": [tensors[0], None], "labels": labels[:2]})
 
 
 def test_splits_that_are_given_up(tmp_path: Path) -> None:

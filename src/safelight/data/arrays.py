@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ NAMES = {
 }
 ROLES = {name: role for role, names in NAMES.items() for name in names}
 Roles = Mapping[str, str]  # role -> the array's name
+TOLD = 12  # arrays that are named where it is not clear what they are
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,9 @@ def _refuse_unclear(
     where: str,
     label_by: tuple[str, ...],
 ) -> None:
-    there = ", ".join(f"{name} {raw.shape}" for name, raw in arrays.items()) or "nothing"
+    there = ", ".join(f"{name} {arrays[name].shape}" for name in islice(arrays, TOLD)) or "nothing"
+    if len(arrays) > TOLD:
+        there += f" and {len(arrays) - TOLD:,} more"
     if not found:
         raise UserError(f"{where} holds {there}; call the pictures images, and their labels labels")
     if "" in found and len(found) > 1:
@@ -213,12 +217,7 @@ def _split_of(name: str) -> tuple[str, str]:
 
 def given(value: Any) -> Arrays:
     """Arrays given in Python: one of pictures, or a mapping with images, labels and more."""
-    try:
-        arrays = held(named(value, "the source"))
-    except ValueError as error:
-        raise UserError(
-            f"the arrays cannot be stacked ({error}); give pictures of one shape, or files"
-        ) from error
+    arrays = held(named(value, "the source"), "the source")
     digest = content(arrays)
     return Arrays("array", f"array {digest[:12]}", lambda: arrays, lambda: digest)
 
