@@ -11,8 +11,9 @@ from safelight.data.hub import is_name
 from safelight.data.merge import PLUS
 from safelight.data.named import NAMED
 from safelight.data.options import Options
+from safelight.paths import is_there
 from safelight.reporting.collect import Pictures
-from safelight.reporting.words import place
+from safelight.reporting.words import no_option, place
 
 VALUED = {f"--{name.replace('_', '-')}" for name in Options.model_fields}
 IN_MEMORY = re.compile(r"(array|table) [0-9a-f]{12}")  # what arrays and data frames are called
@@ -30,13 +31,18 @@ def preparing(
     if not all(sources) or len(set(sources)) < len(sources):
         return ""
     words = pictures.options if options is None else options
-    target = place(pictures.path) if out is None else out
+    target = place(pictures.path) if out is None else no_option(out)
     return shlex.join(["safelight", "prepare", *sources, *_glued(words), "--out", target])
+
+
+def prepared_first(pictures: Pictures, command: str) -> str:
+    """A command after the one that makes the cache, where there is one."""
+    return "\n".join(filter(None, (preparing(pictures), command)))
 
 
 def _parts(source: str) -> list[str]:
     """The sources that are named in one word; a folder may be called so too."""
-    return [source] if Path(source).exists() else source.split(PLUS)
+    return [source] if is_there(Path(source)) else source.split(PLUS)
 
 
 def _source(part: str) -> str:
@@ -46,9 +52,8 @@ def _source(part: str) -> str:
     path = Path(part)
     if not path.is_absolute() and (is_name(part) or path.name == part):
         return part
-    shown = place(path.expanduser())
-    # such a folder would be taken for a set, or for an option
-    return f"./{shown}" if shown in NAMED or shown.startswith("-") else shown
+    shown = path.name if part.startswith("~") else place(path)
+    return f"./{shown}" if shown in NAMED else shown  # such a folder would be taken for a set
 
 
 def _glued(words: Sequence[str]) -> Iterator[str]:

@@ -78,4 +78,10 @@ def place(path: Path) -> str:
     The page is for sending: it must not tell where its maker keeps their files.
     """
     resolved, here = path.resolve(), Path.cwd()
-    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else resolved.name
+    inside = resolved.is_relative_to(here)
+    return no_option(str(resolved.relative_to(here)) if inside else resolved.name)
+
+
+def no_option(path: str) -> str:
+    """A path that a command does not take for one of its options."""
+    return f"./{path}" if path.startswith("-") else path

@@ -16,7 +16,7 @@ from safelight.profiling.profile import Profile
 from safelight.reporting import words
 from safelight.reporting.collect import Pictures
 from safelight.reporting.counts import CountsShown, counts_shown, with_others
-from safelight.reporting.shell import preparing
+from safelight.reporting.shell import prepared_first, preparing
 
 WANTED = ("fd", "fd-infinity", "kid", "precision", "coverage", "memorisation")  # rows of METRICS
 MOST_FOLDED = 1000  # classes that are listed when they are unfolded
@@ -174,7 +174,7 @@ def measured(profile: Profile, pictures: Pictures) -> MeasuredShown:
     place = words.place(profile.cache.path)
     split = f":{profile.cache.split}" if profile.cache.split else ""
     again = f"safelight report {shlex.quote(place + split)}"
-    return MeasuredShown(rows, "\n".join(filter(None, (preparing(pictures), again))))
+    return MeasuredShown(rows, prepared_first(pictures, again))
 
 
 def _of(some: int, every: int, how: str) -> str:
