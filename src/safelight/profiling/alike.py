@@ -79,9 +79,14 @@ class Likeness:
         return self.tally.share()
 
     @property
+    def classes(self) -> int:
+        """How many were seen."""
+        return int((self.tally.seen > 0).sum())
+
+    @property
     def guessing(self) -> float:
-        """The share that would be right by drawing one of the classes seen each time."""
-        return 1 / int((self.tally.seen > 0).sum())
+        """The share that would be right by drawing one of these each time."""
+        return 1 / self.classes
 
     def matrix(self, shown: tuple[int, ...]) -> Floats:
         """(s, s): of the pictures of a shown class (row) the share that got each of these."""

@@ -27,7 +27,7 @@ def headline(profile: Profile) -> str:
     cache, counts = profile.cache, profile.groups.counts.sum(0).tolist()
     classes = ""
     if cache.classes:
-        classes = f" in {words.plural(len(cache.classes), 'class', 'classes')}"
+        classes = f" in {words.plural(profile.groups.there, 'class', 'classes')}"
     uses = ("to train on", "to validate", "to test")
     parts = [f"{words.count(n)} {use}" for n, use in zip(counts, uses, strict=True) if n]
     whole = f"{words.plural(cache.count, 'picture')}{classes}, {words.look(cache.shape)}"
@@ -39,7 +39,7 @@ def facts(profile: Profile) -> list[tuple[str, str]]:
     twins = profile.twins
     found = [(words.count(profile.cache.count), "pictures")]
     if profile.cache.classes:
-        found.append((words.count(len(profile.cache.classes)), "classes"))
+        found.append((words.count(profile.groups.there), "classes"))
     _, h, w = profile.cache.shape
     found.append((f"{w}×{h}", "pixels"))
     if twins is not None:
