@@ -40,7 +40,7 @@ def neighbourhood(vectors: Floats) -> Neighbourhood:
 
 
 def oddness(near: Neighbourhood) -> Floats:
-    """The distance to its ODD-th nearest other picture, over the median of all; (m,).
+    """The distance to its ODD-th nearest other picture, over the median of those above 0; (m,).
 
     Ramaswamy, Rastogi and Shim (2000) rank outliers so. All 1 where every distance is nothing.
     """
@@ -48,8 +48,8 @@ def oddness(near: Neighbourhood) -> Floats:
     if k == 0:
         return np.ones(m)
     reach = near.distances[:, min(ODD, k) - 1]
-    middle = float(np.median(reach))
-    return reach / middle if middle else np.ones(m)
+    apart = reach[reach > 0]  # most may be alike, such as blank pages
+    return reach / np.median(apart) if len(apart) else np.ones(m)
 
 
 @dataclass(frozen=True)
