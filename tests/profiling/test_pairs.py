@@ -80,6 +80,13 @@ def test_frames_of_a_still_camera_are_related(tmp_path: Path) -> None:
     assert between_splits(Visible(cache), groups_of(cache), "test").related.all()
 
 
+def test_blank_pictures_are_not_related(tmp_path: Path) -> None:
+    """All of them are alike, whatever was photographed."""
+    light = np.arange(40, 160, dtype=np.uint8)[:, None, None, None]
+    cache = write_cache(tmp_path / "c", light.repeat(64, 2), splits=np.tile([0, 0, 0, 2], 30))
+    assert not between_splits(Visible(cache), groups_of(cache), "test").related.any()
+
+
 def test_mirrored_copies_are_found(tmp_path: Path) -> None:
     """F11: as they are and saved as JPEG; not a picture that is its own mirror image."""
     images = scenes(80)

@@ -42,8 +42,8 @@ BATCH = 512
 class Pairs:
     """Pictures and the nearest of others to each, those that are related first; positions (m,).
 
-    fifth: the distance to the FIFTH nearest, infinite where there are fewer. asked: how many
-    pictures were held against how many others, `against`.
+    fifth: the distance to the FIFTH nearest, infinite where there are fewer, and 0 of a picture
+    without contrast. asked: how many pictures were held against how many others, `against`.
     """
 
     pictures: Positions
@@ -89,6 +89,11 @@ class Small:
                 advance(len(parts[-1]))
         self.vectors: NDArray[np.float32] = np.concatenate(parts)
 
+    @property
+    def plain(self) -> NDArray[np.bool_]:
+        """Which have next to no contrast, and so are like all such, (m,)."""
+        return np.asarray(np.square(self.vectors).mean(1) < 0.5)
+
 
 def between_splits(source: Visible, groups: Groups, split: str) -> Pairs:
     """The nearest training picture of each held-out one."""
@@ -106,7 +111,7 @@ def between_splits(source: Visible, groups: Groups, split: str) -> Pairs:
 def related(distances: Floats, fifth: Floats) -> NDArray[np.bool_]:
     """Which of pairs at these distances show one scene."""
     alone = (distances < RELATED) & (distances < ALONE * fifth)
-    return np.asarray(alone | (distances < STILL))
+    return np.asarray(alone | ((distances < STILL) & (fifth > 0)))
 
 
 def mirrored_copies(source: Visible, groups: Groups) -> Pairs:
@@ -117,11 +122,11 @@ def mirrored_copies(source: Visible, groups: Groups) -> Pairs:
     asked = drawn_evenly(groups.parts, TURNED, "mirrored")
     pool = Small(source, drawn_evenly(groups.parts, POOL, "pool"), "looking for mirrored copies")
     turned = Small(source, asked, "mirroring", turned=True)
-    straight = Small(source, asked, "not mirroring").vectors
-    own = np.sqrt(np.square(straight - turned.vectors).mean(1))
-    plain = np.square(straight).mean(1) < 0.5
+    straight = Small(source, asked, "not mirroring")
+    own = np.sqrt(np.square(straight.vectors - turned.vectors).mean(1))
+    other = asked[(own >= 4 * SAME) & ~straight.plain]
     found = _paired(turned, pool, 1)
-    keep = np.isin(found.pictures, asked[(own >= 4 * SAME) & ~plain]) & (found.distances < SAME)
+    keep = np.isin(found.pictures, other) & (found.distances < SAME)
     return replace(
         found,
         pictures=found.pictures[keep],
@@ -137,6 +142,7 @@ def _paired(asked: Small, pool: Small, k: int) -> Pairs:
     fifth = np.full(len(distances), np.inf)
     if found.distances.shape[1] >= FIFTH:
         fifth = found.distances[:, FIFTH - 1]
+    fifth[asked.plain] = 0
     order = np.lexsort((distances, ~related(distances, fifth)))
     counts = len(asked.positions), len(pool.positions)
     return Pairs(asked.positions[order], which[order], distances[order], fifth[order], *counts)
