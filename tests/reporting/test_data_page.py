@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from safelight.data.cache import Cache
 from safelight.data.meta import Rejected
 from safelight.errors import UserError
 from safelight.profiling.advice import RULES, advice
@@ -295,6 +297,14 @@ def test_the_page_is_never_inside_the_cache(base: Profile, tmp_path: Path) -> No
         require_place(cache, tmp_path)
     assert usual_place(cache) == cache.path.parent / "digits.html"
     assert usual_place(cache.subset("test")) == cache.path.parent / "digits-test.html"
+
+
+def test_the_page_of_a_cache_of_a_long_name(base: Profile, tmp_path: Path) -> None:
+    """With what says which page it is, its name is none that a disk takes."""
+    place = shutil.copytree(base.cache.path, tmp_path / ("x" * 250))
+    cache = Cache.open(place).subset("test")
+    require_place(cache, usual_place(cache))
+    assert usual_place(cache) != usual_place(Cache.open(place))
 
 
 def test_a_prepared_set_has_its_page_here(base: Profile, monkeypatch: pytest.MonkeyPatch) -> None:

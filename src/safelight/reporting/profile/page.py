@@ -63,11 +63,10 @@ def report(cache: Cache, out: Path, store: Path | None = None) -> Path:
 
 def usual_place(cache: Cache) -> Path:
     """Where the page goes unless told: beside a cache that was named, else into this folder."""
-    name = shortened(cache.name.replace(":", "-"))
     if cache.path.resolve().is_relative_to(user_cache().resolve()):
-        return Path(f"{name}.html")
+        return Path(f"{shortened(cache.name.replace(':', '-'))}.html")
     suffix = f"-{cache.split}" if cache.split else ""
-    return cache.path.parent / f"{cache.path.resolve().name}{suffix}.html"
+    return cache.path.parent / f"{shortened(cache.path.resolve().name)}{suffix}.html"
 
 
 def require_place(cache: Cache, out: Path) -> None:
