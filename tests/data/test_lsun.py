@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,6 +90,31 @@ def test_the_test_pictures_of_lsun_are_of_no_class(root: Path, tmp_path: Path) -
         write_lsun(root / f"{name}_lmdb", 12, 100 * k)
     assert counted(prepare("lsun", size=16, out=tmp_path / "out")) == {"bedroom": 12, "tower": 12}
     assert prepare(root / "test_lmdb", size=16, out=tmp_path / "alone").count == 12
+
+
+@pytest.mark.parametrize("left", [0.3, 0.6, 0.9])
+def test_a_database_that_is_cut_short(tmp_path: Path, left: float) -> None:
+    """In another process, which the system would end for reading behind the end of the file."""
+    write_lsun(tmp_path / "lmdb", 60, 0)
+    data = tmp_path / "lmdb" / "data.mdb"
+    os.truncate(data, int(data.stat().st_size * left))
+    code = "import sys; from safelight.data.prepare import prepare; prepare(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "lmdb")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "lmdb is damaged (data.mdb is cut short); fetch it again" in done.stderr
+
+
+def test_a_database_whose_last_pages_hold_nothing(tmp_path: Path) -> None:
+    """Where much was deleted its file may be shorter than it says: it says 9 pages more here."""
+    write_lsun(tmp_path / "lmdb", 12, 0)
+    file = tmp_path / "lmdb" / "data.mdb"
+    data = bytearray(file.read_bytes())
+    for meta in (0, 4096):  # MDB_meta.mm_last_pg, in both copies
+        data[meta + 136 : meta + 144] = (len(data) // 4096 + 8).to_bytes(8, "little")
+    file.write_bytes(data)
+    assert prepare(tmp_path / "lmdb", size=16, out=tmp_path / "out").count == 12
 
 
 def test_lsun_that_is_not_there(own_cache: Path) -> None:
