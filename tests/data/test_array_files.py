@@ -104,6 +104,16 @@ def test_files_that_are_cut_short(ending: str, left: float, tmp_path: Path) -> N
         prepare(path)
 
 
+def test_what_a_library_says_is_told_in_a_line(tmp_path: Path) -> None:
+    """torch speaks of its backends in fifty lines, and has no words for an empty file."""
+    torch.save({"images": torch.zeros(4, 3, 9, 7).to_sparse()}, tmp_path / "sparse.pt")
+    (tmp_path / "empty.pt").touch()
+    for name, said in (("sparse", "Could not run .*"), ("empty", "EOFError")):
+        with pytest.raises(DamagedFile, match=rf"cannot be read \({said}\); make") as caught:
+            prepare(tmp_path / f"{name}.pt")
+        assert len(str(caught.value).removeprefix(str(tmp_path))) < 250
+
+
 def test_a_pickle_that_is_called_pt(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(pickle.dumps(Harm(tmp_path / "harmed")))
     with pytest.raises(UserError, match="could run code|cannot be read"):

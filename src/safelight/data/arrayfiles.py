@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import textwrap
 import warnings
 import zipfile
 import zlib
@@ -234,4 +235,5 @@ def arrays_in(path: Path, ending: str) -> dict[str, Raw]:
                 f"{path} holds Python objects, and reading these could run code; save plain "
                 "numbers: array.astype(np.uint8)"
             ) from error
-        raise DamagedFile(f"{path} cannot be read ({error}); make or fetch it again") from error
+        said = textwrap.shorten(str(error), 150) or type(error).__name__
+        raise DamagedFile(f"{path} cannot be read ({said}); make or fetch it again") from error
