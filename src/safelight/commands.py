@@ -23,28 +23,38 @@ Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
 
 
-def prepare(
-    sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE [SOURCE ...]")],
-    /,
-    *,
-    options: Annotated[Options, arg(name="")] = Options(),  # noqa: B008 - frozen
-    out: Path | None = None,
-    workers: int | None = None,
-) -> Command:
-    """Turn pictures into a cache to train on.
+def prepare_command(base: Options) -> Callable[..., Command]:
+    """The prepare command, whose options show and start from `base`."""
 
-    Args:
-        sources: a folder (sub-folders are classes), a zip or tar of one, shards, a table of paths
-            (CSV, JSON), arrays (.npy, .npz, .pt, .safetensors), parquet, a video, a named set such
-            as digits, mnist, cifar10, celeba or another of torchvision's, or hf:OWNER/NAME; several
-            are merged.
-        options: how they are prepared.
-        out: folder of the cache; in the user's cache folder unless given.
-        workers: decoding processes; one for each core unless given.
-    """
-    return partial(
-        verbs.prepare, list(sources), out=out, workers=workers, **options.model_dump(mode="json")
-    )
+    def prepare(
+        sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE [SOURCE ...]")],
+        /,
+        *,
+        options: Annotated[Options, arg(name="")] = base,
+        out: Path | None = None,
+        workers: int | None = None,
+    ) -> Command:
+        """Turn pictures into a cache to train on.
+
+        Args:
+            sources: a folder (sub-folders are classes), a zip or tar of one, shards, a table of
+                paths (CSV, JSON), arrays (.npy, .npz, .pt, .safetensors), parquet, a video, a named
+                set such as digits, mnist, cifar10, celeba or another of torchvision's, or
+                hf:OWNER/NAME; several are merged. A cache stands for what it was made of, with its
+                options where none are given.
+            options: how they are prepared.
+            out: folder of the cache; in the user's cache folder unless given.
+            workers: decoding processes; one for each core unless given.
+        """
+        return partial(
+            verbs.prepare,
+            list(sources),
+            out=out,
+            workers=workers,
+            **options.model_dump(mode="json"),
+        )
+
+    return prepare
 
 
 def train_command(base: Config) -> Callable[..., Command]:

@@ -13,6 +13,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from safelight.config import Optimiser, Sampling
 from safelight.data.options import Options
 from safelight.editing.tasks import Interpolate
+from safelight.errors import RULE
 from safelight.sizes import parse_size
 
 
@@ -124,6 +125,27 @@ def switched(words: Sequence[str]) -> list[str]:
     return found
 
 
+# What the parser and the validator say of an option, and how a person would; the first that fits.
+WORDINGS: tuple[tuple[str, str], ...] = (
+    (
+        r"invalid choice ('.*') for argument '(\S+)'\. Expected one of \((.*)\)\.",
+        r"\2: \1 is none of \3",
+    ),
+    (r"Expected one of \{(.*)\}\.", r"no command is given; choose one of: \1"),
+    (r"Missing value for argument '(\S+)'\..*", r"\1 needs a value"),
+    (r"Missing from (.*?): (--\S+) \S+ (.*)\. \(required\)", r"\1 needs \2: \3"),
+    (r"Missing from (.*?): \S+ (.*)\. \(required\)", r"\1 needs one more word: \2"),
+    (r"Unrecognized options: (-[^\s,]+).*", r"there is no option \1"),
+    (r"Unrecognized options: (.*)", r"\1 is not understood"),
+    (
+        r"Error parsing (\S+): .*invalid literal for int\(\) with base 10: (.*)",
+        r"\1: \2 is no whole number",
+    ),
+    (r"Error parsing (\S+): .*could not convert string to float: (.*)", r"\1: \2 is no number"),
+    (r"Error parsing (\S+): (.*)", r"\1: \2"),
+)
+
+
 def one_line(boxed: str) -> str:
     """The parser's framed message as one line: what is wrong, what may have been meant.
 
@@ -140,9 +162,15 @@ def one_line(boxed: str) -> str:
     )
     meant = dict.fromkeys(re.findall(r"--[\w.-]+", " ".join(r for r in rest if "meant" in r)))
     meant.pop("--help", None)
-    commands = [r.rstrip(".") for r in rest if r.startswith("Available")]
+    commands = [
+        r.rstrip(".").replace("Available subcommands", "choose one of")
+        for r in rest
+        if r.startswith("Available")
+    ]
     hints = [f"did you mean {' or '.join(list(meant)[:2])}?"] if meant else commands
-    return "; ".join([_plain(what), *hints, "--help after the command lists its options"])
+    if what.startswith(("Unrecognized", "Missing", "Expected")):
+        hints.append("--help after the command lists its options")
+    return "; ".join([_plain(what), *hints])
 
 
 def _plain(what: str) -> str:
@@ -150,8 +178,11 @@ def _plain(what: str) -> str:
     section = re.match(
         r"Error parsing \S*?\.(?:config\b\.?)?(\S*?): \d+ validation errors? for \w+ (.*)", what
     )
-    if section is None:
-        return what
-    option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
-    reason = re.sub(r"^\S+ (Value error, )?| \[type=.*", "", section[2])
-    return f"--{option.replace('_', '-')}: {reason}"
+    if section is not None:
+        option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
+        reason = re.sub(r"^\S+ (Value error, )?| \[type=.*", "", section[2])
+        return f"--{option.replace('_', '-')}: {reason.removeprefix(RULE)}"
+    for theirs, ours in WORDINGS:
+        if found := re.fullmatch(theirs, what):
+            return found.expand(ours)
+    return what

@@ -215,9 +215,9 @@ class Options(BaseModel):
         channels: Channels = "rgb" if anew else self.channels
         return Look(size, channels, self.fit, self.enlarge, self.filter, self.background)
 
-    def arguments(self) -> list[str]:
-        """As on the command line, without the defaults."""
-        usual, words = Options().model_dump(), []
+    def arguments(self, base: Options | None = None) -> list[str]:
+        """As on the command line, without those that are as in `base`, or as by default."""
+        usual, words = (base or Options()).model_dump(), []
         for name, value in self.model_dump().items():
             option = name.replace("_", "-")
             if value != usual[name] and isinstance(value, bool):

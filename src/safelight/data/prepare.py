@@ -12,6 +12,7 @@ from typing import Unpack
 
 from safelight import console, files, paths
 from safelight.data import journal
+from safelight.data.again import again, cache_given
 from safelight.data.cache import Cache
 from safelight.data.choosing import pictures_of
 from safelight.data.encoded import CHECKS, PLACES
@@ -41,15 +42,24 @@ def prepare(
 
     source: a path (a folder, an archive, a table, a file of arrays, parquet, a video), a named set,
         `hf:OWNER/NAME`, an array or a tensor, a mapping of these (images, labels and more), a data
-        frame of paths and labels, or a list of several sources. The guide has all of them.
-    out: None puts it into the user's cache folder.
+        frame of paths and labels, or a list of several sources. The guide has all of them. A cache
+        stands for what it was made of, with its options where none are given.
+    out: None puts it into the user's cache folder, and leaves a cache with its options in place.
     workers: decoding processes; one for each core unless given.
     options: the fields of `Options`, where each is explained.
     Raises UserError; files that give no picture are listed in the cache's `meta.json`.
     """
-    asked = options_of(**options)
-    origin = find(source)
-    place = usual_place(origin, asked) if out is None else paths.place(out)
+    before = cache_given(source)
+    if before is None:
+        asked, origin = options_of(**options), find(source)
+    else:
+        asked, origin = again(before, **options)
+    if out is not None:
+        place = paths.place(out)
+    elif before is not None and asked == read_meta(before).options:
+        place = before
+    else:
+        place = usual_place(origin, asked)
     cache = made(origin, asked, place, workers)
     name = shlex.quote(str(place))
     console.say(f"next:  safelight report {name}   or   safelight train {name}")
