@@ -1,4 +1,4 @@
-"""The command line: every command is the function of the same name in `safelight.verbs`."""
+"""The command line: every command is the function of the same name in `safelight`."""
 
 from __future__ import annotations
 

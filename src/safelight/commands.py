@@ -1,4 +1,4 @@
-"""The commands: words that are typed, as arguments of the functions in `safelight.verbs`.
+"""The commands: words that are typed, as arguments of the functions of `safelight`.
 
 Each returns the call that it asks for, and its docstring is the command's help.
 """
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from safelight import verbs
+from safelight import judging, verbs
 from safelight.config import Config, Likelihood, Sampling
 from safelight.data.options import Names, Options
 from safelight.editing.tasks import Edit
@@ -281,7 +281,7 @@ def evaluate(
         json: write the result to this file too.
     """
     return partial(
-        verbs.evaluate,
+        judging.evaluate,
         source,
         against=against,
         train=train,
@@ -309,7 +309,7 @@ def report(
         size: prepare the pictures at this size, such as 32 or 64x96, if they are no cache yet.
         out: RUN/report.html, or CACHE.html beside the cache, unless given.
     """
-    return partial(verbs.report, source, size=size, out=out)
+    return partial(judging.report, source, size=size, out=out)
 
 
 def compare(
@@ -334,7 +334,7 @@ def compare(
         json: write the comparison to this file too.
     """
     return partial(
-        verbs.compare, *runs, per_class=per_class, published=published, plot=plot, json=json
+        judging.compare, *runs, per_class=per_class, published=published, plot=plot, json=json
     )
 
 

@@ -43,9 +43,9 @@ def facts(profile: Profile) -> list[tuple[str, str]]:
     _, h, w = profile.cache.shape
     found.append((f"{w}×{h}", "pixels"))
     if twins is not None:
-        found.append((words.count(len(twins)), "copies"))
+        found.append((words.count(len(twins)), "copy" if len(twins) == 1 else "copies"))
     left_out = len(profile.cache.meta.rejected)
-    found.append((words.count(left_out), "files left out"))
+    found.append((words.count(left_out), f"file{'' if left_out == 1 else 's'} left out"))
     return found
 
 
