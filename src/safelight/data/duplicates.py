@@ -101,8 +101,8 @@ def _kin(thumbnails: NDArray[np.uint8], read: Read) -> NDArray[np.int64]:
     """(n,): the first of those that are near to each, be it over others. thumbnails: (n, d).
 
     Their distance in a few directions is at most their distance in all, so that a tree over these
-    few misses none. Pairs that are kin already are not compared again. Where nearly all that is near
-    is kin, as in a film, even finding it takes long: then a kin asks among all others only.
+    few misses none. Pairs that are kin already are not compared again. Where nearly all that is
+    near is kin, as in a film, even finding it takes long: then a kin asks among all others only.
     """
     kin, contrast = np.arange(len(thumbnails)), thumbnails.std(1)
     clear = np.flatnonzero(contrast >= LEAST_CONTRAST)
