@@ -11,70 +11,32 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "safelight"
 
-# What each part may import from safelight, besides itself. `errors` stands below everything.
-MAY_IMPORT = {
-    "errors": set(),
-    "seeding": set(),
-    "locks": set(),
-    "paths": set(),
+PURE = {"diffusion", "samplers", "nets"}  # these need only torch
+COMMON = {"seeding", "paths", "files", "console", "images"}
+ALONE = (
+    *("errors", "seeding", "locks", "paths", "console", "machine", "naming", "sizes"),
+    *("diffusion", "nets"),
+)
+# What each part may import from safelight, besides itself and `errors`, which is below everything.
+MAY_IMPORT: dict[str, set[str]] = {
+    **{part: set() for part in ALONE},
     "files": {"locks", "paths"},
-    "console": set(),
-    "machine": set(),
     "images": {"files"},
-    "naming": set(),
     "filing": {"files", "images", "naming"},
-    "sizes": set(),
     "sections": {"sizes"},
     "config": {"sections"},
     "presets": {"config"},
     "configfile": {"config", "files"},
-    "data": {"seeding", "locks", "paths", "files", "console", "images", "naming", "sizes"},
-    "diffusion": set(),
+    "data": {*COMMON, "naming", "sizes"},
     "samplers": {"diffusion", "seeding"},
-    "nets": set(),
-    "training": {
-        "seeding",
-        "machine",
-        "locks",
-        "paths",
-        "files",
-        "console",
-        "images",
-        "config",
-        "configfile",
-        "data",
-        "diffusion",
-        "samplers",
-        "nets",
-    },
-    "evaluation": {
-        "seeding",
-        "machine",
-        "locks",
-        "paths",
-        "files",
-        "console",
-        "images",
-        "config",
-        "data",
-    },
-    "profiling": {"seeding", "files", "console", "images", "data", "evaluation"},
+    "training": {*COMMON, *PURE, "machine", "locks", "config", "configfile", "data"},
+    "evaluation": {*COMMON, "machine", "locks", "config", "data"},
+    "profiling": {*COMMON - {"files", "paths"}, "data", "evaluation"},
     "reporting": {
-        "seeding",
-        "paths",
-        "naming",
-        "files",
-        "console",
-        "images",
-        "config",
-        "presets",
-        "data",
-        "training",
-        "evaluation",
-        "profiling",
+        *COMMON - {"seeding"},
+        *("naming", "config", "presets", "data", "training", "evaluation", "profiling"),
     },
 }
-PURE = {"diffusion", "samplers", "nets"}  # these need only torch
 PURE_LIBRARIES = {
     "torch",
     "torchdiffeq",  # itself only torch

@@ -96,15 +96,18 @@ def of_pictures(cache: Cache, n: int | None, classes: Sequence[str]) -> Export:
     if classes and not known:
         raise UserError(f"{cache.name} has no classes to choose from; leave --classes out")
     chosen = {lookup(known, name, "class") for name in classes or known}
-    named = [name for name, k in known.items() if k in chosen]
+    labels = cache.class_labels()
+    there = chosen.intersection([] if labels is None else np.unique(labels).tolist())
+    if chosen and not there:
+        wanted = ", ".join(name for name, k in known.items() if k in chosen)
+        raise UserError(f"{cache.name} has no picture of {wanted}; name other --classes")
     parts = [cache] if cache.split is not None else _splits(cache)
     above = [part.split or "" for part in parts] if len(parts) > 1 else [""]
     found = [
         Selection(part, _positions(part, n, chosen), name)
         for part, name in zip(parts, above, strict=True)
     ]
-    if not any(len(each.seeds) for each in found):
-        raise UserError(f"{cache.name} has no picture of {', '.join(named)}; name other --classes")
+    named = [name for name, k in known.items() if k in there]
     return Export([each for each in found if len(each.seeds)], named)
 
 
@@ -196,7 +199,8 @@ def told(export: Export, out: Path) -> str:
     renamed = [(name, to) for name, to in export.folders.items() if name != to]
     other = f"; the class {renamed[0][0]!r} is in {renamed[0][1]}" if renamed else ""
     more = f" ({RECORD} has the others)" if len(renamed) > 1 else ""
-    return f"{len(export):,} images{classes} in {out}{splits}{kind}{other}{more}"
+    images = "image" if len(export) == 1 else "images"
+    return f"{len(export):,} {images}{classes} in {out}{splits}{kind}{other}{more}"
 
 
 def _place(out: Path) -> AbstractContextManager[Put]:

@@ -292,11 +292,14 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_class_without_pictures(tmp_path: Path) -> None:
-    """In a split that has others."""
+def test_a_class_without_pictures(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """In a split that has others: none of it is told of."""
     cache = hand_made(tmp_path / "cache", noise(3, 1, 2, 2), [0, 1, 0], [0, 0, 2], ("a", "b"))
     with pytest.raises(UserError, match="cache:test has no picture of b; name other --classes"):
         export_images(f"{cache.path}:test", classes=["b"], out=tmp_path / "out")
+    export_images(f"{cache.path}:test", out=tmp_path / "out")
+    assert "1 image of 1 class in" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out/export.json").read_text())["classes"] == {"a": "a"}
 
 
 @pytest.mark.parametrize("name", ["out", "out.zip"])

@@ -96,3 +96,13 @@ def counted(cache: Cache) -> dict[str, int]:
     labels = cache.class_labels()
     assert labels is not None
     return {cache.classes[label]: n for label, n in sorted(Counter(labels.tolist()).items())}
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where nothing can be fetched."""
+
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)

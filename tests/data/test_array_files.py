@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from safelight.errors import DamagedFile, UserError
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (20, 3, 9, 7), np.uint8)  # (n, c, h, w)
 LABELS = np.arange(20) % 3
+FILES = Path("/proc/self/fd")  # those that this process has open
 
 
 def saved(path: Path, **arrays: NDArray[Any]) -> Path:
@@ -168,3 +170,30 @@ def test_names_in_a_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", arr_0=PIXELS, note=np.array("a text"))
     assert set(arrays_in(tmp_path / "a.npz", ".npz")) == {"arr_0", "note"}
     assert prepare(tmp_path / "a.npz", out=tmp_path / "out").count == 20
+
+
+def test_an_array_without_its_last_rows(tmp_path: Path) -> None:
+    """What tells of more than is there, in an archive that is whole."""
+    np.save(tmp_path / "a.npy", PIXELS)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", (tmp_path / "a.npy").read_bytes()[:-100])
+    with pytest.raises(DamagedFile, match=r"a\.npz cannot be read \(it ends before its last row"):
+        prepare(tmp_path / "a.npz", out=tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="open files are not told elsewhere")
+def test_a_file_of_very_many_arrays(tmp_path: Path) -> None:
+    """Such as one for each picture: no more of it is open than is read, and few are named."""
+    np.savez(tmp_path / "a.npz", **{f"face{i}": PIXELS[0] for i in range(180)})
+    before = len(list(FILES.iterdir()))
+    found = arrays_in(tmp_path / "a.npz", ".npz")
+    assert len(found) == 180
+    assert len(list(FILES.iterdir())) < before + 20
+    with pytest.raises(UserError, match=r"face11 \(3, 9, 7\) and 168 more; call the pictures im"):
+        prepare(tmp_path / "a.npz")
+
+
+def test_pictures_of_many_shapes_in_a_file(tmp_path: Path) -> None:
+    torch.save({"images": [torch.zeros(3, 9, 7), torch.zeros(3, 9, 8)]}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"a\.pt cannot be stacked .*; give pictures of one shape"):
+        prepare(tmp_path / "a.pt")

@@ -194,6 +194,10 @@ def test_channels_that_are_no_colours(tmp_path: Path) -> None:
 
 
 LABELS = np.arange(20) % 3
+TWO = {
+    "train": {"images": PIXELS, "labels": LABELS, "classes": ["ant", "cow", "hen"]},
+    "test": {"images": PIXELS, "labels": LABELS, "classes": ["cow", "ant", "hen"]},
+}
 
 
 def labels_of(source: Any, out: Path, **options: Any) -> tuple[tuple[str, ...], list[int]]:
@@ -228,6 +232,28 @@ def test_names_of_classes_keep_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "classes", "labels"),
+    [
+        (["cat", "dog", "cat"], ("cat", "dog"), LABELS % 2),
+        ([["cat"], ["dog"], ["hen"]], ("cat", "dog", "hen"), LABELS),
+        (["e\N{COMBINING ACUTE ACCENT}", "b", "é"], ("é", "b"), LABELS % 2),
+    ],
+)
+def test_names_of_classes_as_files_have_them(
+    names: Any, classes: tuple[str, ...], labels: NDArray[Any], tmp_path: Path
+) -> None:
+    """Two of one name are one class, however it is written; a column is a list."""
+    source = {"x": PIXELS, "y": LABELS, "classes": np.array(names)}
+    assert labels_of(source, tmp_path / "out") == (classes, labels.tolist())
+
+
+def test_each_split_may_have_the_names_of_the_classes(tmp_path: Path) -> None:
+    names = ["cow", "ant", "hen"]
+    parts = {f"{s}_{name}": x for s in TWO for name, x in {**TWO[s], "classes": names}.items()}
+    assert labels_of(parts, tmp_path / "out", split=None) == (tuple(names), [*LABELS, *LABELS])
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         ({"images": PIXELS, "labels": LABELS[:5]}, r"labels has the shape \(5,\), .* 20 pictures"),
@@ -244,6 +270,22 @@ def test_names_of_classes_keep_their_order(tmp_path: Path) -> None:
         (
             {"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS},
             "has labels of some splits and not of all",
+        ),
+        (
+            {"x_train": PIXELS, "y_train": LABELS, "x_val": PIXELS, "x_test": PIXELS},
+            "has labels of some splits and not of all",
+        ),
+        (
+            {"x_train": PIXELS, "x_test": PIXELS, "y": LABELS},
+            "has the labels y for several splits; give each its own, such as train_labels",
+        ),
+        (
+            {"images": PIXELS, "y": LABELS, "classes": np.array([["a", "b"]] * 3)},
+            r"classes has the shape \(3, 2\); give a name for each class",
+        ),
+        (
+            {f"{s}_{name}": x for s, part in TWO.items() for name, x in part.items()},
+            "its classes in train_classes otherwise than in test_classes; give one list of them",
         ),
     ],
 )
@@ -291,12 +333,15 @@ def test_arrays_that_are_called_by_their_split(names: tuple[str, ...], tmp_path:
 
 def test_pictures_in_a_list(tmp_path: Path) -> None:
     labels = np.arange(20) % 2
-    for k, values in enumerate((list(PIXELS), [torch.from_numpy(x) for x in PIXELS])):
+    tensors = [torch.from_numpy(x) for x in PIXELS]
+    for k, values in enumerate((list(PIXELS), tensors, [*tensors[:5], *PIXELS[5:]])):
         cache = prepare({"images": values, "labels": labels}, out=tmp_path / str(k))
         assert (cache.read(np.arange(20)) == PIXELS).all()
         assert cache.classes == ("0", "1")
     with pytest.raises(UserError, match="cannot be stacked .*; give pictures of one shape, or"):
         prepare({"images": [PIXELS[0], PIXELS[1][:, 1:]], "labels": labels[:2]})
+    with pytest.raises(UserError, match="cannot be stacked .*; give pictures of one shape, or"):
+        prepare({"images": [tensors[0], None], "labels": labels[:2]})
 
 
 def test_splits_that_are_given_up(tmp_path: Path) -> None:

@@ -82,6 +82,14 @@ def test_some_categories_of_lsun(root: Path, tmp_path: Path) -> None:
         prepare("lsun", size=16, classes="towr", out=tmp_path / "3")
 
 
+def test_the_test_pictures_of_lsun_are_of_no_class(root: Path, tmp_path: Path) -> None:
+    """They lie beside the categories in test_lmdb, without labels."""
+    for k, name in enumerate(("bedroom_train", "tower_train", "test")):
+        write_lsun(root / f"{name}_lmdb", 12, 100 * k)
+    assert counted(prepare("lsun", size=16, out=tmp_path / "out")) == {"bedroom": 12, "tower": 12}
+    assert prepare(root / "test_lmdb", size=16, out=tmp_path / "alone").count == 12
+
+
 def test_lsun_that_is_not_there(own_cache: Path) -> None:
     with pytest.raises(
         UserError, match=r"no LSUN here, .*unpack bedroom_train_lmdb .* into .*SAFE"

@@ -1,3 +1,5 @@
+"""Guards: each says in a line what is wrong with the images of an evaluation."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -5,47 +7,25 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from safelight.evaluation import signature as signature_part
 from safelight.evaluation.cautions import cautions
 from safelight.evaluation.compare import compare
-from safelight.evaluation.counting import by_no_chance, more_often
 from safelight.evaluation.estimate import Evaluation
 from safelight.evaluation.evaluate import evaluate
-from safelight.evaluation.evidence import FEWEST, Evidence, Looks
+from safelight.evaluation.evidence import FEWEST
 from safelight.evaluation.features import FEATURES
 from safelight.evaluation.finding import Finding
-from safelight.evaluation.guards import GUARDS, findings
-from safelight.evaluation.plan import Side
-from safelight.evaluation.signature import DIMENSION, Signatures, signature
 from safelight.evaluation.table import table
-from safelight.evaluation.twins import near_copies
-from safelight.images import to_pil
+from tests.evaluation.scenes import jpeg, noisy, scenes
 from tests.evaluation.sources import Stored, pixels
 
 N = 60
 CLASSES = ("sea", "sky", "wood")
-
-
-def scenes(n: int, seed: int, size: int = 32, channels: int = 3) -> Tensor:
-    """Pictures with about the spectrum of photographs, of all levels: (n, c, size, size) uint8."""
-    rng = torch.Generator().manual_seed(seed)
-    f = torch.fft.fftfreq(size)
-    fall = (f[:, None] ** 2 + f**2).sqrt().clamp(min=1 / size) ** -1.3
-    noise = torch.randn(n, channels, size, size, generator=rng)
-    noise = noise + 3 * torch.randn(n, 1, size, size, generator=rng)  # channels go together
-    x = torch.fft.ifft2(torch.fft.fft2(noise) * fall).real
-    x = x / x.flatten(1).std(1)[:, None, None, None]
-    return (x * 55 + 127.5).round().clamp(0, 255).byte()
 
 
 def source(name: str, images: Tensor, labels: Tensor | None = None) -> Stored:
@@ -55,15 +35,6 @@ def source(name: str, images: Tensor, labels: Tensor | None = None) -> Stored:
 
 TRAIN, REAL = source("set:train", scenes(200, 1)), source("set:test", scenes(N, 2))
 CLEAN = scenes(N, 3)
-
-
-def jpeg(images: Tensor, quality: int = 75) -> Tensor:
-    def there_and_back(image: Tensor) -> Tensor:
-        file = io.BytesIO()
-        to_pil(image).save(file, "JPEG", quality=quality)
-        return torch.from_numpy(np.array(Image.open(file)).transpose(2, 0, 1))
-
-    return torch.stack([there_and_back(image) for image in images])
 
 
 def resized(images: Tensor, mode: str) -> Tensor:
@@ -78,11 +49,6 @@ def greyed(images: Tensor) -> Tensor:
 
 def first(k: int, images: Tensor, then: Tensor = CLEAN) -> Tensor:
     return torch.cat([images[:k], then[k:]])
-
-
-def noisy(images: Tensor, levels: float) -> Tensor:
-    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    return (images + levels * noise).round().clamp(0, 255).byte()
 
 
 Change = Callable[[], Tensor]
@@ -313,93 +279,3 @@ def test_nearly_black_images_are_said_to_be_that_and_nothing_else(tmp_path: Path
     """Values of [0, 1] saved as bytes are of one colour, cut off and grey by the same fault."""
     dark = source("made", (CLEAN.float() / 255).round().byte())
     assert list(said(judged(dark, REAL, tmp_path))) == ["range"]
-
-
-def evidence(generated: Tensor, real: Tensor) -> Evidence:
-    sides = [
-        Looks(Side(source(name, x), range(len(x))), Signatures(looked(x)))
-        for name, x in (("made", generated), ("real", real))
-    ]
-    return Evidence(sides[0], sides[1], None)
-
-
-def looked(images: Tensor) -> np.ndarray:
-    return signature().extract(images).numpy()
-
-
-@given(
-    st.integers(2, 30),
-    st.integers(1, 20),
-    st.integers(1, 20),
-    st.sampled_from([1, 3]),
-    st.sampled_from([0, 1, 254, 255, None]),
-)
-def test_any_picture_has_a_signature(n: int, h: int, w: int, c: int, level: int | None) -> None:
-    """Of one pixel or one line too; and every guard has an answer."""
-    rng = torch.Generator().manual_seed(n)
-    images = torch.randint(0, 256, (n, c, h, w), generator=rng, dtype=torch.uint8)
-    if level is not None:
-        images[: n // 2] = level
-    found = looked(images)
-    assert found.shape == (n, DIMENSION)
-    assert np.isfinite(found).all()
-    said_of = findings(evidence(images, images.flip(0)))
-    assert all(each.guard in GUARDS and each.text for each in said_of)
-
-
-def test_the_content_is_in_the_signature_to_the_last_bit() -> None:
-    images = torch.zeros(500, 3, 5, 7, dtype=torch.uint8)
-    images.view(500, -1)[torch.arange(500), torch.arange(500) % 105] = (
-        1 + torch.arange(500).byte() // 2
-    )
-    hashes = Signatures(looked(images)).hashes()
-    _, wanted = np.unique(images.flatten(1).numpy(), axis=0, return_inverse=True)
-    _, found = np.unique(hashes, return_inverse=True)
-    assert found.max() == wanted.max() > 400
-    pairs = set(zip(found.tolist(), wanted.tolist(), strict=True))
-    assert len(pairs) == found.max() + 1
-
-
-def test_blocks_are_of_the_grid_of_jpeg() -> None:
-    """Cut elsewhere, the same picture shows none."""
-    large = jpeg(scenes(20, 8, 64))
-    column = signature_part.COLUMNS["blocks"]
-    aligned, moved = looked(large)[:, column], looked(large[:, :, 4:60, 4:60])[:, column]
-    assert aligned.mean() > 0.2
-    assert moved.mean() == pytest.approx(-aligned.mean(), abs=0.05)
-    assert looked(scenes(20, 8, 64))[:, column].mean() == pytest.approx(0, abs=0.02)
-
-
-def test_near_copies_are_those_of_a_full_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Block by block as all at once; no picture is its own copy, and blank ones have none."""
-    monkeypatch.setattr("safelight.evaluation.twins.ROWS", 7)
-    images = torch.cat(
-        [scenes(20, 1), noisy(scenes(20, 1)[:10], 4), torch.full((5, 3, 32, 32), 7).byte()]
-    )
-    found = Signatures(looked(images))
-    thumbnails = found.thumbnails(0, len(images)).astype(np.float64)
-    squared = np.square(thumbnails[:, None] - thumbnails).mean(2)
-    np.fill_diagonal(squared, np.inf)
-    wanted = (squared <= 0.05**2 * thumbnails.var(1)[:, None]).any(1)
-    wanted[-5:] = False
-    assert 12 <= wanted.sum() <= 20
-    np.testing.assert_array_equal(near_copies(found, found), wanted)
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.data())
-def test_equal_shares_are_never_more(n: int, m: int, data: st.DataObject) -> None:
-    found = np.arange(n) < data.draw(st.integers(0, n))
-    real = np.arange(m) < np.ceil(found.mean() * m)
-    assert not more_often(found, real)
-    assert not by_no_chance(found, real)
-
-
-def test_chance_is_what_it_says() -> None:
-    """Equal sides are told apart once in a thousand times, at most."""
-    rng = np.random.default_rng(0)
-    alarms = sum(
-        by_no_chance(rng.random(200) < share, rng.random(200) < share)
-        for share in (0.01, 0.1, 0.5)
-        for _ in range(1000)
-    )
-    assert alarms <= 6

@@ -41,6 +41,15 @@ def test_the_farthest_is_the_oddest() -> None:
     assert_allclose(np.median(odd), 1)
 
 
+def test_the_farthest_is_the_oddest_where_most_are_alike() -> None:
+    """Such as blank pages: those that are not have a distance to one another."""
+    points = np.concatenate([np.zeros((150, 4)), POINTS + 20, np.full((1, 4), 90.0)])
+    odd = oddness(neighbourhood(points))
+    assert odd.argmax() == 250
+    assert (odd[:150] == 0).all()
+    assert_allclose(np.median(odd[150:]), 1)
+
+
 def test_votes_are_a_classifier_that_leaves_each_out() -> None:
     """F11: the share, the matrix and the pairs of scikit-learn's classifier by neighbours, whose
     probabilities are divided by the classes' sizes."""

@@ -67,8 +67,17 @@ def test_distances_are_of_light_and_contrast_taken_out(tmp_path: Path) -> None:
 
 def test_where_all_are_near_none_is_related() -> None:
     """Near, and nearer than others are: among digits the first alone is not enough."""
-    distances, fifth = np.array([0.1, 0.1, 0.3, 0.3]), np.array([0.5, 0.15, 0.9, 0.31])
-    assert related(distances, fifth).tolist() == [True, False, False, False]
+    distances, fifth = np.array([0.1, 0.1, 0.3, 0.3, 0.04]), np.array([0.5, 0.15, 0.9, 0.31, 0.04])
+    assert related(distances, fifth).tolist() == [True, False, False, False, True]
+
+
+def test_frames_of_a_still_camera_are_related(tmp_path: Path) -> None:
+    """Of ten scenes, twelve noisy frames each: all are as near, and divided at random."""
+    rng = np.random.default_rng(0)
+    frames = scenes(10).repeat(12, axis=0) + rng.normal(0, 3, (120, 3, 24, 24))
+    splits = rng.permutation(np.repeat([0, 2], [90, 30]))
+    cache = write_cache(tmp_path / "c", frames.clip(0, 255).astype(np.uint8), splits=splits)
+    assert between_splits(Visible(cache), groups_of(cache), "test").related.all()
 
 
 def test_mirrored_copies_are_found(tmp_path: Path) -> None:

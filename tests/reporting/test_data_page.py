@@ -269,6 +269,24 @@ def test_the_page_of_a_split_that_lacks_a_class(tmp_path: Path, no_network: None
     assert not {RULES[name].title for name in ("imbalance", "small-classes")} & set(given)
 
 
+def test_the_page_of_a_split_of_one_class(tmp_path: Path, no_network: None) -> None:
+    """Of it there is nothing to be told apart, and there are no others on its map."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
+    labels, splits = np.repeat([0, 1, 2], 20), np.repeat([0, 0, 2], 20)
+    cache = write_cache(tmp_path / "c", images, labels, ("a", "b", "c"), splits)
+    read = Page(page(profile(cache.subset("test"), tmp_path / "store")))
+    assert "20 pictures in 1 class, 8×8" in read.text
+    sections = [attributes["id"] for attributes, _ in read.all("section")]
+    assert "map" in sections
+    assert "alike" not in sections
+    assert "Where each class lies" not in read.text
+    two = Page(page(profile(cache.subset("train"), tmp_path / "store")))
+    assert "Where each class lies" in two.text
+    keys = [text for each in (read, two) for _, text in each.all("span", **{"class": "key"})]
+    assert {"a", "b"} <= set(keys)
+    assert "all others" not in keys
+
+
 def test_the_page_is_never_inside_the_cache(base: Profile, tmp_path: Path) -> None:
     cache = base.cache
     with pytest.raises(UserError, match=r"lies in the cache's folder.*choose another place"):
@@ -361,7 +379,7 @@ def test_the_largest_of_many_classes_have_a_colour(base: Profile) -> None:
     found = coloured(groups)
     assert [row for row, _, _ in found] == list(range(3, 12))
     assert len({colour for _, _, colour in found} | {OTHERS}) == 10
-    assert coloured(replace(groups, classes=("one",), shown=(0,))) == []
+    assert coloured(replace(groups, classes=("one",), counts=sizes[1:2], shown=(0,))) == []
 
 
 def test_each_cell_holds_the_picture_nearest_its_middle() -> None:

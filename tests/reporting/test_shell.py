@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def of(source: str, *options: str) -> Pictures:
         ("hf:owner/name@one", "hf:owner/name@one"),
         ("/elsewhere/mnist", "./mnist"),
         ("/elsewhere/-dash", "./-dash"),
+        ("~no-such-user/sets/train-{0..2}.tar", "'train-{0..2}.tar'"),
     ],
 )
 def test_sources_are_named_without_their_places(source: str, named: str) -> None:
@@ -57,6 +59,19 @@ def test_a_folder_may_be_called_like_several(
     monkeypatch.chdir(tmp_path)
     named = preparing(of(str(tmp_path / "cats + dogs")))
     assert named == "safelight prepare 'cats + dogs' --out c"
+
+
+def test_very_many_sources_are_named() -> None:
+    """In one word, they are longer than any path."""
+    names = [f"folder{i:040d}" for i in range(120)]
+    made = preparing(of(" + ".join(f"/elsewhere/{name}" for name in names)))
+    assert made == f"safelight prepare {' '.join(names)} --out c"
+
+
+def test_a_cache_that_begins_with_a_hyphen_is_no_option() -> None:
+    pictures = replace(of("/elsewhere/p"), path=Path("-c"))
+    assert preparing(pictures) == "safelight prepare p --out ./-c"
+    assert preparing(pictures, out="-c-mended") == "safelight prepare p --out ./-c-mended"
 
 
 def test_values_that_begin_with_a_hyphen_are_no_options() -> None:

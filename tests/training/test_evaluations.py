@@ -26,7 +26,7 @@ from safelight.training.train import train
 from tests.refusals import refused
 from tests.training import test_gan
 from tests.training.conftest import SMALL
-from tests.training.test_train import train_and_stop_at_seven, weights_hash
+from tests.training.stopping import train_and_stop_at_seven, weights_hash
 
 EVALUATE = {"evaluate_every": 5, "evaluate_images": 20, "evaluate_features": "pixels"}
 

@@ -26,8 +26,8 @@ from safelight.training.loop import Trainer
 from safelight.training.train import train
 from safelight.training.validation import LEVELS
 from tests.training.conftest import SMALL
+from tests.training.stopping import train_and_stop_at_seven, weights_hash
 from tests.training.test_pieces import plan
-from tests.training.test_train import train_and_stop_at_seven, weights_hash
 
 UNIFORM: dict[str, Any] = {"prediction": "noise", "times": "uniform", "weight": "simple"}
 STATEFUL = {  # what a run may have to remember besides its weights

@@ -19,13 +19,14 @@ from safelight.data.origins import Source, find
 from safelight.data.source import Origin
 from safelight.data.stored import cache_at
 from safelight.errors import UserError
+from safelight.paths import is_there
 
 IN_MEMORY = re.compile(r"(array|table) [0-9a-f]{12}")  # what arrays and data frames are called
 
 
 def parts_of(source: str) -> list[str]:
     """The sources that are named in one word; a folder may be called so too."""
-    return [source] if Path(source).exists() else source.split(PLUS)
+    return [source] if is_there(Path(source)) else source.split(PLUS)
 
 
 def cache_given(source: Source) -> Path | None:

@@ -11,9 +11,9 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,17 +38,21 @@ class Mapped:
 class Packed:
     """An array in a .npz, which is unpacked on from where it was read last."""
 
-    def __init__(self, path: Path, member: str) -> None:
-        self._path = path
-        self._file = zipfile.ZipFile(path).open(member)  # noqa: SIM115 (as long as its rows)
-        version = np.lib.format.read_magic(self._file)
-        read_header = HEADERS.get(version, np.lib.format.read_array_header_2_0)
-        self.shape, by_column, self.dtype = read_header(self._file)
+    def __init__(self, path: Path, archive: zipfile.ZipFile, member: str) -> None:
+        self._path, self._member = path, member
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read_header = HEADERS.get(version, np.lib.format.read_array_header_2_0)
+            self.shape, by_column, self.dtype = read_header(file)
+            self._start = file.tell()
         if self.dtype.hasobject:
             raise ValueError(f"{member} holds Python objects")
         if by_column and len(self.shape) > 1:
             raise ValueError(f"{member} is stored by columns; save np.ascontiguousarray(array)")
-        self._start = self._file.tell()
+
+    @cached_property
+    def _file(self) -> IO[bytes]:
+        return zipfile.ZipFile(self._path).open(self._member)
 
     def read(self, positions: Positions) -> NDArray[Any]:
         size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
@@ -56,7 +60,10 @@ class Packed:
         try:
             for first, last in runs(positions):
                 self._file.seek(self._start + first * size)
-                parts.append(self._file.read((last - first) * size))
+                part = self._file.read((last - first) * size)
+                if len(part) < (last - first) * size:
+                    raise EOFError("it ends before its last row")
+                parts.append(part)
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DamagedFile(
                 f"{self._path} cannot be read ({error}); make or fetch it again"
@@ -122,7 +129,7 @@ def _npy(path: Path) -> dict[str, Raw]:
 def _npz(path: Path) -> dict[str, Raw]:
     with zipfile.ZipFile(path) as archive:
         members = [name for name in archive.namelist() if name.endswith(".npy")]
-    return {member.removesuffix(".npy"): Packed(path, member) for member in members}
+        return {name.removesuffix(".npy"): Packed(path, archive, name) for name in members}
 
 
 def _safetensors(path: Path) -> dict[str, Raw]:
@@ -144,13 +151,13 @@ def _torch(path: Path) -> dict[str, Raw]:
     try:
         load()
     except RuntimeError:  # saved by a torch before 1.6, whose files can't be mapped
-        return held(load(mapped=False))
+        return held(load(mapped=False), str(path))
 
     def again(name: str) -> Any:
         return load()[name]
 
     return {
-        name: OfTorch(partial(again, name)) if is_tensor(value) else one(value)
+        name: OfTorch(partial(again, name)) if is_tensor(value) else one(value, str(path))
         for name, value in load().items()
     }
 
@@ -171,16 +178,25 @@ def named(value: Any, where: str) -> dict[str, Any]:
     return dict(zip(("images", "labels"), parts, strict=False))
 
 
-def held(values: Mapping[str, Any]) -> dict[str, Raw]:
+def held(values: Mapping[str, Any], where: str) -> dict[str, Raw]:
     """The same of what is in memory."""
-    return {name: one(value) for name, value in values.items()}
+    return {name: one(value, where) for name, value in values.items()}
 
 
-def one(value: Any) -> Raw:
-    """Raises ValueError for a list of arrays that differ in shape."""
-    if isinstance(value, list | tuple) and value and is_tensor(value[0]):
-        return Held(np.stack(list(map(numbers_of, value))))
-    return OfTorch(lambda: value) if is_tensor(value) else Held(np.asarray(value))
+def one(value: Any, where: str) -> Raw:
+    """Raises UserError for a list of arrays that differ in shape."""
+    if is_tensor(value):
+        return OfTorch(lambda: value)
+    try:
+        if isinstance(value, list | tuple) and any(map(is_tensor, value)):
+            parts = [numbers_of(part) if is_tensor(part) else np.asarray(part) for part in value]
+            return Held(np.stack(parts))
+        return Held(np.asarray(value))
+    except ValueError as error:
+        raise UserError(
+            f"the arrays of {where} cannot be stacked ({error}); give pictures of one shape, or "
+            "files"
+        ) from error
 
 
 def is_tensor(value: Any) -> bool:

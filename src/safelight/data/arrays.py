@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safelight.data.arrayfiles import held, named
-from safelight.data.classes import Labels, no_classes, numbered
+from safelight.data.classes import Labels, clean, no_classes, numbered
 from safelight.data.layout import SPLIT_FOLDERS, Splits, split_named
 from safelight.data.listed import splits_of
 from safelight.data.listing import Listing
@@ -33,6 +34,7 @@ NAMES = {
 }
 ROLES = {name: role for role, names in NAMES.items() for name in names}
 Roles = Mapping[str, str]  # role -> the array's name
+TOLD = 12  # arrays that are named where it is not clear what they are
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,17 @@ class Arrays:
         names = [roles.get("labels") for roles in found.values()]
         if not any(names):
             return no_classes(sum(counts))
+        shared = next((name for name in names if name and names.count(name) > 1), None)
+        if shared is not None:
+            raise UserError(
+                f"{self.where} has the labels {shared} for several splits; give each its own, such "
+                "as train_labels"
+            )
         values = [self._column(name, n, "labels") for name, n in zip(names, counts, strict=True)]
-        classes = [roles["classes"] for roles in found.values() if "classes" in roles]
+        classes = {roles["classes"]: None for roles in found.values() if "classes" in roles}
         if not classes:
             return numbered(self._names(value for column in values for value in column))
-        return self._indexed(np.concatenate(values), classes[0])
+        return self._indexed(np.concatenate(values), self._called(list(classes)))
 
     def _column(self, name: str | None, n: int, role: str) -> NDArray[Any]:
         """(n,), one for each picture."""
@@ -110,18 +118,38 @@ class Arrays:
             raise UserError(f"{self.where} has pictures without a label; leave them out")
         return names
 
-    def _indexed(self, values: NDArray[Any], name: str) -> tuple[Labels, tuple[str, ...]]:
-        """Labels that are positions among the names of the classes."""
+    def _called(self, arrays: Sequence[str]) -> list[str]:
+        """The names of the classes by their number, which are the same in all of these arrays."""
+        found = [self._class_names(name) for name in arrays]
+        other = next((i for i, names in enumerate(found) if names != found[0]), None)
+        if other is not None:
+            raise UserError(
+                f"{self.where} names its classes in {arrays[0]} otherwise than in {arrays[other]}; "
+                "give one list of them, which all labels count by"
+            )
+        return found[0]
+
+    def _class_names(self, name: str) -> list[str]:
         raw = self._arrays[name]
-        classes = tuple(self._names(raw.read(np.arange(raw.shape[0]))))
+        if raw.shape[1:] not in ((), (1,)):
+            raise UserError(
+                f"{self.where}, {name} has the shape {raw.shape}; give a name for each class"
+            )
+        return list(map(clean, self._names(raw.read(np.arange(raw.shape[0])).ravel())))
+
+    def _indexed(
+        self, values: NDArray[Any], names: Sequence[str]
+    ) -> tuple[Labels, tuple[str, ...]]:
+        """Labels that are positions among these names; classes of one name are one."""
         whole = values.dtype.kind in "ui"
-        if not whole or values.min() < 0 or values.max() >= len(classes):
+        if not whole or values.min() < 0 or values.max() >= len(names):
             seen = f"{values.min()} to {values.max()}" if whole else str(values.dtype)
             raise UserError(
-                f"the labels of {self.where} are to be positions among its {len(classes)} classes, "
-                f"0 to {len(classes) - 1}, and are {seen}"
+                f"the labels of {self.where} are to be positions among its {len(names)} classes, "
+                f"0 to {len(names) - 1}, and are {seen}"
             )
-        return values.astype(np.int64), classes
+        classes = {name: k for k, name in enumerate(dict.fromkeys(names))}
+        return np.array([classes[name] for name in names])[values.astype(np.int64)], tuple(classes)
 
     def _splits(self, found: Mapping[str, Roles], counts: Sequence[int]) -> Splits:
         if "" not in found:
@@ -165,7 +193,9 @@ def _refuse_unclear(
     where: str,
     label_by: tuple[str, ...],
 ) -> None:
-    there = ", ".join(f"{name} {raw.shape}" for name, raw in arrays.items()) or "nothing"
+    there = ", ".join(f"{name} {arrays[name].shape}" for name in islice(arrays, TOLD)) or "nothing"
+    if len(arrays) > TOLD:
+        there += f" and {len(arrays) - TOLD:,} more"
     if not found:
         raise UserError(f"{where} holds {there}; call the pictures images, and their labels labels")
     if "" in found and len(found) > 1:
@@ -187,12 +217,7 @@ def _split_of(name: str) -> tuple[str, str]:
 
 def given(value: Any) -> Arrays:
     """Arrays given in Python: one of pictures, or a mapping with images, labels and more."""
-    try:
-        arrays = held(named(value, "the source"))
-    except ValueError as error:
-        raise UserError(
-            f"the arrays cannot be stacked ({error}); give pictures of one shape, or files"
-        ) from error
+    arrays = held(named(value, "the source"), "the source")
     digest = content(arrays)
     return Arrays("array", f"array {digest[:12]}", lambda: arrays, lambda: digest)
 

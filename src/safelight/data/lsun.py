@@ -45,9 +45,9 @@ def _asked(folders: Sequence[Path], options: Options) -> Sequence[Path]:
 
 
 def databases(root: Path) -> list[Path]:
-    """LSUN's folders in this one."""
+    """LSUN's folders in this one; not test_lmdb, whose pictures are of no known category."""
     found = sorted(root.glob(f"*{ENDING}")) if root.is_dir() else []
-    return [path for path in found if is_lmdb(path) and split(path) is not None]
+    return [path for path in found if is_lmdb(path) and split(path) is not None and category(path)]
 
 
 def signature(roots: Sequence[Path]) -> str:

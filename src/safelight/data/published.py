@@ -148,19 +148,20 @@ def split_codes(splits: Sequence[str], counts: Sequence[int]) -> Any:
 
 def part_of(dataset: Any) -> Part:
     """Its pictures in the quickest way: as an array, as files, or one by one."""
+    where = type(dataset).__name__
     for name in PICTURES:
         held = getattr(dataset, name, None)
         if held is None or len(held) != len(dataset) or not len(held):
             continue
         if len(getattr(held, "shape", ())) >= 3:
-            return Stack.of(understood(one(held), type(dataset).__name__))
+            return Stack.of(understood(one(held, where), where))
         first = held[0][0] if isinstance(held[0], tuple) else held[0]
         if isinstance(first, str | Path):
             return files([item[0] if isinstance(item, tuple) else item for item in held])
     keys = [str(i) for i in range(len(dataset))]
     read = partial(_one_by_one, dataset)
     places = np.arange(len(keys))
-    return Stream(read, type(dataset).__name__, keys, [0] * len(keys), places, handed=True)
+    return Stream(read, where, keys, [0] * len(keys), places, handed=True)
 
 
 def files(paths: Sequence[str | Path]) -> Files:

@@ -40,7 +40,7 @@ def neighbourhood(vectors: Floats) -> Neighbourhood:
 
 
 def oddness(near: Neighbourhood) -> Floats:
-    """The distance to its ODD-th nearest other picture, over the median of all; (m,).
+    """The distance to its ODD-th nearest other picture, over the median of those above 0; (m,).
 
     Ramaswamy, Rastogi and Shim (2000) rank outliers so. All 1 where every distance is nothing.
     """
@@ -48,8 +48,8 @@ def oddness(near: Neighbourhood) -> Floats:
     if k == 0:
         return np.ones(m)
     reach = near.distances[:, min(ODD, k) - 1]
-    middle = float(np.median(reach))
-    return reach / middle if middle else np.ones(m)
+    apart = reach[reach > 0]  # most may be alike, such as blank pages
+    return reach / np.median(apart) if len(apart) else np.ones(m)
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,14 @@ class Likeness:
         return self.tally.share()
 
     @property
+    def classes(self) -> int:
+        """How many were seen."""
+        return int((self.tally.seen > 0).sum())
+
+    @property
     def guessing(self) -> float:
-        """The share that would be right by drawing one of the classes seen each time."""
-        return 1 / int((self.tally.seen > 0).sum())
+        """The share that would be right by drawing one of these each time."""
+        return 1 / self.classes
 
     def matrix(self, shown: tuple[int, ...]) -> Floats:
         """(s, s): of the pictures of a shown class (row) the share that got each of these."""

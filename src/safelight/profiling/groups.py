@@ -33,9 +33,14 @@ class Groups:
         return tuple(self.classes[row] for row in self.shown)
 
     @property
+    def there(self) -> int:
+        """How many classes have pictures; a split may lack some."""
+        return int((self.counts.sum(1) > 0).sum())
+
+    @property
     def folded(self) -> int:
-        """How many classes with pictures are not shown by themselves; a split may lack some."""
-        return int((self.counts.sum(1) > 0).sum()) - len(self.shown)
+        """How many of these are not shown by themselves."""
+        return self.there - len(self.shown)
 
     @property
     def parts(self) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from safelight.evaluation.resizes import unusual
 from safelight.presets import PRESETS
 from safelight.reporting import words
 from safelight.reporting.collect import A_CLASS, FRAMES, STRIPS, ReportData
-from safelight.reporting.shell import preparing
+from safelight.reporting.shell import prepared_first
 from safelight.reporting.words import place
 from safelight.training.networks import further_options
 from safelight.training.options import unsettled
@@ -44,9 +44,7 @@ def commands(data: ReportData) -> dict[str, str]:
         "evaluate": f"{judging}\nsafelight report {run}",
         "memorisation": f"{judging} --metrics memorisation\nsafelight report {run}",
         "report": f"safelight report {run}",
-        "again": "\n".join(
-            filter(None, (preparing(data.pictures), f"{_train(data, cache)} --out AGAIN"))
-        ),
+        "again": prepared_first(data.pictures, f"{_train(data, cache)} --out AGAIN"),
     }
 
 

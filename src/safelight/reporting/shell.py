@@ -14,7 +14,7 @@ from safelight.data.named import NAMED
 from safelight.data.options import Options
 from safelight.naming import shortened
 from safelight.reporting.collect import Pictures
-from safelight.reporting.words import place
+from safelight.reporting.words import no_option, place
 
 MOST_TOLD = 16  # letters of an option's value in the name of a cache
 VALUED = {f"--{name.replace('_', '-')}" for name in Options.model_fields}
@@ -45,8 +45,14 @@ def preparing_anew(cache: Cache, options: Options) -> str:
     words = ["safelight", "prepare", place(cache.path), *_glued(changed)]
     if changed:
         told = (re.sub(r"\W+", "-", word).strip("-")[:MOST_TOLD] for word in changed)
-        words += ["--out", shortened("-".join((cache.path.name, *filter(None, told))))]
+        name = shortened("-".join((cache.path.name, *filter(None, told))))
+        words += ["--out", no_option(name)]
     return shlex.join(words)
+
+
+def prepared_first(pictures: Pictures, command: str) -> str:
+    """A command after the one that makes the cache, where there is one."""
+    return "\n".join(filter(None, (preparing(pictures), command)))
 
 
 def _source(part: str) -> str:
@@ -56,9 +62,8 @@ def _source(part: str) -> str:
     path = Path(part)
     if not path.is_absolute() and (is_name(part) or path.name == part):
         return part
-    shown = place(path.expanduser())
-    # such a folder would be taken for a set, or for an option
-    return f"./{shown}" if shown in NAMED or shown.startswith("-") else shown
+    shown = path.name if part.startswith("~") else place(path)
+    return f"./{shown}" if shown in NAMED else shown  # such a folder would be taken for a set
 
 
 def _glued(words: Sequence[str]) -> Iterator[str]:

@@ -81,8 +81,13 @@ def place(path: Path) -> str:
     """
     resolved, here, home = path.resolve(), Path.cwd(), Path.home().resolve()
     if resolved.is_relative_to(here):
-        return str(resolved.relative_to(here))
+        return no_option(str(resolved.relative_to(here)))
     usual = user_cache().resolve()
     if usual.is_relative_to(home) and resolved.is_relative_to(usual):
         return str("~" / resolved.relative_to(home))
-    return resolved.name
+    return no_option(resolved.name)
+
+
+def no_option(path: str) -> str:
+    """A path that a command does not take for one of its options."""
+    return f"./{path}" if path.startswith("-") else path

@@ -11,7 +11,7 @@ from safelight.data.splits import SPLITS
 from safelight.evaluation.counting import CHANCE
 from safelight.evaluation.estimate import Interval
 from safelight.profiling.apart import FEW, Apart
-from safelight.profiling.pairs import RELATED, Pairs
+from safelight.profiling.pairs import RELATED, STILL, Pairs
 from safelight.profiling.profile import Profile
 from safelight.profiling.remedy import percent
 from safelight.profiling.survey import MEASURES
@@ -119,8 +119,8 @@ def nearest_shown(profile: Profile, thumbs: Thumbs) -> NearestShown | None:
         f"Each of {words.count(pairs.asked)} {profile.held_out} pictures is held against "
         f"{words.count(pairs.against)} training pictures. {words.count(near)} "
         f"({percent(near / len(pairs))}) have one that to the eye is the same but for light and "
-        f"details: within {RELATED:g}, and less than half as far as the fifth nearest. The median "
-        f"distance of all is {middle:.2f}.",
+        f"details: within {RELATED:g} and less than half as far as the fifth nearest, or within "
+        f"{STILL:g}. The median distance of all is {middle:.2f}.",
     ]
     rows = zip(pairs.pictures, pairs.others, pairs.distances, strict=True)
     cards = [

@@ -159,7 +159,7 @@ class AlikeShown:
 def alike_shown(profile: Profile, thumbs: Thumbs) -> AlikeShown | None:
     """None where there are no two classes."""
     alike, groups = profile.alike, profile.groups
-    if alike is None or len(groups.classes) < 2 or not profile.near.positions.shape[1]:
+    if alike is None or alike.classes < 2 or not profile.near.positions.shape[1]:
         return None
     found = alike.share
     sentence = (
@@ -170,7 +170,7 @@ def alike_shown(profile: Profile, thumbs: Thumbs) -> AlikeShown | None:
         f"for {percent(alike.guessing)}. It is about what a classifier of these features can reach."
     )
     names, rows = [], []
-    if len(groups.classes) <= TABLE:
+    if groups.there <= TABLE:
         # all of a small class may be copies, which are left out
         seen = tuple(row for row in groups.shown if alike.tally.seen[row])
         names = [groups.classes[row] for row in seen]

@@ -19,10 +19,10 @@ def coloured(groups: Groups) -> list[tuple[int, str, str]]:
     All of them where there are colours for all, and otherwise one colour less, which is left for
     OTHERS. None of a single class.
     """
-    if len(groups.classes) < 2:
+    if groups.there < 2:
         return []
     most = len(CLASS_COLOURS)
-    if len(groups.classes) > most:
+    if groups.there > most:
         most -= 1
     sizes = groups.counts.sum(1)
     largest = sorted(groups.shown, key=lambda row: (-sizes[row], row))[:most]

@@ -50,7 +50,7 @@ def map_shown(profile: Profile, thumbs: Thumbs) -> MapShown | None:
     grid = grid_for(len(profile.places))
     chosen = in_cells(profile.places, grid)
     keys = [(colour, name) for _, name, colour in coloured(profile.groups)]
-    if keys and len(profile.groups.classes) > len(keys):
+    if keys and profile.groups.there > len(keys):
         keys.append((OTHERS, "all others"))
     what = words.plural(len(chosen), "picture")
     alt = f"{what} at their places on the map; what looks alike lies together"
@@ -138,7 +138,7 @@ def _path(places: NDArray[np.float64]) -> str:
 def _by_class(profile: Profile) -> list[SmallMap]:
     """Where each shown class lies; nothing of a single class."""
     labels, places = profile.labels, profile.places
-    if labels is None or places is None or len(profile.groups.classes) < 2:
+    if labels is None or places is None or profile.groups.there < 2:
         return []
     of = labels[profile.mapped]
     found = []

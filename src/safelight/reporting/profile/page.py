@@ -166,7 +166,7 @@ def sheet(found: Profile, thumbs: Thumbs) -> SheetShown:
     rows = [(name, thumbs.of(drawn_of[g])) for g, name in enumerate(groups.names)]
     about = f"Drawn at random, none chosen: {A_CLASS} of each class, or all where there are fewer."
     if groups.folded:
-        about += f" The {len(rows)} largest of {words.count(len(groups.classes))} classes."
+        about += f" The {len(rows)} largest of {words.count(groups.there)} classes."
     return SheetShown(about, rows)
 
 
@@ -189,7 +189,7 @@ def means(found: Profile) -> MeansShown:
     """Of all pictures first, and then of each shown class."""
     surveyed, groups = found.surveyed, found.groups
     which: list[tuple[str, int | None]] = [("all", None)]
-    if len(groups.classes) > 1:
+    if groups.there > 1:
         which += [(name, g) for g, name in enumerate(groups.names)]
     spreads = [surveyed.deviation(g).mean(0, keepdims=True) for _, g in which]
     white = max(1.0, *(float(spread.max()) for spread in spreads))

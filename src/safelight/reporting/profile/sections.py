@@ -16,7 +16,7 @@ from safelight.profiling.profile import Profile
 from safelight.reporting import words
 from safelight.reporting.collect import Pictures
 from safelight.reporting.counts import CountsShown, counts_shown, with_others
-from safelight.reporting.shell import preparing, preparing_anew
+from safelight.reporting.shell import prepared_first, preparing_anew
 
 WANTED = ("fd", "fd-infinity", "kid", "precision", "coverage", "memorisation")  # rows of METRICS
 MOST_FOLDED = 1000  # classes that are listed when they are unfolded
@@ -27,7 +27,7 @@ def headline(profile: Profile) -> str:
     cache, counts = profile.cache, profile.groups.counts.sum(0).tolist()
     classes = ""
     if cache.classes:
-        classes = f" in {words.plural(len(cache.classes), 'class', 'classes')}"
+        classes = f" in {words.plural(profile.groups.there, 'class', 'classes')}"
     uses = ("to train on", "to validate", "to test")
     parts = [f"{words.count(n)} {use}" for n, use in zip(counts, uses, strict=True) if n]
     whole = f"{words.plural(cache.count, 'picture')}{classes}, {words.look(cache.shape)}"
@@ -39,7 +39,7 @@ def facts(profile: Profile) -> list[tuple[str, str]]:
     twins = profile.twins
     found = [(words.count(profile.cache.count), "pictures")]
     if profile.cache.classes:
-        found.append((words.count(len(profile.cache.classes)), "classes"))
+        found.append((words.count(profile.groups.there), "classes"))
     _, h, w = profile.cache.shape
     found.append((f"{w}×{h}", "pixels"))
     if twins is not None:
@@ -182,7 +182,7 @@ def measured(profile: Profile, pictures: Pictures) -> MeasuredShown:
     place = words.place(profile.cache.path)
     split = f":{profile.cache.split}" if profile.cache.split else ""
     again = f"safelight report {shlex.quote(place + split)}"
-    return MeasuredShown(rows, "\n".join(filter(None, (preparing(pictures), again))))
+    return MeasuredShown(rows, prepared_first(pictures, again))
 
 
 def _of(some: int, every: int, how: str) -> str:
