@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
+import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import tyro
@@ -109,12 +111,12 @@ def parse(words: Sequence[str], base: Config, options: Options = Options()) -> C
     words = switched(words)
     app, edits = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
     for name, kind in EDITS.items():
-        edits.command(name=name)(edit_command(kind))
+        edits.command(name=name)(unwrapped(edit_command(kind)))
     for command in (prepare_command(options), train_command(base), sample):
-        app.command(command)
+        app.command(unwrapped(command))
     app.command(edits, name="edit", help="Edit pictures with a trained model.")
     for command in (evaluate, compare, report, export_images, presets, demo):
-        app.command(command)
+        app.command(unwrapped(command))
     wrong = io.StringIO()
     try:
         with contextlib.redirect_stderr(wrong):
@@ -130,6 +132,12 @@ def parse(words: Sequence[str], base: Config, options: Options = Options()) -> C
     except BrokenPipeError:  # `--help | head`: who reads it has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def unwrapped(command: Callable[..., Command]) -> Callable[..., Command]:
+    """The same, what is said of each argument in one line, which is wrapped where it is shown."""
+    command.__doc__ = re.sub(r"\n {8,}", " ", inspect.getdoc(command) or "")
+    return command
 
 
 def base_config(words: Sequence[str]) -> Config:

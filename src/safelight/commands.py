@@ -18,6 +18,8 @@ from safelight.data.options import Names, Options
 from safelight.editing.tasks import Edit
 from safelight.presets import AUTO
 
+RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
+OneSource = Annotated[Positional[str], arg(metavar="SOURCE")]
 Count = Annotated[int | None, arg(aliases=("-n",))]
 Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
@@ -27,7 +29,9 @@ def prepare_command(base: Options) -> Callable[..., Command]:
     """The prepare command, whose options show and start from `base`."""
 
     def prepare(
-        sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE [SOURCE ...]")],
+        sources: Annotated[
+            Positional[tuple[str, ...]], arg(metavar="SOURCE [SOURCE ...]", help_behavior_hint="")
+        ],
         /,
         *,
         options: Annotated[Options, arg(name="")] = base,
@@ -61,7 +65,7 @@ def train_command(base: Config) -> Callable[..., Command]:
     """The train command, whose options show and start from the configuration `base`."""
 
     def train(
-        data: Positional[str],
+        data: OneSource,
         /,
         *,
         preset: str = AUTO,
@@ -104,7 +108,7 @@ def on_top(base: Config, config: Config) -> Config:
 
 
 def sample(
-    run: Positional[str],
+    run: RunFolder,
     /,
     *,
     number: Count = None,
@@ -142,7 +146,7 @@ def sample(
 
 
 def export_images(
-    source: Positional[str],
+    source: OneSource,
     /,
     *,
     out: Path,
@@ -186,8 +190,8 @@ def edit_command(kind: type[Edit]) -> Callable[..., Command]:
     """The command of one edit, whose own options are the fields of `kind`."""
 
     def edit(
-        run: Positional[str],
-        pictures: Positional[tuple[str, ...]] = (),
+        run: RunFolder,
+        pictures: Annotated[Positional[tuple[str, ...]], arg(metavar="[PICTURES ...]")] = (),
         /,
         *,
         task: Any,
@@ -235,7 +239,7 @@ EDIT_HELP = """
 
 
 def evaluate(
-    source: Positional[str],
+    source: OneSource,
     /,
     *,
     against: str | None = None,
@@ -299,9 +303,7 @@ def evaluate(
     )
 
 
-def report(
-    source: Positional[str], /, *, size: str | None = None, out: Path | None = None
-) -> Command:
+def report(source: OneSource, /, *, size: str | None = None, out: Path | None = None) -> Command:
     """Write one HTML page about a run, or about pictures, which opens offline.
 
     Args:
@@ -313,7 +315,9 @@ def report(
 
 
 def compare(
-    runs: Positional[tuple[str, ...]],
+    runs: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="")
+    ],
     /,
     *,
     per_class: bool = False,

@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
@@ -50,6 +51,13 @@ class Commas(NamedTuple):
     parser: Callable[[str], Any]
 
 
+# Types of options that may be left out: how they are shown, and read.
+WORDS: dict[Any, tuple[str, Callable[[str], Any]]] = {
+    int: ("INT", partial(_number, int)),
+    float: ("FLOAT", partial(_number, float)),
+    str: ("STR", str),
+    Path: ("PATH", Path),
+}
 INTERVAL = two(float, "a low and a high noise level, such as 0.3,5")
 SEEDS = two(int, "two seeds, such as 3,17")
 SHARES = two(float, "two shares, such as 0.6,0.7")
@@ -77,6 +85,26 @@ def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
                 str_from_instance=_as_word,
             )
     return None
+
+
+@REGISTRY.primitive_rule
+def optional(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """What may be left out is shown as what it is; "None" takes it back."""
+    types = [_plain_type(each) for each in get_args(kind.type)]
+    if len(types) != 2 or types[1] is not type(None) or types[0] not in WORDS:
+        return None
+    metavar, parser = WORDS[types[0]]
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: None if words[0] == "None" else parser(words[0]),
+        is_instance=lambda value: isinstance(value, (types[0], type(None))),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _plain_type(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 @REGISTRY.primitive_rule
@@ -133,8 +161,8 @@ WORDINGS: tuple[tuple[str, str], ...] = (
     ),
     (r"Expected one of \{(.*)\}\.", r"no command is given; choose one of: \1"),
     (r"Missing value for argument '(\S+)'\..*", r"\1 needs a value"),
-    (r"Missing from (.*?): (--\S+) \S+ (.*)\. \(required\)", r"\1 needs \2: \3"),
-    (r"Missing from (.*?): \S+ (.*)\. \(required\)", r"\1 needs one more word: \2"),
+    (r"Missing from (.*?): (--\S+) \S+ (.*?)\.? \(required\).*", r"\1 needs \2: \3"),
+    (r"Missing from (.*?): (\S+) (.*?)\.? \(required\).*", r"\1 needs \2: \3"),
     (r"Unrecognized options: (-[^\s,]+).*", r"there is no option \1"),
     (r"Unrecognized options: (.*)", r"\1 is not understood"),
     (

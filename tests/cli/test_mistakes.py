@@ -29,7 +29,11 @@ def test_mistakes_are_answered_in_one_line(
         ("prepare", cache, "--seed"): "safelight: --seed needs a value; --help",
         ("train", cache, "--optimiser.lr", "x"): "safelight: --optimiser.lr: 'x' is no number$",
         ("export-images", cache): "export-images needs --out: a folder, or FILE.zip; --help",
-        ("sample",): "safelight sample needs one more word: folder of the run; --help",
+        ("sample",): "safelight sample needs RUN: folder of the run; --help",
+        ("prepare", cache, "--rename", "1=a,1=b"): "--rename: '1=a,1=b' gives 1 two names: a and b",
+        ("prepare", cache, "--classes", "1", "--out", cache): (
+            "another cache \\(--classes was not given and is 1 now\\)"
+        ),
         ("train", cache, "--siz", 3): "did you mean --size",
         ("train", cache, "--preset", "smal"): "did you mean 'small'",
         ("train", cache, "--optimiser.lr", "-1"): "--optimiser.lr: should be greater than 0",
@@ -69,6 +73,7 @@ def test_mistakes_are_answered_in_one_line(
         ("sample", run, "--classes", "eleven"): "unknown class 'eleven'",
         ("sample", run, "--checkpoint", 5): "choose one of",
         ("sample", run, "-n", 0): "give 1 or more",
+        ("sample", run, "-n", "x"): "-n/--number: 'x' is no whole number$",
         ("sample", run, "--steps", 0): "--steps: should be greater than or equal to 1",
         ("sample", run, "--sampler", "ddim", "--eta", 2): "between 0 and 1",
         ("sample", run, "-n", 1, "--out", cache): "holds no samples; choose another folder",
@@ -98,6 +103,7 @@ def test_mistakes_are_answered_in_one_line(
             "--likelihood.tolerance: should be greater than or equal to"
         ),
         ("evaluate", cache): "--against",
+        ("evaluate", tmp_path / "none", "--metrics", "kid"): "there is no folder or file .*none",
         ("evaluate", run, "--checkpoint", 5): "no checkpoint '5'; choose one of: 2, 4, 6",
         ("evaluate", run, "--checkpoint", "2,"): "no checkpoint ''; choose one of: 2, 4, 6",
         ("evaluate", run, "--train", cache): "knows its own",

@@ -111,7 +111,7 @@ def test_a_cache_made_otherwise_is_not_overwritten(make_folder: MakeFolder, tmp_
     out = tmp_path / "out"
     prepare(make_folder(a=20), out=out)
     before = (out / "images.npy").read_bytes()
-    with pytest.raises(UserError, match=r"--size was None and is 8 now.*another --out"):
+    with pytest.raises(UserError, match=r"--size was not given and is 8 now.*another --out"):
         prepare(tmp_path / "pictures", size=8, out=out)
     with pytest.raises(UserError, match="source was .*pictures and is .*others now"):
         prepare(make_folder("others", a=21), out=out)

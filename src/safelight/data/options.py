@@ -63,7 +63,11 @@ def renamed(word: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in word.split(",") if pair]
     if not all(old and new for old, _, new in pairs):
         raise ValueError(f"{word!r} names no classes anew: give OLD=NEW, such as Coast=coast")
-    return {old: new for old, _, new in pairs}
+    names = {old: new for old, _, new in pairs}
+    for old, _, new in pairs:
+        if names[old] != new:
+            raise ValueError(f"{word!r} gives {old} two names: {new} and {names[old]}")
+    return names
 
 
 def parse_fraction(value: Any) -> str:

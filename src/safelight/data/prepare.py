@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from safelight import console, files, paths
 from safelight.data import journal
@@ -18,7 +18,7 @@ from safelight.data.choosing import pictures_of
 from safelight.data.encoded import CHECKS, PLACES
 from safelight.data.ingest import ingest
 from safelight.data.meta import FILE, Meta, NewerFormat, read_meta
-from safelight.data.options import Options, Wanted, options_of
+from safelight.data.options import Options, Wanted, as_words, options_of
 from safelight.data.origins import Source, find
 from safelight.data.places import user_cache
 from safelight.data.record import finish
@@ -176,4 +176,13 @@ def _differences(meta: Meta, origin: Origin, options: Options, sign: str) -> str
     pairs = [(f"--{name.replace('_', '-')}", before[name], asked[name]) for name in asked]
     if meta.signature != sign:
         pairs.append(("source", meta.source, origin.where))
-    return ", ".join(f"{name} was {was} and is {now} now" for name, was, now in pairs if was != now)
+    return ", ".join(
+        f"{name} was {_given(was)} and is {_given(now)} now"
+        for name, was, now in pairs
+        if was != now
+    )
+
+
+def _given(value: Any) -> str:
+    """The value of an option as it was typed."""
+    return "not given" if value in (None, (), [], {}) else as_words(value)

@@ -27,8 +27,11 @@ CONTENT = (IMAGES, LABELS, SPLIT_CODES, SIZES, NAMES, DUPLICATES)
 
 
 def is_cache(path: Path) -> bool:
-    """Whether `path` looks like a cache, be it a damaged one."""
-    return path.is_dir() and any((path / name).exists() for name in (IMAGES, SPLIT_CODES))
+    """Whether `path` looks like a cache, be it a damaged one.
+
+    Raises UserError where that may not be seen.
+    """
+    return path.is_dir() and any(is_there(path / name) for name in (IMAGES, SPLIT_CODES))
 
 
 def cache_at(what: str | os.PathLike[str]) -> Path | None:
