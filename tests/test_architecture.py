@@ -105,6 +105,7 @@ def test_every_part_of_the_house_is_ruled() -> None:
         "sampling",
         "exporting",
         "judged",
+        "judging",
         "editing",
         "options",
         "listing",

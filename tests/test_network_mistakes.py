@@ -26,7 +26,7 @@ CASES = {
     "8 --preset transformer --net.widths 32 64": "a transformer has one width and not 2; give one",
     "8 --preset classic --net.widths 8 16": "an odd number of widths of 3 or more, and there are 2",
     "8 --net.widths": "--net.widths: .* at least 1 item",
-    "8 --net.widths 0": "--net.widths.*: Input should be greater than 0",
+    "8 --net.widths 0": "--net.widths.*: should be greater than 0",
     # What would change nothing.
     "8 --preset conv --net.heads 2": "--net.heads is of the attention, and there is none; leave",
     "8 --preset classic --net.attention": r"--net.heads .* leave it out \(--net.heads None, where",

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from safelight import paths, verbs
+import safelight
+from safelight import paths
 from safelight.errors import UserError
 
 NOBODY, LONG = "~nobody-of-that-name/x", "a" * 300
@@ -34,20 +35,20 @@ def test_what_no_disk_takes_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda place: verbs.prepare(place),
-        lambda place: verbs.prepare("digits", out=place),
-        lambda place: verbs.train(place),
-        lambda place: verbs.sample(place),
-        lambda place: verbs.export_images("digits", out=place),
-        lambda place: verbs.export_images(place, out="x"),
-        lambda place: verbs.evaluate(place, against="digits"),
-        lambda place: verbs.evaluate("digits", against=place),
-        lambda place: verbs.evaluate("digits", against="digits", json=place),
-        lambda place: verbs.compare(place, "a.json"),
-        lambda place: verbs.report(place),
-        lambda place: verbs.report("digits", out=place),
-        lambda place: verbs.presets(json=place),
-        lambda place: verbs.demo(out=place),
+        lambda place: safelight.prepare(place),
+        lambda place: safelight.prepare("digits", out=place),
+        lambda place: safelight.train(place),
+        lambda place: safelight.sample(place),
+        lambda place: safelight.export_images("digits", out=place),
+        lambda place: safelight.export_images(place, out="x"),
+        lambda place: safelight.evaluate(place, against="digits"),
+        lambda place: safelight.evaluate("digits", against=place),
+        lambda place: safelight.evaluate("digits", against="digits", json=place),
+        lambda place: safelight.compare(place, "a.json"),
+        lambda place: safelight.report(place),
+        lambda place: safelight.report("digits", out=place),
+        lambda place: safelight.presets(json=place),
+        lambda place: safelight.demo(out=place),
     ],
 )
 def test_each_command_answers_in_a_line(

@@ -3,18 +3,8 @@
 from safelight.config import Config, Sampling
 from safelight.editing.tasks import ImageToImage, Inpaint, Interpolate, Invert, SuperResolution
 from safelight.errors import UserError
-from safelight.verbs import (
-    compare,
-    demo,
-    edit,
-    evaluate,
-    export_images,
-    prepare,
-    presets,
-    report,
-    sample,
-    train,
-)
+from safelight.judging import compare, evaluate, report
+from safelight.verbs import demo, edit, export_images, prepare, presets, sample, train
 
 __version__ = "0.1.0"
 __all__ = [

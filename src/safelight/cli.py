@@ -1,13 +1,15 @@
-"""The command line: every command is the function of the same name in `safelight.verbs`."""
+"""The command line: every command is the function of the same name in `safelight`."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
+import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import tyro
@@ -21,7 +23,7 @@ from safelight.commands import (
     edit_command,
     evaluate,
     export_images,
-    prepare,
+    prepare_command,
     presets,
     report,
     sample,
@@ -29,6 +31,7 @@ from safelight.commands import (
 )
 from safelight.config import Config
 from safelight.console import results, status
+from safelight.data.options import Options
 from safelight.editing.tasks import EDITS
 from safelight.errors import UserError, first_wrong
 from safelight.options import REGISTRY, one_line, switched
@@ -70,7 +73,17 @@ def run(words: Sequence[str]) -> None:
     command = parse(words, base_config(words))
     if command.func is verbs.train:
         command = settled(command, words)
+    if command.func is verbs.prepare:
+        command = as_before(command, words)
     command()
+
+
+def as_before(prepare: Command, words: Sequence[str]) -> Command:
+    """The same command, its options on top of those of the cache that is to be made again."""
+    from safelight.data.again import options_before
+
+    before = options_before(prepare.args[0])
+    return prepare if before is None else parse(words, Config(), before)
 
 
 def settled(train: Command, words: Sequence[str]) -> Command:
@@ -93,17 +106,17 @@ def settled(train: Command, words: Sequence[str]) -> Command:
     return partial(verbs.train, cache, config=config, out=out)
 
 
-def parse(words: Sequence[str], base: Config) -> Command:
+def parse(words: Sequence[str], base: Config, options: Options = Options()) -> Command:  # noqa: B008 - frozen
     """What the words ask for, ready to be called; raises UserError in one line."""
     words = switched(words)
     app, edits = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
     for name, kind in EDITS.items():
-        edits.command(name=name)(edit_command(kind))
-    for command in (prepare, train_command(base), sample):
-        app.command(command)
+        edits.command(name=name)(unwrapped(edit_command(kind)))
+    for command in (prepare_command(options), train_command(base), sample):
+        app.command(unwrapped(command))
     app.command(edits, name="edit", help="Edit pictures with a trained model.")
     for command in (evaluate, compare, report, export_images, presets, demo):
-        app.command(command)
+        app.command(unwrapped(command))
     wrong = io.StringIO()
     try:
         with contextlib.redirect_stderr(wrong):
@@ -119,6 +132,12 @@ def parse(words: Sequence[str], base: Config) -> Command:
     except BrokenPipeError:  # `--help | head`: who reads it has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def unwrapped(command: Callable[..., Command]) -> Callable[..., Command]:
+    """The same, what is said of each argument in one line, which is wrapped where it is shown."""
+    command.__doc__ = re.sub(r"\n {8,}", " ", inspect.getdoc(command) or "")
+    return command
 
 
 def base_config(words: Sequence[str]) -> Config:

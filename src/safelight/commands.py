@@ -1,4 +1,4 @@
-"""The commands: words that are typed, as arguments of the functions in `safelight.verbs`.
+"""The commands: words that are typed, as arguments of the functions of `safelight`.
 
 Each returns the call that it asks for, and its docstring is the command's help.
 """
@@ -12,46 +12,60 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from safelight import verbs
+from safelight import judging, verbs
 from safelight.config import Config, Likelihood, Sampling
 from safelight.data.options import Names, Options
 from safelight.editing.tasks import Edit
 from safelight.presets import AUTO
 
+RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
+OneSource = Annotated[Positional[str], arg(metavar="SOURCE")]
 Count = Annotated[int | None, arg(aliases=("-n",))]
 Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
 
 
-def prepare(
-    sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE [SOURCE ...]")],
-    /,
-    *,
-    options: Annotated[Options, arg(name="")] = Options(),  # noqa: B008 - frozen
-    out: Path | None = None,
-    workers: int | None = None,
-) -> Command:
-    """Turn pictures into a cache to train on.
+def prepare_command(base: Options) -> Callable[..., Command]:
+    """The prepare command, whose options show and start from `base`."""
 
-    Args:
-        sources: a folder (sub-folders are classes), a zip or tar of one, shards, a table of paths
-            (CSV, JSON), arrays (.npy, .npz, .pt, .safetensors), parquet, a video, a named set such
-            as digits, mnist, cifar10, celeba or another of torchvision's, or hf:OWNER/NAME; several
-            are merged.
-        options: how they are prepared.
-        out: folder of the cache; in the user's cache folder unless given.
-        workers: decoding processes; one for each core unless given.
-    """
-    return partial(
-        verbs.prepare, list(sources), out=out, workers=workers, **options.model_dump(mode="json")
-    )
+    def prepare(
+        sources: Annotated[
+            Positional[tuple[str, ...]], arg(metavar="SOURCE [SOURCE ...]", help_behavior_hint="")
+        ],
+        /,
+        *,
+        options: Annotated[Options, arg(name="")] = base,
+        out: Path | None = None,
+        workers: int | None = None,
+    ) -> Command:
+        """Turn pictures into a cache to train on.
+
+        Args:
+            sources: a folder (sub-folders are classes), a zip or tar of one, shards, a table of
+                paths (CSV, JSON), arrays (.npy, .npz, .pt, .safetensors), parquet, a video, a named
+                set such as digits, mnist, cifar10, celeba or another of torchvision's, or
+                hf:OWNER/NAME; several are merged. A cache stands for what it was made of, with its
+                options where none are given.
+            options: how they are prepared.
+            out: folder of the cache; in the user's cache folder unless given.
+            workers: decoding processes; one for each core unless given.
+        """
+        return partial(
+            verbs.prepare,
+            list(sources),
+            out=out,
+            workers=workers,
+            **options.model_dump(mode="json"),
+        )
+
+    return prepare
 
 
 def train_command(base: Config) -> Callable[..., Command]:
     """The train command, whose options show and start from the configuration `base`."""
 
     def train(
-        data: Positional[str],
+        data: OneSource,
         /,
         *,
         preset: str = AUTO,
@@ -94,7 +108,7 @@ def on_top(base: Config, config: Config) -> Config:
 
 
 def sample(
-    run: Positional[str],
+    run: RunFolder,
     /,
     *,
     number: Count = None,
@@ -132,7 +146,7 @@ def sample(
 
 
 def export_images(
-    source: Positional[str],
+    source: OneSource,
     /,
     *,
     out: Path,
@@ -176,8 +190,8 @@ def edit_command(kind: type[Edit]) -> Callable[..., Command]:
     """The command of one edit, whose own options are the fields of `kind`."""
 
     def edit(
-        run: Positional[str],
-        pictures: Positional[tuple[str, ...]] = (),
+        run: RunFolder,
+        pictures: Annotated[Positional[tuple[str, ...]], arg(metavar="[PICTURES ...]")] = (),
         /,
         *,
         task: Any,
@@ -225,7 +239,7 @@ EDIT_HELP = """
 
 
 def evaluate(
-    source: Positional[str],
+    source: OneSource,
     /,
     *,
     against: str | None = None,
@@ -271,7 +285,7 @@ def evaluate(
         json: write the result to this file too.
     """
     return partial(
-        verbs.evaluate,
+        judging.evaluate,
         source,
         against=against,
         train=train,
@@ -289,9 +303,7 @@ def evaluate(
     )
 
 
-def report(
-    source: Positional[str], /, *, size: str | None = None, out: Path | None = None
-) -> Command:
+def report(source: OneSource, /, *, size: str | None = None, out: Path | None = None) -> Command:
     """Write one HTML page about a run, or about pictures, which opens offline.
 
     Args:
@@ -299,11 +311,13 @@ def report(
         size: prepare the pictures at this size, such as 32 or 64x96, if they are no cache yet.
         out: RUN/report.html, or CACHE.html beside the cache, unless given.
     """
-    return partial(verbs.report, source, size=size, out=out)
+    return partial(judging.report, source, size=size, out=out)
 
 
 def compare(
-    runs: Positional[tuple[str, ...]],
+    runs: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="")
+    ],
     /,
     *,
     per_class: bool = False,
@@ -324,7 +338,7 @@ def compare(
         json: write the comparison to this file too.
     """
     return partial(
-        verbs.compare, *runs, per_class=per_class, published=published, plot=plot, json=json
+        judging.compare, *runs, per_class=per_class, published=published, plot=plot, json=json
     )
 
 

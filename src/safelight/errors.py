@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the processes that decode pictures import this module
     from pydantic import ValidationError
 
 Row = TypeVar("Row")
+RULE = "Input "  # what the validator calls a value: "Input should be greater than 0"
 
 
 class UserError(Exception):
@@ -53,7 +54,7 @@ def first_error(error: ValidationError) -> str:
     """The first thing that a description has wrong: field, rule and value."""
     first: Any = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"]) or "the whole"
-    reason = first["msg"].removeprefix("Value error, ")
+    reason = first["msg"].removeprefix("Value error, ").removeprefix(RULE)
     got = "" if repr(first["input"]) in reason else f" (got {first['input']!r})"
     return f"{field}: {reason}{got}"
 

@@ -93,10 +93,11 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def writing_folder(path: Path) -> Iterator[Path]:
+def writing_folder(path: Path, keep: bool = False) -> Iterator[Path]:
     """Give a temporary folder to fill; it takes `path`'s place when the block ends well.
 
     An existing folder at `path` is replaced; a link to one stays, and what it leads to is replaced.
+    keep: files there that the new one does not have stay.
     """
     path = followed(path)
     with disk_errors(path):
@@ -104,7 +105,20 @@ def writing_folder(path: Path) -> Iterator[Path]:
         with _temporary(_folder_beside, path) as temporary:
             temporary.chmod(0o777 & ~_umask())
             yield temporary
+            if keep and path.is_dir():
+                _add_missing(path, temporary)
             settle_in(temporary, path)
+
+
+def _add_missing(old: Path, new: Path) -> None:
+    """Copy what `old` has into `new` where that has it not."""
+    for file in old.rglob("*"):
+        there = new / file.relative_to(old)
+        if not there.exists() and there.parent.is_dir():
+            if file.is_dir() and not file.is_symlink():
+                there.mkdir()
+            else:
+                shutil.copy2(file, there, follow_symlinks=False)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ class Selection:
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Put]:
     """A folder that takes `path`'s place when the block ends well (see `files.writing_folder`)."""
-    with writing_folder(path) as folder:
+    with writing_folder(path, keep=True) as folder:
         yield into(folder)
 
 

@@ -6,13 +6,15 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from safelight.config import Optimiser, Sampling
 from safelight.data.options import Options
 from safelight.editing.tasks import Interpolate
+from safelight.errors import RULE
 from safelight.sizes import parse_size
 
 
@@ -49,6 +51,13 @@ class Commas(NamedTuple):
     parser: Callable[[str], Any]
 
 
+# Types of options that may be left out: how they are shown, and read.
+WORDS: dict[Any, tuple[str, Callable[[str], Any]]] = {
+    int: ("INT", partial(_number, int)),
+    float: ("FLOAT", partial(_number, float)),
+    str: ("STR", str),
+    Path: ("PATH", Path),
+}
 INTERVAL = two(float, "a low and a high noise level, such as 0.3,5")
 SEEDS = two(int, "two seeds, such as 3,17")
 SHARES = two(float, "two shares, such as 0.6,0.7")
@@ -76,6 +85,26 @@ def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
                 str_from_instance=_as_word,
             )
     return None
+
+
+@REGISTRY.primitive_rule
+def optional(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """What may be left out is shown as what it is; "None" takes it back."""
+    types = [_plain_type(each) for each in get_args(kind.type)]
+    if len(types) != 2 or types[1] is not type(None) or types[0] not in WORDS:
+        return None
+    metavar, parser = WORDS[types[0]]
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: None if words[0] == "None" else parser(words[0]),
+        is_instance=lambda value: isinstance(value, (types[0], type(None))),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _plain_type(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 @REGISTRY.primitive_rule
@@ -124,6 +153,27 @@ def switched(words: Sequence[str]) -> list[str]:
     return found
 
 
+# What the parser and the validator say of an option, and how a person would; the first that fits.
+WORDINGS: tuple[tuple[str, str], ...] = (
+    (
+        r"invalid choice ('.*') for argument '(\S+)'\. Expected one of \((.*)\)\.",
+        r"\2: \1 is none of \3",
+    ),
+    (r"Expected one of \{(.*)\}\.", r"no command is given; choose one of: \1"),
+    (r"Missing value for argument '(\S+)'\..*", r"\1 needs a value"),
+    (r"Missing from (.*?): (--\S+) \S+ (.*?)\.? \(required\).*", r"\1 needs \2: \3"),
+    (r"Missing from (.*?): (\S+) (.*?)\.? \(required\).*", r"\1 needs \2: \3"),
+    (r"Unrecognized options: (-[^\s,]+).*", r"there is no option \1"),
+    (r"Unrecognized options: (.*)", r"\1 is not understood"),
+    (
+        r"Error parsing (\S+): .*invalid literal for int\(\) with base 10: (.*)",
+        r"\1: \2 is no whole number",
+    ),
+    (r"Error parsing (\S+): .*could not convert string to float: (.*)", r"\1: \2 is no number"),
+    (r"Error parsing (\S+): (.*)", r"\1: \2"),
+)
+
+
 def one_line(boxed: str) -> str:
     """The parser's framed message as one line: what is wrong, what may have been meant.
 
@@ -140,9 +190,15 @@ def one_line(boxed: str) -> str:
     )
     meant = dict.fromkeys(re.findall(r"--[\w.-]+", " ".join(r for r in rest if "meant" in r)))
     meant.pop("--help", None)
-    commands = [r.rstrip(".") for r in rest if r.startswith("Available")]
+    commands = [
+        r.rstrip(".").replace("Available subcommands", "choose one of")
+        for r in rest
+        if r.startswith("Available")
+    ]
     hints = [f"did you mean {' or '.join(list(meant)[:2])}?"] if meant else commands
-    return "; ".join([_plain(what), *hints, "--help after the command lists its options"])
+    if what.startswith(("Unrecognized", "Missing", "Expected")):
+        hints.append("--help after the command lists its options")
+    return "; ".join([_plain(what), *hints])
 
 
 def _plain(what: str) -> str:
@@ -150,8 +206,11 @@ def _plain(what: str) -> str:
     section = re.match(
         r"Error parsing \S*?\.(?:config\b\.?)?(\S*?): \d+ validation errors? for \w+ (.*)", what
     )
-    if section is None:
-        return what
-    option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
-    reason = re.sub(r"^\S+ (Value error, )?| \[type=.*", "", section[2])
-    return f"--{option.replace('_', '-')}: {reason}"
+    if section is not None:
+        option = ".".join(filter(None, (section[1], section[2].split(" ")[0])))
+        reason = re.sub(r"^\S+ (Value error, )?| \[type=.*", "", section[2])
+        return f"--{option.replace('_', '-')}: {reason.removeprefix(RULE)}"
+    for theirs, ours in WORDINGS:
+        if found := re.fullmatch(theirs, what):
+            return found.expand(ours)
+    return what

@@ -69,7 +69,7 @@ def write_samples(source: ModelSource, seeds: Sequence[int], out: Path) -> Path:
     """
     require_free(out, RECORD, identity(source, seeds), "samples")
     clear_leftovers(out.parent)
-    with writing_folder(out) as folder:
+    with writing_folder(out, keep=True) as folder:
         _write(source, seeds, folder)
     return out
 
@@ -79,7 +79,7 @@ def write_sweep(sources: Sequence[ModelSource], seeds: Sequence[int], out: Path)
     these = sweep_identity(sources, seeds)
     require_free(out, RECORD, these, "samples")
     clear_leftovers(out.parent)
-    with writing_folder(out) as folder:
+    with writing_folder(out, keep=True) as folder:
         rows = []
         for source in sources:
             weight = str(source.record()["guidance"]).removesuffix(".0")

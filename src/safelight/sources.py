@@ -19,11 +19,11 @@ def is_run(source: str | Path) -> bool:
 def require_named(source: str | Path, against: str | Path | None, train: str | Path | None) -> None:
     """Raise UserError where nothing is at one of these, or the real images are not named, before
     any of them is opened."""
-    if not is_run(source) and against is None:
-        raise UserError("name the real images to judge by with --against CACHE:test (or a folder)")
     for place in (source, against, train):
         if place is not None and not is_run(place):
             require_there(place)
+    if not is_run(source) and against is None:
+        raise UserError("name the real images to judge by with --against CACHE:test (or a folder)")
 
 
 def open_source(source: str | Path) -> Run | Cache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +44,17 @@ def test_a_folder_of_pictures(
     main(["report", "photos", "--size", "16"])
     assert "report: photos.html (open it" in capsys.readouterr().out
     read = Page((tmp_path / "photos.html").read_text("utf-8"))
+    [cache] = (tmp_path / "user" / "caches").iterdir()
+    named = f"user/caches/{cache.name}"
     for said in (
         "25 pictures in 2 classes, 16×16, colour",
         "Class names that are nearly the same",
         "“Coast” and “co ast”",
-        "safelight prepare photos --size 16 --rename 'Coast=co ast' --out photos-mended",
+        f"safelight prepare {named} --rename 'Coast=co ast' --out {cache.name}-rename-Coast-co-ast",
         "1 file gave no picture: not a picture",
         "1 picture is there before: 1 to the last value.",
         "4 of 25 originals (16 %) are smaller",
-        "safelight prepare photos --size 12 --out photos-mended",
+        f"safelight prepare {named} --size 12 --out {cache.name}-size-12",
         "21 of 25 originals (84 %) lost more than a fifth of their area",
         "Originals are 12 to 40 pixels wide and 12 to 24 high, in the middle 40×24",
         "1 text (.txt)",
@@ -59,6 +62,21 @@ def test_a_folder_of_pictures(
     ):
         assert said in read.text, said
     assert sorted(each.name for each in tmp_path.iterdir()) == ["photos", "photos.html", "user"]
+
+
+@pytest.mark.usefixtures("no_network", "photos")
+def test_the_commands_of_the_page_can_be_given(tmp_path: Path) -> None:
+    """F11: word for word, where the page was made; what is mended is found no more."""
+    main(["report", "photos", "--size", "16"])
+    read = Page((tmp_path / "photos.html").read_text("utf-8"))
+    commands = [said for _, said in read.all("code") if said.startswith("safelight prepare user/")]
+    assert len(commands) == len(set(commands)) > 4
+    for command in commands:
+        main(shlex.split(command)[1:])
+    renamed = next(shlex.split(each) for each in commands if "--rename" in each)
+    again = Page(safelight.report(renamed[-1]).read_text("utf-8"))
+    assert "These classes are probably one each" in read.text
+    assert "These classes are probably one each" not in again.text
 
 
 @pytest.mark.usefixtures("no_network")

@@ -257,6 +257,13 @@ def test_what_is_there_stays(
         assert files(out) == before
         main(["export-images", test, "-n", "2", "--out", str(out)])
         assert files(out) == before
+    for mine in ("notes.txt", "3/mine/notes.txt"):
+        (tmp_path / "out" / mine).parent.mkdir(exist_ok=True)
+        (tmp_path / "out" / mine).write_text("mine")
+    main(["export-images", test, "-n", "2", "--out", str(tmp_path / "out")])
+    kept = files(tmp_path / "out")
+    assert kept.pop("notes.txt") == kept.pop("3/mine/notes.txt") == b"mine"
+    assert kept == files(tmp_path / "out.zip")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("mine")
     (tmp_path / "mine.zip").write_text("mine")

@@ -118,7 +118,7 @@ def test_a_file_that_is_another_now_is_not_taken_for_the_old_one(
     (folder / "b" / "img5.png").unlink()
     with pytest.raises(DamagedFile, match=r"picture a/img3.png in .*: it is another picture now"):
         cache.read(np.array([0, changed]))
-    remedy = f"prepare it again: safelight prepare .* --out {cache.path}$"
+    remedy = f"prepare it again: safelight prepare {cache.path}$"
     with pytest.raises(DamagedFile, match=rf"picture b/img5.png in .*: not there any.*{remedy}"):
         cache.read(np.array([gone]))
     with pytest.raises(DamagedFile):

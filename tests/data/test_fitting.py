@@ -218,7 +218,9 @@ def test_the_command_line_names_what_is_not_as_usual() -> None:
     assert asked.arguments() == words.split()
 
 
-def test_it_is_written_down_what_was_done(tmp_path: Path) -> None:
+def test_it_is_written_down_what_was_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for i, (fit, name, enlarge) in enumerate(product(FITS, ["lanczos", "nearest"], [True, False])):
@@ -228,4 +230,7 @@ def test_it_is_written_down_what_was_done(tmp_path: Path) -> None:
         assert meta.resize.startswith({"crop": "crop in the middle", "letterbox": "the whole"}[fit])
         assert ("Lanczos" in meta.resize) == (name == "lanczos")
         assert ("none enlarged" in meta.resize) == (not enlarge)
+    assert "keep their own size" not in capsys.readouterr().out
+    prepare(folder, size=40, fit="letterbox", enlarge=False, out=tmp_path / "large")
+    assert "8 smaller than 40x40, which keep their own size" in capsys.readouterr().out
     assert prepare(folder, out=tmp_path / "own").meta.resize == "none: all pictures have this size"

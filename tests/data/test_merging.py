@@ -32,10 +32,11 @@ def test_classes_of_one_name_are_one(make_folder: MakeFolder, tmp_path: Path) ->
 
 
 def test_flat_sources_are_classes_if_they_are_to_be(
-    make_folder: MakeFolder, tmp_path: Path
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cats, dogs = make_folder("all", cats=6, dogs=5) / "cats", tmp_path / "all" / "dogs"
     assert prepare([cats, dogs], out=tmp_path / "flat").classes == ()
+    assert "--labels sources makes each of them one" in capsys.readouterr().err
     cache = prepare([cats, dogs], labels="sources", out=tmp_path / "out")
     assert counted(cache) == {"cats": 6, "dogs": 5}
     with pytest.raises(UserError, match=r"makes each of several sources a class, .* is one; give"):
@@ -108,6 +109,8 @@ def test_renaming_unites(make_folder: MakeFolder, tmp_path: Path) -> None:
         folder, rename={"coast": "creek"}, classes="creek,forest", out=tmp_path / "apart"
     )
     assert counted(apart) == {"creek": 6, "forest": 7}
+    with pytest.raises(UserError, match="class 'coast' is called 'creek' by --rename; choose that"):
+        prepare(folder, rename={"coast": "creek"}, classes="coast,forest")
     (folder / "coast").rename(folder / "creek")
     truth = prepare(folder, out=tmp_path / "truth", classes=["creek", "forest"])
     assert truth.fingerprint == apart.fingerprint

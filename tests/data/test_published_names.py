@@ -37,7 +37,7 @@ def test_every_set_says_what_to_put_where(name: str, own_cache: Path) -> None:
         ("fake data", "there is no folder, file or named set 'fake data'; "),
         (
             "hf/nothing",
-            "there is no folder or file 'hf/nothing'; give a folder of pictures, or a f",
+            "there is no folder or file 'hf/nothing'; give a folder of pictures, or a z",
         ),
         ("ImageFolder", "there is no folder, file or named set 'ImageFolder'"),
     ],

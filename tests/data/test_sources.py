@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safelight.data.cache import open_data
 from safelight.data.choosing import refuse_twins
 from safelight.data.classes import natural
 from safelight.data.layout import listing
@@ -175,7 +176,9 @@ def test_folders_in_one_another_without_end(deep: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_no_permission(
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = make_folder(a=12, b=2)
     (folder / "a" / "img3.png").chmod(0)
     (folder / "b").chmod(0)
@@ -187,6 +190,32 @@ def test_no_permission(make_folder: MakeFolder, tmp_path: Path) -> None:
         ("a/img3.png", "no permission to read it"),
         ("b", "no permission to read this folder"),
     }
+    assert "look out: nothing of what is in b is here" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_no_permission_to_look_into_a_cache(make_folder: MakeFolder, tmp_path: Path) -> None:
+    cache = prepare(make_folder(a=12), out=tmp_path / "out")
+    cache.path.chmod(0)
+    try:
+        with ordinary_user(tmp_path), pytest.raises(UserError, match="no permission to look into"):
+            open_data(cache.path)
+    finally:
+        cache.path.chmod(0o755)
+
+
+def test_caches_are_no_part_of_the_pictures_beside_them(
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where one prepares the folder that one stands in."""
+    folder = make_folder(a=12, b=12)
+    first = prepare(folder, out=folder / "caches" / "one")
+    again = prepare(folder, out=tmp_path / "out")
+    assert again.meta.ignored == {}
+    assert again.fingerprint == first.fingerprint
+    capsys.readouterr()
+    prepare(folder, out=folder / "caches" / "one")
+    assert "is up to date" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
@@ -256,7 +285,14 @@ def test_a_damaged_member_is_rejected(make_folder: MakeFolder, tmp_path: Path) -
 def test_a_cut_archive_is_refused(make_folder: MakeFolder, tmp_path: Path) -> None:
     archive = zipped(make_folder(a=12), tmp_path / "a.zip")
     archive.write_bytes(archive.read_bytes()[:-200])
-    with pytest.raises(UserError, match="cannot be read as a zip archive.*make or fetch it again"):
+    with pytest.raises(
+        UserError, match=r"as a zip archive \(it is cut short\); make or fetch it ag"
+    ):
+        prepare(archive)
+    archive.write_bytes(b"")
+    with pytest.raises(
+        UserError, match=r"as a zip archive \(it is empty\); make or fetch it again"
+    ):
         prepare(archive)
 
 

@@ -233,7 +233,7 @@ def test_what_gives_no_curve_is_refused(
         ("--watch.evaluate-images", 100): "say how images are measured .*give that too",
         ("--watch.evaluate-features", "pixels"): "say how images are measured .*give that too",
         ("--watch.evaluate-every", 7): "7 is more than the 6 steps of this run, .* such as 1",
-        ("--watch.evaluate-every", -1): "--watch.evaluate-every: Input should be greater than or",
+        ("--watch.evaluate-every", -1): "--watch.evaluate-every: should be greater than or",
         ("--watch.evaluate-every", 2, "--watch.evaluate-images", 3): "greater than or equal to 4",
         ("--watch.evaluate-every", 2, "--watch.evaluate-images", 10_001): "or equal to 10000",
         ("--watch.evaluate-every", 2, "--watch.evaluate-features", "pixel"): "mean 'pixels'",

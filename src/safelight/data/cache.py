@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -20,6 +21,7 @@ from safelight.data.splits import SPLITS
 from safelight.data.stored import (
     Arrays,
     ImageFile,
+    cache_at,
     is_cache,
     read_duplicates,
     read_names,
@@ -59,13 +61,15 @@ def open_data(
     from safelight.data.prepare import made, usual_place
 
     what, part = _without_split(source)
-    if what not in NAMED and _is_cache(what):
-        cache = Cache.open(expanded(what))
+    there = None if what in NAMED else cache_at(what)
+    if there is not None:
+        cache = Cache.open(there)
         size = options_of(**options).size
         if size not in (None, cache.meta.size):
             raise UserError(
                 f"the cache {what} holds {said(cache.meta.size)} pictures, not "
-                f"{said(size)}; prepare {cache.meta.source} again with --size {as_option(size)}"
+                f"{said(size)}; prepare it again: safelight prepare {shlex.quote(str(what))} "
+                f"--size {as_option(size)}"
             )
     else:
         origin = find(what)
@@ -81,13 +85,8 @@ def require_there(source: str | Path) -> None:
     from safelight.data.origins import find
 
     what, _ = _without_split(source)
-    if not _is_cache(what):
+    if cache_at(what) is None:
         find(what)
-
-
-def _is_cache(what: str | Path) -> bool:
-    path = expanded(what)
-    return is_there(path) and is_cache(path)
 
 
 def _without_split(source: str | Path) -> tuple[str | Path, str | None]:

@@ -77,6 +77,9 @@ def chosen(pictures: Listing, options: Options, where: str) -> Listing:
         if not pictures.classes:
             raise UserError("there are no class folders here to choose from; leave out --classes")
         position = {name: i for i, name in enumerate(pictures.classes)}
+        for old, new in options.rename.items():
+            if old in options.classes and old not in position:
+                raise UserError(f"the class {old!r} is called {new!r} by --rename; choose that")
         wanted = sorted(lookup(position, name, "class") for name in options.classes)
         counts = np.bincount(pictures.labels, minlength=len(pictures.classes))
         empty = [pictures.classes[i] for i in wanted if not counts[i]]

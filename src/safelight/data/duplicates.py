@@ -101,8 +101,8 @@ def _kin(thumbnails: NDArray[np.uint8], read: Read) -> NDArray[np.int64]:
     """(n,): the first of those that are near to each, be it over others. thumbnails: (n, d).
 
     Their distance in a few directions is at most their distance in all, so that a tree over these
-    few misses none. Pairs that are kin already are not compared again, and where there are many of
-    them, as in a film, they are not come upon again either: those of one kin ask among others.
+    few misses none. Pairs that are kin already are not compared again. Where nearly all that is
+    near is kin, as in a film, even finding it takes long: then a kin asks among all others only.
     """
     kin, contrast = np.arange(len(thumbnails)), thumbnails.std(1)
     clear = np.flatnonzero(contrast >= LEAST_CONTRAST)
@@ -111,30 +111,36 @@ def _kin(thumbnails: NDArray[np.uint8], read: Read) -> NDArray[np.int64]:
     levels = thumbnails.astype(np.float32)
     reach = NEAR_THUMBNAIL * contrast * thumbnails.shape[1] ** 0.5
     field = _Field(levels, levels @ _directions(levels), reach)
-    todo = [(clear, clear)]
+    todo = [(clear, clear)]  # (who asks, among whom)
     while todo:
         asking, among = todo.pop()
         if len(asking) and len(among):
             kin, left = _searched(kin, asking, among, field, read)
             head = kin[left[0]] if len(left) else -1
-            alike, known = kin[left] == head, kin[among] == head
-            todo += [(left[~alike], among), (left[alike], among[~known])]
+            of_the_kin, to_be_asked = kin[left] == head, kin[among] != head
+            todo += [(left[~of_the_kin], among), (left[of_the_kin], among[to_be_asked])]
     return kin
 
 
 def _searched(
     kin: NDArray[np.int64], asking: Some, among: Some, field: _Field, read: Read
 ) -> tuple[NDArray[np.int64], Some]:
-    """The same, with what is near to those that ask; and those who would mostly find their kin."""
+    """The same, with what was found near to those that asked; and those that have yet to ask.
+
+    These are left over where they would mostly find what is kin already, and a tree without the
+    kin of the first of them is sooner made than that is found.
+    """
     tree, size = cKDTree(field.places[among]), FIRST
     while len(asking):
         asked, i, j = _around(asking[:size], among, tree, field)
         asking, size = asking[len(asked) :], min(BLOCK, 2 * len(asked))
         strange = kin[i] != kin[j]
         kin = _joined(kin, _near(i[strange], j[strange], field), read)
-        in_vain = (kin[i] == kin[j]).sum() / len(asked)
-        if len(asking) and in_vain * (kin[asking] == kin[asking[0]]).sum() > WORTH * len(among):
-            break
+        if len(asking):
+            in_vain = (kin[i] == kin[j]).sum() / len(asked)  # pairs that one picture finds
+            of_the_kin = (kin[asking] == kin[asking[0]]).sum()
+            if in_vain * of_the_kin > WORTH * len(among):
+                break
     return kin, asking
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from safelight.data.blocks import at_once
 from safelight.data.decode import Batch, decode_batch
+from safelight.data.lines import Lines
 from safelight.data.parts import Files, Positions
 from safelight.data.prints import Prints
 from safelight.data.readers import READERS
@@ -118,7 +119,7 @@ class EncodedFiles:
     def __init__(self, path: Path, meta: Meta) -> None:
         self.path, self.meta = path, meta
         self._checks = self._read_checks()
-        self._lines = self._index()
+        self._places = self._read_places()
         self._threads = ThreadPoolExecutor(available())
         self._own = threading.local()  # each thread has files of its own open
         self._look = meta.options.look(meta.size)
@@ -137,7 +138,7 @@ class EncodedFiles:
         return np.concatenate(list(self._threads.map(self._decoded, parts)))
 
     def _decoded(self, positions: Positions) -> NDArray[np.uint8]:
-        places = [self._place(position) for position in positions.tolist()]
+        places = [self._places[position] for position in positions.tolist()]
         batch = decode_batch(self._bytes, places, self._look)
         for position, found in zip(positions.tolist(), batch.found, strict=True):
             if isinstance(found, str):
@@ -159,36 +160,28 @@ class EncodedFiles:
         return readers[k](json.loads(key))
 
     def _changed(self, position: int, what: str) -> DamagedFile:
-        k, key = self._place(position).split(" ", 1)
+        k, key = self._places[position].split(" ", 1)
         names = read_names(self.path, self.meta)
         name = names[position] if names else json.loads(key)
         place = self.meta.places[int(k)][1]
-        return damaged(
-            self.path / PLACES, f"names the picture {name} in {place}: {what}", self.meta
-        )
+        return damaged(self.path / PLACES, f"names the picture {name} in {place}: {what}")
 
     def _read_checks(self) -> Checksums:
         path = self.path / CHECKS
         try:
             found = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise damaged(path, "is missing or damaged", self.meta) from error
+            raise damaged(path, "is missing or damaged") from error
         if content_hash(found) != self.meta.hashes["images"]:
-            raise damaged(path, "was changed after it was made", self.meta)
+            raise damaged(path, "was changed after it was made")
         return np.asarray(found)
 
-    def _index(self) -> NDArray[np.int64]:
-        """Where each line of PLACES begins, and the last one ends: 8 bytes of each picture."""
+    def _read_places(self) -> Lines:
         path = self.path / PLACES
         try:
-            self._places = np.memmap(path, np.uint8, "r")
+            lines = Lines(path)
         except (OSError, ValueError) as error:
-            raise damaged(path, "is missing or damaged", self.meta) from error
-        lines = np.concatenate([[0], np.flatnonzero(self._places == ord("\n")) + 1])
-        if len(lines) != self.meta.count + 1:
-            raise damaged(path, "was changed after it was made", self.meta)
+            raise damaged(path, "is missing or damaged") from error
+        if len(lines) != self.meta.count:
+            raise damaged(path, "was changed after it was made")
         return lines
-
-    def _place(self, position: int) -> str:
-        first, last = self._lines[position : position + 2].tolist()
-        return self._places[first:last].tobytes().decode().rstrip("\n")

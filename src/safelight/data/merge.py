@@ -61,6 +61,10 @@ class Several:
             ]
         elif options.labelled:
             self._refuse_some_without(parts)
+            if not any(part.classes for part in parts):
+                console.inform(
+                    "none of these sources has classes; --labels sources makes each of them one"
+                )
         self._tell_of_splits(parts, options)
         return joined(parts)
 

@@ -98,11 +98,6 @@ class Meta(BaseModel):
         return f"{said(self.size)}, {kind}"
 
 
-def command(source: str, options: Options, out: Path) -> str:
-    """The command line that makes the cache."""
-    return shlex.join(["safelight", "prepare", source, *options.arguments(), "--out", str(out)])
-
-
 def read_meta(folder: Path) -> Meta:
     """Raises DamagedFile where it is missing, damaged or of a newer version."""
     path = folder / FILE

@@ -63,7 +63,11 @@ def renamed(word: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in word.split(",") if pair]
     if not all(old and new for old, _, new in pairs):
         raise ValueError(f"{word!r} names no classes anew: give OLD=NEW, such as Coast=coast")
-    return {old: new for old, _, new in pairs}
+    names = {old: new for old, _, new in pairs}
+    for old, _, new in pairs:
+        if names[old] != new:
+            raise ValueError(f"{word!r} gives {old} two names: {new} and {names[old]}")
+    return names
 
 
 def parse_fraction(value: Any) -> str:
@@ -215,9 +219,9 @@ class Options(BaseModel):
         channels: Channels = "rgb" if anew else self.channels
         return Look(size, channels, self.fit, self.enlarge, self.filter, self.background)
 
-    def arguments(self) -> list[str]:
-        """As on the command line, without the defaults."""
-        usual, words = Options().model_dump(), []
+    def arguments(self, base: Options | None = None) -> list[str]:
+        """As on the command line, without those that are as in `base`, or as by default."""
+        usual, words = (base or Options()).model_dump(), []
         for name, value in self.model_dump().items():
             option = name.replace("_", "-")
             if value != usual[name] and isinstance(value, bool):

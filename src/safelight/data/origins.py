@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -164,32 +165,34 @@ def _of_folder(folder: Path) -> Origin:
 
 
 def _nothing_called(text: str) -> str:
-    if not WORD.fullmatch(text):
-        return (
-            f"there is no folder or file {text!r}; give a folder of pictures, or a file that ends "
-            f"in {' '.join(ENDINGS)}"
-        )
-    near = [repr(name) for name in nearest(text)]
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return (
-        f"there is no folder, file or named set {text!r}; {hint}give a path that exists, or a "
-        f"named set ({', '.join(NAMED)}, or another of torchvision's)"
-    )
+    named = WORD.fullmatch(text)
+    what = "folder, file or named set" if named else "folder or file"
+    if near := [repr(name) for name in (*_alike(text), *nearest(text))]:
+        return f"there is no {what} {text!r}; did you mean {' or '.join(near)}?"
+    sets = ", or a named set such as digits, mnist or cifar10" if named else ""
+    return f"there is no {what} {text!r}; give {TAKEN}{sets}"
+
+
+def _alike(text: str) -> list[str]:
+    """What is called nearly so in the folder where it was to be; one at most."""
+    path = expanded(text)
+    try:
+        there = [each.name for each in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return []
+    return [str(path.parent / name) for name in difflib.get_close_matches(path.name, there, n=1)]
 
 
 def _no_source(path: Path) -> str:
     if suffix_of(path.name) in SUFFIXES:
         return f"{path} is a picture; give the folder that it lies in"
-    return (
-        f"{path} is no source of pictures; give a folder, or a file that ends in "
-        f"{' '.join(ENDINGS)}"
-    )
+    return f"{path} is no source of pictures; give {TAKEN}"
 
 
 def _cache(folder: Path) -> Origin:
     raise UserError(
-        f"{folder} is a cache, whose pictures are prepared already; train on it, or prepare its "
-        f"source again: {read_meta(folder).source}"
+        f"{folder} is a cache, whose pictures are prepared already; give what it was made of, "
+        f"{read_meta(folder).source}, or the cache alone, to prepare that again"
     )
 
 
@@ -253,6 +256,7 @@ def _is_array(value: Any) -> bool:
 
 
 NUMBERED = re.compile(r"\d\.[a-z.0-9]+$", re.IGNORECASE)
+TAKEN = "a folder of pictures, or a zip, tar, CSV, JSON, npy, npz, pt, parquet or video of them"
 WORD = re.compile(r"[A-Za-z][\w -]*")
 # What is given in Python -> its source.
 GIVEN: tuple[tuple[Callable[[Source], bool], Callable[[Source], Origin]], ...] = (

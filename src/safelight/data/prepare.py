@@ -8,16 +8,17 @@ import shlex
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from safelight import console, files, paths
 from safelight.data import journal
+from safelight.data.again import again, cache_given
 from safelight.data.cache import Cache
 from safelight.data.choosing import pictures_of
 from safelight.data.encoded import CHECKS, PLACES
 from safelight.data.ingest import ingest
 from safelight.data.meta import FILE, Meta, NewerFormat, read_meta
-from safelight.data.options import Options, Wanted, options_of
+from safelight.data.options import Options, Wanted, as_words, options_of
 from safelight.data.origins import Source, find
 from safelight.data.places import user_cache
 from safelight.data.record import finish
@@ -41,15 +42,24 @@ def prepare(
 
     source: a path (a folder, an archive, a table, a file of arrays, parquet, a video), a named set,
         `hf:OWNER/NAME`, an array or a tensor, a mapping of these (images, labels and more), a data
-        frame of paths and labels, or a list of several sources. The guide has all of them.
-    out: None puts it into the user's cache folder.
+        frame of paths and labels, or a list of several sources. The guide has all of them. A cache
+        stands for what it was made of, with its options where none are given.
+    out: None puts it into the user's cache folder, and leaves a cache with its options in place.
     workers: decoding processes; one for each core unless given.
     options: the fields of `Options`, where each is explained.
     Raises UserError; files that give no picture are listed in the cache's `meta.json`.
     """
-    asked = options_of(**options)
-    origin = find(source)
-    place = usual_place(origin, asked) if out is None else paths.place(out)
+    before = cache_given(source)
+    if before is None:
+        asked, origin = options_of(**options), find(source)
+    else:
+        asked, origin = again(before, **options)
+    if out is not None:
+        place = paths.place(out)
+    elif before is not None and asked == read_meta(before).options:
+        place = before
+    else:
+        place = usual_place(origin, asked)
     cache = made(origin, asked, place, workers)
     name = shlex.quote(str(place))
     console.say(f"next:  safelight report {name}   or   safelight train {name}")
@@ -166,4 +176,13 @@ def _differences(meta: Meta, origin: Origin, options: Options, sign: str) -> str
     pairs = [(f"--{name.replace('_', '-')}", before[name], asked[name]) for name in asked]
     if meta.signature != sign:
         pairs.append(("source", meta.source, origin.where))
-    return ", ".join(f"{name} was {was} and is {now} now" for name, was, now in pairs if was != now)
+    return ", ".join(
+        f"{name} was {_given(was)} and is {_given(now)} now"
+        for name, was, now in pairs
+        if was != now
+    )
+
+
+def _given(value: Any) -> str:
+    """The value of an option as it was typed."""
+    return "not given" if value in (None, (), [], {}) else as_words(value)

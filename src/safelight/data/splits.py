@@ -191,7 +191,7 @@ def _without_empty(
             asked = "/".join(f"{float(100 * share):g}" for share in shares)
             raise UserError(
                 f"{len(labels)} picture{'s are' if len(labels) > 1 else ' is'} too few to split "
-                f"{asked} into {', '.join(SPLITS)}; add pictures, or use --split 100/0/0"
+                f"{asked} into {', '.join(SPLITS)}; use more pictures, or --split 100/0/0"
             )
         splits[members[-1]] = code
     return splits

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import itertools
 import os
+import shlex
 import threading
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.data.meta import Meta, command
+from safelight.data.lines import Lines
+from safelight.data.meta import Meta
 from safelight.data.writer import HEADER_BYTES, npy_header
 from safelight.errors import DamagedFile
+from safelight.paths import expanded, is_there
 
 IMAGES, LABELS, SPLIT_CODES = "images.npy", "labels.npy", "splits.npy"
 # Of the originals, and which are there twice; caches of format 1 have none of the three.
@@ -24,8 +27,17 @@ CONTENT = (IMAGES, LABELS, SPLIT_CODES, SIZES, NAMES, DUPLICATES)
 
 
 def is_cache(path: Path) -> bool:
-    """Whether `path` looks like a cache, be it a damaged one."""
-    return path.is_dir() and any((path / name).exists() for name in (IMAGES, SPLIT_CODES))
+    """Whether `path` looks like a cache, be it a damaged one.
+
+    Raises UserError where that may not be seen.
+    """
+    return path.is_dir() and any(is_there(path / name) for name in (IMAGES, SPLIT_CODES))
+
+
+def cache_at(what: str | os.PathLike[str]) -> Path | None:
+    """Where the cache is that these words name; None where they name something else."""
+    path = expanded(what)
+    return path if is_there(path) and is_cache(path) else None
 
 
 class Arrays:
@@ -45,9 +57,9 @@ class Arrays:
         try:
             array = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise damaged(path, "is missing or damaged", meta) from error
+            raise damaged(path, "is missing or damaged") from error
         if array.shape != (meta.count,) or array.dtype != dtype or content_hash(array) != wanted:
-            raise damaged(path, "was changed after it was made", meta)
+            raise damaged(path, "was changed after it was made")
         return np.asarray(array)
 
 
@@ -69,9 +81,9 @@ def _read_later(path: Path, meta: Meta, key: Literal["sizes", "duplicates"]) -> 
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise damaged(path, "is missing or damaged", meta) from error
+        raise damaged(path, "is missing or damaged") from error
     if content_hash(array) != meta.hashes[key]:
-        raise damaged(path, "was changed after it was made", meta)
+        raise damaged(path, "was changed after it was made")
     return array
 
 
@@ -85,48 +97,37 @@ def read_names(path: Path, meta: Meta, chosen: NDArray[np.int64] | None = None) 
     file = path / NAMES
     try:
         if chosen is not None:
-            return _lines(file, meta, chosen)
+            return _some_names(file, meta, chosen)
         data = file.read_bytes()
-    except OSError as error:
-        raise damaged(file, "is missing or damaged", meta) from error
+    except (OSError, ValueError) as error:
+        raise damaged(file, "is missing or damaged") from error
     if hashlib.sha256(data).hexdigest() != meta.hashes["names"]:
-        raise damaged(file, "was changed after it was made", meta)
+        raise damaged(file, "was changed after it was made")
     return data.decode().splitlines()
 
 
-def _lines(file: Path, meta: Meta, chosen: NDArray[np.int64]) -> list[str]:
-    """Some of its lines; a page asks for a few of them again and again."""
+def _some_names(file: Path, meta: Meta, chosen: NDArray[np.int64]) -> list[str]:
+    """A page asks for a few of them again and again."""
     status = file.stat()
-    digest, starts = _line_starts(file, status.st_size, status.st_mtime_ns)
-    if digest != meta.hashes["names"]:
-        raise damaged(file, "was changed after it was made", meta)
-    with file.open("rb") as opened:
-        found = []
-        for first, last in zip(starts[chosen].tolist(), starts[chosen + 1].tolist(), strict=True):
-            opened.seek(first)
-            found.append(opened.read(last - first - 1).decode())
-    return found
+    lines = _indexed(file, status.st_size, status.st_mtime_ns)
+    if lines.digest != meta.hashes["names"]:
+        raise damaged(file, "was changed after it was made")
+    return [lines[position] for position in chosen.tolist()]
 
 
 @functools.lru_cache(maxsize=1)
-def _line_starts(file: Path, size: int, stamp: int) -> tuple[str, NDArray[np.int64]]:
-    """The SHA-256 of a file of this size and time, and where its lines begin and the last ends."""
-    digest, parts, before = hashlib.sha256(), [np.zeros(1, np.int64)], 0
-    with file.open("rb") as opened:
-        while data := opened.read(2**20):
-            digest.update(data)
-            ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-            parts.append(ends + (before + 1))
-            before += len(data)
-    return digest.hexdigest(), np.concatenate(parts)
+def _indexed(file: Path, size: int, stamp: int) -> Lines:
+    """Those of a file of this size and time."""
+    return Lines(file)
 
 
 def content_hash(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
-def damaged(path: Path, what: str, meta: Meta) -> DamagedFile:
-    again = command(meta.source, meta.options, path.parent)
+def damaged(path: Path, what: str) -> DamagedFile:
+    """The error that says so of a file of a cache, which is made again by naming the cache."""
+    again = shlex.join(["safelight", "prepare", str(path.parent)])
     return DamagedFile(f"{path} {what}; prepare it again: {again}")
 
 
@@ -140,7 +141,7 @@ class ImageFile:
         try:
             self._file = self.path.open("rb", buffering=0)
         except OSError as error:
-            raise damaged(self.path, f"cannot be read ({error.strerror})", meta) from error
+            raise damaged(self.path, f"cannot be read ({error.strerror})") from error
         self._check()
 
     def _check(self) -> None:
@@ -148,9 +149,9 @@ class ImageFile:
         expected = HEADER_BYTES + self.meta.count * self._bytes
         if status.st_size != expected:
             what = f"has {status.st_size} bytes instead of {expected}: it was cut short or edited"
-            raise damaged(self.path, what, self.meta)
+            raise damaged(self.path, what)
         if self._file.read(HEADER_BYTES) != npy_header(self.meta.shape):
-            raise damaged(self.path, "does not begin as meta.json says", self.meta)
+            raise damaged(self.path, "does not begin as meta.json says")
         if status.st_mtime_ns != self.meta.stamp:  # copied, or edited
             self.verify()
             self._restamp()
@@ -169,7 +170,7 @@ class ImageFile:
             while data := file.read(2**20):
                 digest.update(data)
         if digest.hexdigest() != self.meta.hashes["images"]:
-            raise damaged(self.path, "was changed after it was made", self.meta)
+            raise damaged(self.path, "was changed after it was made")
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(b, c, h, w); neighbours in the file are read in one go."""
@@ -185,7 +186,7 @@ class ImageFile:
     def _fill(self, buffer: memoryview, offset: int) -> None:
         while (got := self._read_at(buffer, offset)) < len(buffer):
             if not got:
-                raise damaged(self.path, "was cut short while it was read", self.meta)
+                raise damaged(self.path, "was cut short while it was read")
             buffer, offset = buffer[got:], offset + got
 
     def _read_at(self, buffer: memoryview, offset: int) -> int:

@@ -18,6 +18,7 @@ from safelight.data.look import said
 from safelight.data.meta import FILE, Meta, Rejected
 from safelight.data.splits import SPLITS
 from safelight.data.stored import read_sizes
+from safelight.data.walk import NO_ENTRY
 
 Sizes = NDArray[np.int32]  # (n, 2): width and height of each original
 REASONS = 8  # kinds of rejection, and endings of one kind, that are told one by one
@@ -92,6 +93,9 @@ def summarise(meta: Meta, out: Path) -> None:
         *_noticed(meta),
     ):
         console.say(console.wrapped(f"  {line}", "    "))
+    if shut := [one.file for one in meta.rejected if one.reason == NO_ENTRY]:
+        some = f"{', '.join(shut[:REASONS])}{', ...' if len(shut) > REASONS else ''}"
+        console.say(f"look out: nothing of what is in {some} is here, since it may not be read")
     for line in (*_left_aside(meta, out), *_rejected(meta.rejected, out)):
         console.say(console.wrapped(f"  {line}", "      "))
     console.say(f"cache: {out}")
@@ -122,8 +126,7 @@ def _changed(meta: Meta, sizes: Sizes) -> Iterator[str]:
     yield from changed(meta)
     if meta.enlarged:
         yield f"{meta.enlarged:,} smaller than {said(meta.size)}, enlarged"
-    if not meta.options.enlarge:  # crop has left none
-        small = int((sizes < meta.size).all(1).sum())
+    if not meta.options.enlarge and (small := int((sizes < meta.size).all(1).sum())):
         yield f"{small:,} smaller than {said(meta.size)}, which keep their own size"
 
 

@@ -25,6 +25,8 @@ TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 NOT_READ = (".7z", ".rar", ".tar.zst", ".tzst", ".tar.lz4")
 ARCHIVES = (".zip", *TARS, *NOT_READ)
 TOO_LONG = f"longer than {MAX_BYTES // 2**20} MB"
+NO_ENTRY = "no permission to read this folder"
+OF_A_CACHE = ("meta.json", "splits.npy")  # a folder with both is passed over: its pictures are read
 INSIDE = "an archive inside; unpack it, or give it by itself"
 
 
@@ -108,10 +110,12 @@ def _listed(folder: str, parts: tuple[str, ...], above: Above, to: Found) -> lis
         with os.scandir(folder) as listed:
             items = sorted(listed, key=lambda item: item.name, reverse=True)
     except PermissionError:
-        to.rejected.append(Rejection("/".join(parts), "no permission to read this folder"))
+        to.rejected.append(Rejection("/".join(parts), NO_ENTRY))
         return []
     except OSError as error:  # a link to itself, a folder that has just gone, too long a path
         to.rejected.append(Rejection("/".join(parts), f"cannot be read: {error.strerror}"))
+        return []
+    if parts and {item.name for item in items}.issuperset(OF_A_CACHE):
         return []
     within = above | {here}
     return [(item, parts, within) for item in items if not is_hidden(item.name)]

@@ -35,7 +35,8 @@ def walk_zip(path: Path) -> Found:
         if suffix_of(path.name) in SUFFIXES:
             raise UserError(f"{path} is a picture; give the folder that it lies in") from error
         raise UserError(
-            f"{path} cannot be read as a zip archive ({error}); make or fetch it again"
+            f"{path} cannot be read as a zip archive ({_damage(path) or error}); make or fetch it "
+            "again"
         ) from error
     _refuse_overlaps(path, list(members.values()))
     refuse_bomb(path, sum(member.file_size for member in members.values()))
@@ -43,6 +44,15 @@ def walk_zip(path: Path) -> Found:
     for member in members.values():
         _add_member(member, found)
     return found
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with a file that ends without an archive's directory, if that can be told."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        return "it is empty"
+    return "it is cut short" if start == b"PK\3\4" and not zipfile.is_zipfile(path) else ""
 
 
 def refuse_bomb(path: Path, size: int) -> None:

@@ -154,7 +154,7 @@ def identity(task: Edit, source: DiffusionSource, given: Material) -> str:
 
 def write(edited: Edited, given: Material, record: dict[str, Any], out: Path) -> None:
     clear_leftovers(out.parent)
-    with writing_folder(out) as folder:
+    with writing_folder(out, keep=True) as folder:
         for stem, image in zip(stems(given, len(edited.images)), edited.images, strict=True):
             for ending, data in as_files(image).items():
                 (folder / f"{stem}{ending}").write_bytes(data)

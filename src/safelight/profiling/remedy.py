@@ -13,8 +13,8 @@ MOST_NAMED = 6
 class Advice:
     """text: what was found and what it means, in sentences.
 
-    change: options of `prepare` that mend it; empty: to prepare again once the files are mended;
-    None where that does not help. command: what else does, with RUN for a run.
+    change: options of `prepare` that mend it; where they are as before, to prepare again once the
+    files are mended; None where neither helps. command: for a run that was trained on it, RUN.
     """
 
     text: str

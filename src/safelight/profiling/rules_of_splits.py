@@ -21,11 +21,11 @@ def leaked(profile: Profile, fewest: float) -> Advice | None:
     if twins is None or twins.across.sum() < fewest:
         return None
     count, same = int(twins.across.sum()), int((twins.across & twins.same).sum())
+    anew = "" if _of_film(profile.cache.meta.source) else ", or divide anew: copies stay together"
     return Advice(
         f"{counted(count, 'picture is a copy', 'pictures are copies')} of one in another split, "
         f"{same:,} to the last value and {count - same:,} nearly. A model that learns it by heart "
-        "is flattered where it is tested. Leave them out, or divide anew, which keeps copies on "
-        "one side.",
+        f"is flattered where it is tested. Leave them out{anew}.",
         {"duplicates": "drop" if same == count else "drop-near"},
     )
 

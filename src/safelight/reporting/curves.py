@@ -46,10 +46,9 @@ def _training_plot(data: ReportData, loss: str) -> Plot | None:
     if len(data.training) < 2:
         return None
     window = max(1, len(data.training) // plots.WINDOW)
-    keys = [
-        Key("first", f"mean of the last {words.plural(window, 'record')}"),
-        Key("raw", "each record"),
-    ]
+    keys = [Key("first", f"mean of the last {window} records"), Key("raw", "each record")]
+    if window == 1:
+        keys = [Key("first", "each record")]
     title = "Training loss" if loss == "loss" else loss.capitalize()
     return Plot(title, plots.training_loss(data.training, loss), keys)
 

@@ -7,42 +7,52 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from safelight.data.again import IN_MEMORY, parts_of
+from safelight.data.cache import Cache
 from safelight.data.hub import is_name
-from safelight.data.merge import PLUS
 from safelight.data.named import NAMED
 from safelight.data.options import Options
-from safelight.paths import is_there
+from safelight.naming import shortened
 from safelight.reporting.collect import Pictures
 from safelight.reporting.words import no_option, place
 
+MOST_TOLD = 16  # letters of an option's value in the name of a cache
 VALUED = {f"--{name.replace('_', '-')}" for name in Options.model_fields}
-IN_MEMORY = re.compile(r"(array|table) [0-9a-f]{12}")  # what arrays and data frames are called
 
 
-def preparing(
-    pictures: Pictures, options: Sequence[str] | None = None, out: str | None = None
-) -> str:
-    """The command that made a cache; with other options and another place where they are given.
+def preparing(pictures: Pictures) -> str:
+    """The command that made a cache.
 
     Nothing where no command does: of what was in memory, and of sources that can't be told apart
     by what may be said of their places.
     """
-    sources = [_source(part) for part in _parts(pictures.source)]
+    sources = [_source(part) for part in parts_of(pictures.source)]
     if not all(sources) or len(set(sources)) < len(sources):
         return ""
-    words = pictures.options if options is None else options
-    target = place(pictures.path) if out is None else no_option(out)
-    return shlex.join(["safelight", "prepare", *sources, *_glued(words), "--out", target])
+    options = _glued(pictures.options)
+    return shlex.join(["safelight", "prepare", *sources, *options, "--out", place(pictures.path)])
+
+
+def preparing_anew(cache: Cache, options: Options) -> str:
+    """The command that makes what this cache was made of into another one, with these options.
+
+    That one is called by what differs. The cache itself is made again where nothing does, and there
+    is no command where it was made of what was in memory.
+    """
+    if any(IN_MEMORY.fullmatch(part) for part in parts_of(cache.meta.source)):
+        return ""
+    changed = options.arguments(cache.meta.options)
+    words = ["safelight", "prepare", place(cache.path), *_glued(changed)]
+    if changed:
+        told = (re.sub(r"\W+", "-", word).strip("-")[:MOST_TOLD] for word in changed)
+        name = shortened("-".join((cache.path.name, *filter(None, told))))
+        words += ["--out", no_option(name)]
+    return shlex.join(words)
 
 
 def prepared_first(pictures: Pictures, command: str) -> str:
     """A command after the one that makes the cache, where there is one."""
     return "\n".join(filter(None, (preparing(pictures), command)))
-
-
-def _parts(source: str) -> list[str]:
-    """The sources that are named in one word; a folder may be called so too."""
-    return [source] if is_there(Path(source)) else source.split(PLUS)
 
 
 def _source(part: str) -> str:

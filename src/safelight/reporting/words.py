@@ -6,6 +6,7 @@ import math
 from datetime import datetime
 from pathlib import Path
 
+from safelight.data.places import user_cache
 from safelight.images import COLOURS
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -75,11 +76,16 @@ def shown(channels: int) -> str:
 def place(path: Path) -> str:
     """`path` from the current folder where it lies inside it, else its name alone.
 
-    The page is for sending: it must not tell where its maker keeps their files.
+    The page is for sending: it must not tell where its maker keeps their files. The folder of
+    caches is in the same place of everybody's home, and may be told.
     """
-    resolved, here = path.resolve(), Path.cwd()
-    inside = resolved.is_relative_to(here)
-    return no_option(str(resolved.relative_to(here)) if inside else resolved.name)
+    resolved, here, home = path.resolve(), Path.cwd(), Path.home().resolve()
+    if resolved.is_relative_to(here):
+        return no_option(str(resolved.relative_to(here)))
+    usual = user_cache().resolve()
+    if usual.is_relative_to(home) and resolved.is_relative_to(usual):
+        return str("~" / resolved.relative_to(home))
+    return no_option(resolved.name)
 
 
 def no_option(path: str) -> str:

@@ -186,7 +186,8 @@ def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Wat
         evaluating = f", an evaluation alone {costs.evaluation:.0f} s" if costs.evaluation else ""
         raise UserError(
             f"a budget of {budget.amount:g} s is too short: getting ready and watching take "
-            f"{beside:.0f} s of it{evaluating}; give at least {math.ceil(needed)}s"
+            f"{beside:.0f} s{evaluating}, and 100 steps {100 * per_step:.0f} s; give at least "
+            f"{math.ceil(needed)}s"
         )
     return int(left / per_step)
 

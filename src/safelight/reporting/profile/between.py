@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,15 +61,20 @@ def _twins(twins: Twins) -> str:
     """How many there are, of which kinds."""
     if not len(twins):
         return "No picture is there twice."
-    kinds = {
-        "to the last value": twins.same,
-        "nearly": ~twins.same,
+    kinds = {"to the last value": twins.same, "nearly": ~twins.same}
+    of_these = {
         "in another split than the first of their kind": twins.across,
         "in another class": twins.relabelled,
     }
-    said = [f"{words.count(int(of.sum()))} {kind}" for kind, of in kinds.items() if of.any()]
     there = words.plural(len(twins), "picture is", "pictures are")
-    return f"{there} there before: {', '.join(said)}."
+    told = f"{there} there before: {_each(kinds)}", _each(of_these)
+    return f"{'; of these '.join(filter(None, told))}."
+
+
+def _each(kinds: Mapping[str, NDArray[np.bool_]]) -> str:
+    return ", ".join(
+        f"{words.count(int(of.sum()))} {kind}" for kind, of in kinds.items() if of.any()
+    )
 
 
 def _turned(turned: Pairs, count: int) -> str:

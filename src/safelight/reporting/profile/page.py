@@ -114,7 +114,7 @@ def _shown(found: Profile) -> dict[str, Any]:
     """What each section shows, by its id; None where there is nothing to tell."""
     thumbs, pictures = Thumbs(found), describe(found.cache)
     parts: dict[str, Callable[[], Any]] = {
-        "advice": lambda: sections.advice_shown(found, pictures),
+        "advice": lambda: sections.advice_shown(found),
         "counts": lambda: sections.counts_table(found),
         "originals": lambda: originals_shown(found),
         "pictures": lambda: sheet(found, thumbs),

@@ -16,7 +16,7 @@ from safelight.profiling.profile import Profile
 from safelight.reporting import words
 from safelight.reporting.collect import Pictures
 from safelight.reporting.counts import CountsShown, counts_shown, with_others
-from safelight.reporting.shell import prepared_first, preparing
+from safelight.reporting.shell import prepared_first, preparing_anew
 
 WANTED = ("fd", "fd-infinity", "kid", "precision", "coverage", "memorisation")  # rows of METRICS
 MOST_FOLDED = 1000  # classes that are listed when they are unfolded
@@ -43,39 +43,47 @@ def facts(profile: Profile) -> list[tuple[str, str]]:
     _, h, w = profile.cache.shape
     found.append((f"{w}×{h}", "pixels"))
     if twins is not None:
-        found.append((words.count(len(twins)), "copies"))
+        found.append((words.count(len(twins)), "copy" if len(twins) == 1 else "copies"))
     left_out = len(profile.cache.meta.rejected)
-    found.append((words.count(left_out), "files left out"))
+    found.append((words.count(left_out), f"file{'' if left_out == 1 else 's'} left out"))
     return found
 
 
 @dataclass(frozen=True)
 class AdviceShown:
+    """of_a_run: whether the command is for a run, which there may not be yet."""
+
     title: str
     text: str
     command: str
+    of_a_run: bool
 
 
 @dataclass(frozen=True)
 class AdvicesShown:
-    """checked: (title, when it is given, whether it was) of every rule."""
+    """checked: (title, when it is given, whether it was) of every rule.
+
+    afterwards: the command for when files have been mended, if any advice is to do so.
+    """
 
     given: list[AdviceShown]
     checked: list[tuple[str, str, bool]]
+    afterwards: str
 
 
-def advice_shown(profile: Profile, pictures: Pictures) -> AdvicesShown:
-    found = advice(profile)
-    given = []
+def advice_shown(profile: Profile) -> AdvicesShown:
+    cache, found = profile.cache, advice(profile)
+    before = cache.meta.options
+    given, of_files = [], False
     for name, each in found.items():
         command = each.command
         if each.change is not None:
-            asked = profile.cache.meta.options.model_dump() | dict(each.change)
-            options = Options.model_validate(asked)
-            command = preparing(pictures, options.arguments(), out=f"{pictures.name}-mended")
-        given.append(AdviceShown(RULES[name].title, each.text, command))
+            options = Options.model_validate(before.model_dump() | dict(each.change))
+            command = preparing_anew(cache, options) if options != before else ""
+            of_files |= options == before
+        given.append(AdviceShown(RULES[name].title, each.text, command, bool(each.command)))
     checked = [(rule.title, rule.said, name in found) for name, rule in RULES.items()]
-    return AdvicesShown(given, checked)
+    return AdvicesShown(given, checked, preparing_anew(cache, before) if of_files else "")
 
 
 @dataclass(frozen=True)
