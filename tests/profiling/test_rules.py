@@ -222,6 +222,7 @@ def test_remedies_fit_what_was_found(base: Profile) -> None:
         return given.change
 
     assert change("enlarged", sizes(base, (50, 8, 12), (50, 40, 40))) == {"size": (8, 8)}
+    assert change("enlarged", sizes(base, (50, 7, 12), (50, 40, 40))) == {"enlarge": False}
     assert change("cut-off", sizes(base, (90, 300, 150), size=(64, 64))) == {"size": (64, 32)}
     mixed = sizes(base, (50, 300, 150), (50, 150, 300), size=(64, 64))
     assert change("cut-off", mixed) == {"fit": "letterbox"}
@@ -377,6 +378,6 @@ def test_names_that_are_nearly_the_same(base: Profile, name: str) -> None:
 def test_rules_say_their_thresholds(tmp_path: Path) -> None:
     assert RULES["imbalance"].said.startswith("the largest class has 3 times as many")
     assert RULES["related"].said.startswith("1 % of the held-out pictures")
-    assert RULES["few-to-learn"].said == "there are less than 1,000 training pictures"
+    assert RULES["few-to-learn"].said == "there are fewer than 1,000 training pictures"
     for rule in RULES.values():
         assert "{" not in rule.said

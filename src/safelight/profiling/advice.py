@@ -43,7 +43,7 @@ RULES: dict[str, Rule] = {
         0.01,
         splits.related,
     ),
-    "missing": Rule("A split is missing", "a split has less than {} picture", 1, splits.missing),
+    "missing": Rule("A split is missing", "a split has fewer than {} picture", 1, splits.missing),
     "differ": Rule(
         "Splits differ",
         "a split differs from training in {} respect or more, by more than chance and so that it "
@@ -53,13 +53,13 @@ RULES: dict[str, Rule] = {
     ),
     "few-to-judge": Rule(
         "Few pictures to judge by",
-        "the test split has less than {} times what the Fréchet distance needs",
+        "the test split has fewer pictures than {} times what the Fréchet distance needs",
         1,
         splits.few_to_judge,
     ),
     "few-to-learn": Rule(
         "Few pictures to learn from",
-        "there are less than {} training pictures",
+        "there are fewer than {} training pictures",
         1000,
         splits.few_to_learn,
     ),
@@ -70,7 +70,7 @@ RULES: dict[str, Rule] = {
         classes.imbalance,
     ),
     "small-classes": Rule(
-        "Very small classes", "a class has less than {} pictures", 50, classes.small_classes
+        "Very small classes", "a class has fewer than {} pictures", 50, classes.small_classes
     ),
     "same-name": Rule(
         "Class names that are nearly the same",

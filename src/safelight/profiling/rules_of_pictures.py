@@ -12,6 +12,7 @@ from safelight.profiling.originals import CUT
 from safelight.profiling.profile import Profile
 from safelight.profiling.remedy import Advice, counted, listed, percent
 
+LEAST_SIDE = 8  # pixels of a picture in which something is to be seen
 SMALLER = 0.1  # of the originals may still be smaller than the size that is proposed
 
 
@@ -52,6 +53,8 @@ def enlarged(profile: Profile, share: float) -> Advice | None:
     )
     room, (width, height) = found.room(SMALLER), found.target
     smaller = (_whole(width * room), _whole(height * room))
+    if min(smaller) < LEAST_SIDE:
+        return Advice(f"{text} They are icons rather: do without enlarging.", {"enlarge": False})
     return Advice(f"{text} Prepare them smaller.", {"size": smaller})
 
 
