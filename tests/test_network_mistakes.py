@@ -18,7 +18,7 @@ CASES = {
     "6 --preset classic": "6x6 cannot be halved 3 times; prepare them at 8x8, or give 3 widths",
     "7 --preset classic": "prepare them at 8x8, or give 1 width with --net.kind unet --net.wid",
     "7 --preset tiny": "7x7 cannot be halved 1 time; prepare them at 8x8, or give 1 width with",
-    "7 --preset transformer": "patches of 4 do not tile images of 7x7; .*--net.patch from 1, 7",
+    "7 --preset transformer": "squares of 4 do not tile images of 7x7; .*--net.patch from 1, 7",
     # Widths that do not divide, or are too few or too many.
     "8 --net.heads 5": "5 heads cannot share 96 channels; choose --net.heads that divides them",
     "8 --preset classic --net.widths 8 10 8": "4 heads cannot share 10 channels; choose --net.head",

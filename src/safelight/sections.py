@@ -121,6 +121,11 @@ class Net(Section):
     """
     patch: Positive = 2
     """Height and width in pixels of what a transformer takes as one."""
+    fold: Positive = 1
+    """Height and width in pixels of what the first layer of a U-Net folds into one place.
+
+    At 2 it works at half the resolution from the start, where wide layers cost a quarter.
+    """
     norm: str = "group"
     """Normalisation: group, layer, place (each place by itself), batch or none."""
     activation: str = "silu"

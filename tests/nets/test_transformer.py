@@ -68,7 +68,7 @@ def test_every_place_has_a_row_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"patch": 3}, "patches of 3 do not tile images of 4x8; choose --net.patch from 1, 2, 4"),
+        ({"patch": 3}, "squares of 3 do not tile images of 4x8; choose --net.patch from 1, 2, 4"),
         ({"widths": (16, 32)}, "a transformer has one width and not 2; give one, such as"),
         ({"heads": 3}, "3 heads cannot share 16 channels"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
+
+from safelight.errors import UserError
 
 DOWNS: dict[str, Callable[[int], nn.Module]] = {
     "strided": lambda channels: nn.Conv2d(channels, channels, 3, stride=2, padding=1),
@@ -19,3 +21,13 @@ UPS: dict[str, Callable[[int], nn.Module]] = {
     # A kernel that the stride divides: others lay a chequered pattern.
     "transposed": lambda channels: nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1),
 }
+
+
+def check_tiles(sides: Sequence[int], tile: int, option: str) -> None:
+    """Refuse squares that do not tile the image. option: the one of `Net` that asks for them."""
+    if any(side % tile for side in sides):
+        fits = [n for n in range(1, min(sides) + 1) if not any(side % n for side in sides)]
+        raise UserError(
+            f"squares of {tile} do not tile images of {sides[1]}x{sides[0]}; choose --net.{option} "
+            f"from {', '.join(map(str, fits))}"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from safelight.errors import UserError
 from safelight.nets.blocks import attend, heads_of, zeroed
 from safelight.nets.embedding import embed_change, level_embedding, told, with_change, with_class
+from safelight.nets.resampling import check_tiles
 
 
 class Transformer(nn.Module):
@@ -50,7 +50,7 @@ class Transformer(nn.Module):
         super().__init__()
         width = _only(widths)
         channels, *sides = shape
-        check_patch(sides, patch)
+        check_tiles(sides, patch, "patch")
         self.classes, self.told, self.patch = classes, told(embedding), patch
         self.rows, self.columns = (side // patch for side in sides)
         self.embed_level = level_embedding(
@@ -137,17 +137,6 @@ def positions(width: int, rows: int, columns: int) -> Tensor:
     angles = [place.flatten()[:, None] * frequencies for place in (row, column)]
     found = torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)
     return nn.functional.pad(found, (0, width - found.shape[1]))
-
-
-def check_patch(sides: Sequence[int], patch: int) -> None:
-    """Refuse patches that do not tile the image."""
-    if any(side % patch for side in sides):
-        both = math.gcd(*sides)
-        fits = [p for p in range(1, both + 1) if both % p == 0]
-        raise UserError(
-            f"patches of {patch} do not tile images of {sides[1]}x{sides[0]}; choose --net.patch "
-            f"from {', '.join(map(str, fits))}"
-        )
 
 
 def _only(widths: Sequence[int]) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -136,11 +137,19 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> N
 def load_optimiser(optimiser: Optimizer, checkpoint: Checkpoint) -> None:
     tensors = _load(checkpoint.path / "optimiser.safetensors")
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for name, tensor in tensors.items():
         index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
+        state.setdefault(int(index), {})[key] = _laid_out(tensor, parameters[int(index)])
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    """The same in memory as its parameter is: fused optimisers go through both as they lie."""
+    if moment.shape != parameter.shape:  # a count of steps
+        return moment
+    return torch.empty_like(parameter, dtype=moment.dtype, device=moment.device).copy_(moment)
 
 
 def checkpoints(folder: Path) -> list[Checkpoint]:

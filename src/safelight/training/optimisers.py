@@ -16,8 +16,12 @@ Parameters = Iterable[nn.Parameter]
 BETAS = (0.9, 0.99)
 ADAPTIVE = ("adamw", "adam")  # which have betas
 OPTIMISERS: dict[str, Callable[[Parameters, Optimiser], Optimizer]] = {
-    "adamw": lambda p, o: torch.optim.AdamW(p, o.lr, o.betas or BETAS, weight_decay=o.weight_decay),
-    "adam": lambda p, o: torch.optim.Adam(p, o.lr, o.betas or BETAS, weight_decay=o.weight_decay),
+    "adamw": lambda p, o: torch.optim.AdamW(
+        p, o.lr, o.betas or BETAS, weight_decay=o.weight_decay, fused=True
+    ),
+    "adam": lambda p, o: torch.optim.Adam(
+        p, o.lr, o.betas or BETAS, weight_decay=o.weight_decay, fused=True
+    ),
     "adadelta": lambda p, o: torch.optim.Adadelta(p, o.lr, weight_decay=o.weight_decay),
     "sgd": lambda p, o: torch.optim.SGD(p, o.lr, momentum=0.9, weight_decay=o.weight_decay),
 }

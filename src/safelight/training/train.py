@@ -24,6 +24,7 @@ from safelight.data.mirror import symmetry
 from safelight.errors import UserError
 from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
+from safelight.machine import keep_memory
 from safelight.training.batches import centred
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
@@ -62,6 +63,7 @@ def train(cache: Cache, config: Config, out: Path, judge: Judge | None = None) -
     if bool(judge) != bool(config.watch.evaluate_every):
         raise ValueError("a judge is there if and only if the configuration asks for evaluations")
     began = time.monotonic()
+    keep_memory()
     trackers = "tensorboard" if config.watch.tensorboard else None
     # Under torchrun without a GPU, Accelerate has to be told, or each process trains by itself.
     several_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
