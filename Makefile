@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-samplers bench-recipes bench-gans bench-latent bench-coverage docs
+.PHONY: demo test test-slow check bench bench-speed bench-samplers bench-recipes bench-gans bench-latent bench-coverage docs
 
 demo: $(VENV)/.installed-offline
 	$(BIN)/safelight demo
@@ -57,6 +57,10 @@ bench: $(VENV)/.installed-dev
 RUN ?= runs/mnist-small
 bench-samplers: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/samplers.py $(RUN) --out $(OUT)/samplers-$(notdir $(RUN))
+
+bench-speed: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/speed.py $(DATA)/cifar10.zip
+	$(BIN)/python benchmarks/speed.py $(DATA)/flowers5.zip --side 64 --steps 1
 
 bench-recipes: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/recipes.py $(DATA)/mnist --budget 10m --out $(OUT)/recipes

@@ -33,8 +33,9 @@ class Ours:
     """Safelight's trainer, with what a configuration says."""
 
     def __init__(self, cache: Any, config: Any, threads: int, precision: str) -> None:
+        from accelerate import Accelerator
+
         from safelight.config import Plan
-        from safelight.training.devices import accelerator_of_one
         from safelight.training.loop import Trainer
         from safelight.training.planning import measure_sigma_data
 
@@ -50,7 +51,7 @@ class Ours:
             processes=1,
             step_seconds=0,
         )
-        self.trainer = Trainer(config, plan, cache, accelerator_of_one())
+        self.trainer = Trainer(config, plan, cache, Accelerator())
         self.net = self.trainer.learner.model.net
 
     def advance(self, steps: int) -> None:

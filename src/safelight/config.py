@@ -120,11 +120,14 @@ class Sampling(Section):
     """Step size of langevin, in squares of the noise level; the levels decide unless given."""
     snr: float | None = None
     """Step size of predictor-corrector, as its signal-to-noise ratio; 0.16 unless given."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the network's calls. bf16 is several times faster where the processor has instructions
+    for it; its images differ a little, and from machine to machine."""
 
     @property
     def options(self) -> dict[str, Any]:
         """What the sampler itself is asked for."""
-        shared = {"sampler", "steps", "grid", "lowest", "weaker"}
+        shared = {"sampler", "steps", "grid", "lowest", "weaker", "precision"}
         shared |= {"guidance", "guidance_interval", "guidance_rescale"}
         return self.model_dump(exclude=shared, exclude_none=True)
 

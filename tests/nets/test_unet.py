@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -24,9 +26,31 @@ def output(**options: object) -> torch.Tensor:
     return made(**options)(*INPUT)
 
 
+def test_folding_is_a_network_on_squares_of_pixels() -> None:
+    """The same network, its input and output reordered by torch."""
+    x, level, y = INPUT
+    folded = stirred(lambda: UNet((1, 8, 8), 3, **BASE, fold=2))
+    plain = stirred(lambda: UNet((4, 4, 4), 3, **BASE))
+    expected = torch.pixel_shuffle(plain(torch.pixel_unshuffle(x, 2), level, y), 2)
+    torch.testing.assert_close(folded(x, level, y), expected)
+    with pytest.raises(UserError, match="squares of 3 do not tile .* --net.fold from 1, 2, 4, 8"):
+        UNet((1, 8, 8), **BASE, fold=3)
+    both = UNet((1, 8, 8), answers=2, **BASE, fold=2)
+    assert both(*INPUT[:2]).shape == (2, 2, 8, 8)
+
+
+def test_the_channels_of_a_place_lie_together() -> None:
+    """What convolutions are fastest on; a copy of the weights is laid out so too."""
+    net = made(attention=(4,))
+    for module in (net, copy.deepcopy(net)):
+        kernels = [p for p in module.parameters() if p.dim() == 4]
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
 @pytest.mark.parametrize(
     "option",
     [
+        {"fold": 2},
         {"widths": (8, 24)},
         {"widths": (8, 16, 16)},
         {"blocks": 2},

@@ -50,6 +50,17 @@ def test_guidance_needs_something_to_lead_away_from(digits: Cache, out: Path) ->
     assert away.drawing.guidance.weight == 1.5
 
 
+def test_in_bf16_images_are_nearly_the_same() -> None:
+    """Another source, that says so, whose images differ by little."""
+    exact, fast = made(Sampling(steps=5)), made(Sampling(steps=5, precision="bf16"))
+    assert fast.fingerprint != exact.fingerprint
+    assert fast.describe() == f"{exact.describe()}, in bf16"
+    assert fast.record()["precision"] == "bf16"
+    seeds = range(20)
+    apart = (exact.images(seeds).float() - fast.images(seeds).float()).abs()
+    assert 0 < apart.mean() < 1
+
+
 def test_who_is_guided_unless_told_otherwise() -> None:
     weaker = Model(build_denoiser(SMALL, Problem((1, 8, 8), 10, 0.5)), "v")
     assert made().drawing.guidance.weight == 1.5

@@ -157,10 +157,19 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
-        tokens = self.qkv(self.norm(x)).flatten(2)  # (b, 3c, h w)
-        q, k, v = tokens.reshape(b, 3, self.heads, c // self.heads, h * w).mT.unbind(1)
-        x = x + self.out(attend(q, k, v).mT.reshape(b, c, h, w))
+        tokens = _everywhere(self.qkv, self.norm(x)).reshape(b, h * w, 3, self.heads, -1)
+        q, k, v = tokens.permute(2, 0, 3, 1, 4)  # (b, heads, h w, c / heads) each
+        seen = attend(q, k, v).transpose(1, 2).reshape(b, h, w, c).movedim(-1, 1)
+        x = x + _everywhere(self.out, seen).movedim(-1, 1)
         return x if self.feedforward is None else x + self.feedforward(x)
+
+
+def _everywhere(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution of 1x1 as the product that it is: (b, c, h, w) -> (b, h, w, c').
+
+    Where a place's channels lie together nothing is moved for it, and its gradients take half.
+    """
+    return nn.functional.linear(x.movedim(1, -1), layer.weight.flatten(1), layer.bias)
 
 
 def heads_of(channels: int, asked: int | None, width: int = 64) -> int:

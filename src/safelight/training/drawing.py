@@ -90,7 +90,8 @@ class Drawing:
         end = "" if self.lowest is None else f" down to {self.lowest:.2g}"
         options = [f", {name.replace('_', ' ')} {x}" for name, x in self.sampling.options.items()]
         own = "".join(options)
-        return f"{self.sampling.sampler}{own}, {steps} ({self.grid}{end}){self._guided()}"
+        fast = "" if self.sampling.precision == "float32" else f", in {self.sampling.precision}"
+        return f"{self.sampling.sampler}{own}, {steps} ({self.grid}{end}){self._guided()}{fast}"
 
     def _guided(self) -> str:
         guidance = self.guidance

@@ -41,7 +41,8 @@ class DiffusionSource:
 
     Whatever else is in the batch, each image comes out the same to within one of its 256 levels:
     a convolution may add up in another order in a batch of another size. It is
-    float32, whatever precision the training used.
+    float32, whatever precision the training used, unless `sampling` wants bf16, where that order
+    counts for more.
 
     At most `micro_batch` images go through the network at once.
 
@@ -81,6 +82,8 @@ class DiffusionSource:
         how = (self.drawing.step, self.drawing.guidance, times)
         models = (model.fingerprint, weaker.fingerprint if weaker else None)
         what = (how, models, codec.fingerprint) if codec else (how, models)
+        if self.sampling.precision != "float32":
+            what = (*what, self.sampling.precision)
         self.fingerprint = hashlib.sha256(repr(what).encode()).hexdigest()
 
     @property
@@ -112,7 +115,11 @@ class DiffusionSource:
         clip: keep its guesses in [-1, 1], if they are pictures.
         """
         y = None if labels is None or not self.classes else labels.to(self.device)
-        guided = Precise(Guided(self._denoiser, y, self.drawing.guidance, self._weaker))
+        guided = Precise(
+            Guided(self._denoiser, y, self.drawing.guidance, self._weaker),
+            self.device.type,
+            self.sampling.precision == "bf16",
+        )
         return Clipped(guided) if clip and self.codec is None else guided
 
     @contextlib.contextmanager
@@ -219,17 +226,22 @@ class DiffusionSource:
 
 @dataclass(frozen=True)
 class Precise:
-    """A model asked in full float32; what is done between two calls is left as it is."""
+    """A model asked in full float32, or in bf16; what is between two calls is left as it is."""
 
     guided: Guided
+    device: str
+    bf16: bool = False
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        with full_precision():
+        with full_precision(), self._autocast():
             return self.guided(x_t, t)
 
     def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        with full_precision():
+        with full_precision(), self._autocast():
             return self.guided.with_variance(x_t, t)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16)
 
 
 def _lacking(classes: tuple[str, ...], classless: bool) -> str:
