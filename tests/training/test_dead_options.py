@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "attention_norm": ("batch",),
     "feedforward": (2.0,),
     "patch": (1,),
+    "fold": (2,),
     "norm": ("layer",),
     "activation": ("relu",),
     "down": ("max",),
