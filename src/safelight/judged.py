@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safelight import paths
+from safelight.config import Sampling
 from safelight.console import inform
 from safelight.errors import DamagedFile, UserError
 from safelight.evaluation.estimate import Evaluation, parsed
@@ -117,7 +118,8 @@ def _recipe(run: Run, newest: Evaluation) -> str:
             run.file.shape,
             state,
             newest.trained.get("weights", "ema"),
-            dict(newest.sampling),
+            # with what an older evaluation could not say, for it was drawn as is usual
+            Sampling().model_dump() | dict(newest.sampling),
         ],
         sort_keys=True,
     )

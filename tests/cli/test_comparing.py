@@ -69,6 +69,18 @@ def test_runs_that_differ_by_seed_are_trainings_of_one_recipe(
     assert "cover retraining" in said.out
 
 
+def test_an_evaluation_of_before_an_option_was_drawn_as_is_usual(
+    runs: Path, tmp_path: Path
+) -> None:
+    """X3: one of before --precision is of the same recipe as a newer one."""
+    copies = [shutil.copytree(path, tmp_path / path.name) for path in sorted(runs.glob("flow-*"))]
+    file = Run.open(copies[0]).metrics_file
+    before = file.read_text()
+    file.write_text(re.sub(r',\s*"precision": "float32"', "", before))
+    assert file.read_text() != before
+    assert list(compare(*copies, runs / "v")[0].trainings) == [str(tmp_path / "flow")]
+
+
 def test_names_decide(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """X3: NAME=PLACE keeps trainings apart, or takes any runs and files together."""
     flow = [str(path) for path in sorted(runs.glob("flow-*"))]
