@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -61,7 +61,7 @@ class Trainer:
         self.learner = learner.to(device)
         self.average = PowerAverage(self.learner.model, config.ema)
         self.parallel: nn.Module = accelerator.prepare_model(self.learner)
-        self.optimiser = make_optimiser(self.learner.parameters(), config.optimiser)
+        self.optimiser = make_optimiser(cast(nn.Module, learner), config.optimiser)
         self.batches = Batches(
             latents or Pictures(train, config.data, device),
             size=config.optimiser.batch,
