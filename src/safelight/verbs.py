@@ -122,6 +122,7 @@ def sample(
         out: a folder of its own in RUN/samples unless given.
     """
     from safelight.images import Restoring
+    from safelight.machine import keep_memory
     from safelight.sampling import (
         USUAL,
         identity,
@@ -134,6 +135,7 @@ def sample(
 
     if n is not None and n < 1:
         raise UserError(f"-n {n} asks for no image; give 1 or more")
+    keep_memory()
     opened = Run.open(run)
     sources = opened.sources(sampling.each(), checkpoint, weights)
     source, places = sources[0], opened.path / "samples"
@@ -175,6 +177,7 @@ def export_images(
         with_report: of a run: its report and its numbers too.
     """
     from safelight import exporting
+    from safelight.machine import keep_memory
     from safelight.sources import open_source, require_drawn
     from safelight.training.run import Run
 
@@ -186,6 +189,7 @@ def export_images(
         raise UserError(f"-n {n} asks for no image; give 1 or more")
     opened = open_source(source)
     if isinstance(opened, Run):
+        keep_memory()
         export = exporting.of_run(
             opened, n, classes, sampling, seed, checkpoint, weights, with_report
         )
@@ -225,8 +229,10 @@ def edit(
         out: a folder of its own in RUN/edits unless given.
     """
     from safelight.editing.edit import edit as carry_out
+    from safelight.machine import keep_memory
     from safelight.training.run import Run
 
+    keep_memory()
     return carry_out(
         Run.open(run),
         [pictures] if isinstance(pictures, str | Path) else pictures,
