@@ -114,23 +114,24 @@ def _kept(
 ) -> int:
     """Of n times the same image."""
     weights = {p.data_ptr() for p in learner.parameters()}
-    kept: dict[int, int] = {}
+    kept: dict[int, torch.UntypedStorage] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> None:
+        # The bytes and not the tensor, which may be what its own graph would hold: a circle that
+        # Python can't see, and that would stay for good.
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+            kept[storage.data_ptr()] = storage
 
     labels = None if single.labels is None else single.labels.repeat(n)
     varied = None if single.varied is None else single.varied.repeat(n, 1)
     batch = Batch(single.images.repeat(n, 1, 1, 1), labels, varied)
     with (
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
     ):
         learner(batch, ImageNoise(range(n), device), turn)
-    return sum(kept.values())
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def micro_batch(
