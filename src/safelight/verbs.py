@@ -19,6 +19,7 @@ from safelight.judging import evaluate, report
 from safelight.paths import place
 from safelight.presets import AUTO, PRESETS, described, in_latents
 from safelight.starting import (
+    further_config,
     judge_of,
     latent_shape,
     opened,
@@ -58,6 +59,7 @@ def train(
     size: int | str | None = None,
     resume: bool = False,
     autoencoder: str | Path | None = None,
+    start: str | Path | None = None,
 ) -> Run:
     """Train on a cache, a folder, a zip or a named set; goes on where `out` holds this run.
 
@@ -71,11 +73,14 @@ def train(
         resume: take everything from the run in `out`, in place of a preset and a recipe.
         autoencoder: learn in the latents of this one, a run or a folder of diffusers'; a whole
             configuration has it as `diffusion.autoencoder`.
+        start: a run; begin with its averaged weights, and take from it what is not given here.
     """
     from safelight.training import train as training
     from safelight.training.batches import centred
 
-    require_one_description(preset, recipe, resume, out, config)
+    require_one_description(preset, recipe, resume, out, config, start)
+    if start is not None:
+        config = further_config(start)
     if autoencoder is not None and (resume or config is not None):
         raise UserError(
             "the run or the configuration says whether there is an autoencoder; leave it out"
