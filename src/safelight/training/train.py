@@ -38,6 +38,7 @@ from safelight.training.planning import (
     Costs,
     choose_precision,
     evaluations_told,
+    few_told,
     footprint,
     intervals,
     measure_sigma_data,
@@ -272,6 +273,8 @@ def make_plan(
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
         inform(announcement(plan, config, train))
+        if few := few_told(budget, costs, steps):
+            inform(few)
         if judge is not None:
             inform(evaluations_told(judge.about, watch, budget, costs, steps))
         if lacking := trainer.family.shortfall(trainer.learner.model):
