@@ -64,6 +64,7 @@ def evaluate(
     from safelight.evaluation.evaluate import evaluate as judge
     from safelight.evaluation.evaluate import require_known
     from safelight.evaluation.table import curves, table
+    from safelight.machine import keep_memory
     from safelight.sources import (
         learnt_from,
         open_source,
@@ -78,6 +79,7 @@ def evaluate(
     require_heeded(source, metrics, sampling, likelihood, checkpoint, weights)
     require_named(source, against, train)
     require_file(json)
+    keep_memory()
     opened = open_source(source)
     if isinstance(opened, Run):
         parsed(opened.evaluations(), opened.metrics_file)  # to be refused before the work
@@ -122,8 +124,10 @@ def report(
             no cache yet, unless given.
     """
     from safelight.data.cache import Cache
+    from safelight.machine import keep_memory
     from safelight.sources import is_run
 
+    keep_memory()
     to = None if out is None else place(out)
     if not isinstance(source, Cache) and is_run(source):
         page = _report_of_run(source, size, to)

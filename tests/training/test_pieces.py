@@ -32,6 +32,7 @@ from safelight.training.planning import (
     Footprint,
     deviation,
     evaluations_told,
+    few_told,
     footprint,
     intervals,
     looks,
@@ -372,3 +373,15 @@ def test_uneven_shares_weigh_every_image_alike(digits: Cache) -> None:
             total = total + grads / processes
         gradients.append(total)
     assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-5
+
+
+def test_a_time_for_hardly_any_steps_is_told_of_with_one_that_is_enough() -> None:
+    """X5: with that there are a hundred; whoever gives a number of steps has meant it."""
+    costs = Costs(spent=2, step=0.5, validation=0, preview=0, checkpoint=0)
+    short = Budget.parse("10s")
+    told = few_told(short, costs, plan_steps(short, costs, 64, 1000, Watch()))
+    assert "in 16 steps" in told
+    assert "for 100 give --budget 52s," in told
+    assert plan_steps(Budget.parse("52s"), costs, 64, 1000, Watch()) == 100
+    assert few_told(Budget.parse("50s"), costs, 100) == ""
+    assert few_told(Budget.parse("20steps"), costs, 20) == ""

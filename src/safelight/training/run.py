@@ -179,6 +179,12 @@ class Run:
         words = ("safelight", "train", self.file.cache, "--resume", "--out", str(self.path))
         return shlex.join(words)
 
+    def further(self, budget: str) -> str:
+        """What trains on from its weights, in a new run."""
+        out = ("--out", f"{self.path}-further")
+        words = ("safelight", "train", self.file.cache, "--start", str(self.path))
+        return shlex.join((*words, "--budget", budget, *out))
+
     @property
     def summary(self) -> Summary:
         state = self.checkpoint().state()
