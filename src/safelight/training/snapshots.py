@@ -29,8 +29,8 @@ def planned(steps: int) -> frozenset[int]:
 def save(folder: Path, step: int, averages: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Write the averages, by their names, as they are after `step`: what is a number, in float32.
 
-    Half precision would round by more than averages differ by where the learning rate has fallen to
-    zero: there they are within a thousandth of one another.
+    Half precision would round by as much as averages differ by where the learning rate has fallen
+    to zero: there they are within a few ten-thousandths of one another.
     """
     numbers = {
         f"{name}/{parameter}": value.float()
