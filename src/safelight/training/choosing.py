@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +51,12 @@ class Average:
     """How the average of a width is made: what it takes of each average that was kept.
 
     own: of the checkpoint's, by their names; others: of snapshots, by their file and their name.
+    hashes: of the checkpoint's, in their order.
     """
 
     checkpoint: Checkpoint
     own: Mapping[str, float]
+    hashes: Sequence[str]
     others: Mapping[tuple[Path, str], float]
 
     def weights(self) -> dict[str, Tensor]:
@@ -71,10 +73,8 @@ class Average:
     def digest(self, width: str) -> str:
         """Of the width and all that it is made of. Not of the sums: their last bits differ from
         machine to machine."""
-        own = self.checkpoint.state()
-        parts = [own.digest(name) for name in self.own]
-        parts += [sha256(file) for file in dict.fromkeys(file for file, _ in self.others)]
-        return hashlib.sha256(" ".join([width, *parts]).encode()).hexdigest()
+        others = [sha256(file) for file in dict.fromkeys(file for file, _ in self.others)]
+        return hashlib.sha256(" ".join([width, *self.hashes, *others]).encode()).hexdigest()
 
 
 def average(folder: Path, chosen: Checkpoint, word: str, usual: float) -> Average:
@@ -83,10 +83,11 @@ def average(folder: Path, chosen: Checkpoint, word: str, usual: float) -> Averag
     folder: of the snapshots. usual: the width of "ema". Raises UserError where they can't be had to
     within MOST.
     """
-    width, files = float(word), chosen.state().files
-    own = {name: w for name, w in kept(usual).items() if f"{name}.safetensors" in files}
-    if taken := [name for name, w in own.items() if w == width]:
-        return Average(chosen, {taken[0]: 1.0}, {})
+    width, state = float(word), chosen.state()  # checks that no file has changed
+    own = {name: w for name, w in kept(usual).items() if f"{name}.safetensors" in state.files}
+    hashes = [state.digest(name) for name in own]
+    if width in own.values():
+        return Average(chosen, {name: 1.0 for name, w in own.items() if w == width}, hashes, {})
     before = {step: file for step, file in snapshots.found(folder).items() if step < chosen.step}
     others = {
         (file, name): Kept(w, step) for step, file in before.items() for name, w in own.items()
@@ -102,7 +103,7 @@ def average(folder: Path, chosen: Checkpoint, word: str, usual: float) -> Averag
         )
     mine, theirs = made.shares[: len(own)], made.shares[len(own) :]
     return Average(
-        chosen, dict(zip(own, mine, strict=True)), dict(zip(others, theirs, strict=True))
+        chosen, dict(zip(own, mine, strict=True)), hashes, dict(zip(others, theirs, strict=True))
     )
 
 
