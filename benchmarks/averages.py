@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from safelight.console import results
 from safelight.errors import UserError
 from safelight.evaluation.evaluate import evaluate
 from safelight.training.ema import PowerAverage
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--against", default="validation")
     parser.add_argument("--budget", default="2000steps")
     options = parser.parse_args()
+    results.quiet = True  # of what `train` says: JSON alone is printed
     run = Run.open(options.run)
     words = [*(f"{width:g}" for width in options.widths), "raw"]
     found: dict[str, Any] = {"run": run.name, "steps": run.summary.steps, "n": options.n}
