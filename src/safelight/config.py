@@ -59,7 +59,8 @@ class Config(Section):
     optimiser: Optimiser = Optimiser()
     watch: Watch = Watch()
     ema: Annotated[float, Field(gt=0, lt=0.25)] = 0.05
-    """Width of the weights' moving average, as a share of the training so far."""
+    """Width of the weights' moving average, as a share of the training so far; sample, evaluate and
+    edit can take another after training (--weights)."""
     budget: str = "10m"
     """When to stop: a time (90s, 10m, 2h), or 5000steps, 20epochs, 500kimg."""
     start: str | None = None

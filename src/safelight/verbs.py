@@ -123,7 +123,7 @@ def sample(
         sampling: sampler, steps, guidance and the like.
         seed: the first seed; each image has its own.
         checkpoint: a step, such as 1000; the newest unless given.
-        weights: ema (the average) or raw.
+        weights: ema (the average), raw, or the width of another average, such as 0.1.
         out: a folder of its own in RUN/samples unless given.
     """
     from safelight.images import Restoring
@@ -230,7 +230,7 @@ def edit(
         sampling: sampler, steps, guidance and the like.
         seed: of the first picture's noise; each further picture has the next.
         checkpoint: a step, such as 1000; the newest unless given.
-        weights: ema (the average) or raw.
+        weights: ema (the average), raw, or the width of another average, such as 0.1.
         out: a folder of its own in RUN/edits unless given.
     """
     from safelight.editing.edit import edit as carry_out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,9 @@ def test_steps_of_a_budget() -> None:
     assert steps * 0.5 + beside == pytest.approx(600, abs=0.5)
     with pytest.raises(UserError, match="too short.*give at least 7"):
         planned("22s")
+    keeping = replace(costs, snapshot=2)  # X7: of 15 of them, before the end
+    fewer = plan_steps(Budget.parse("10m"), keeping, batch=64, images=1000, watch=Watch())
+    assert fewer * 0.5 + beside + 30 == pytest.approx(600, abs=0.5)
     steps = planned("10m", Watch(preview_every=10))
     assert steps * (0.5 + 1 / 10) + 20 + 10 * 2 + 11 * 0.1 == pytest.approx(600, abs=0.6)
 
@@ -200,7 +204,7 @@ def test_footprint_grows_with_the_image(digits: Cache) -> None:
     single, _ = next(made.batches.at(0, 1))
     one = footprint(made.learner, single, False, made.accelerator.device)
     assert one.image > 64 * 8 * 4  # more than one feature map of the widest level
-    assert one.fixed >= 6 * sum(p.numel() * 4 for p in made.learner.parameters())
+    assert one.fixed >= 7 * sum(p.numel() * 4 for p in made.learner.parameters())
 
 
 def test_micro_batches_give_the_same_gradient(digits: Cache) -> None:

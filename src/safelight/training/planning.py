@@ -24,6 +24,7 @@ from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory
 from safelight.training.learner import Learner, Turn
 from safelight.training.options import compares
+from safelight.training.snapshots import GAPS
 
 SHARE_OF_FREE_MEMORY = 0.8
 OVERHEAD = 1.5  # of what autograd keeps: gradients of activations and the kernels' own buffers
@@ -105,8 +106,8 @@ def footprint(learner: Learner, single: Batch, bf16: bool, device: torch.device)
         for n in (2, 3)
     )
     one = three - two
-    # weights, gradients, two moments, the average, and a copy in the precision of the step
-    fixed = 6 * parameters + max(0, two - 2 * one)
+    # weights, gradients, two moments, two averages, and a copy in the precision of the step
+    fixed = 7 * parameters + max(0, two - 2 * one)
     return Footprint(fixed=fixed, image=max(1, int(OVERHEAD * one)))
 
 
@@ -160,6 +161,7 @@ class Costs:
     preview: float
     checkpoint: float
     evaluation: float = 0.0
+    snapshot: float = 0.0
 
 
 def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Watch) -> int:
@@ -169,7 +171,7 @@ def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Wat
         return steps
     validations, previews = looks(budget, costs)
     # An evaluation at the end comes on top of those on the way.
-    beside, per_step = costs.spent, costs.step
+    beside, per_step = costs.spent + len(GAPS) * costs.snapshot, costs.step
     if watch.evaluate_every:
         beside += costs.evaluation
         per_step += costs.evaluation / watch.evaluate_every

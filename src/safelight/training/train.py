@@ -317,7 +317,9 @@ def _measure(
         validation = _seconds(trainer.validate, run)
         preview = _seconds(trainer.preview, run)
         saving = _seconds(trainer.save, run.checkpoint_folder)
-    return Costs(time.monotonic() - began, step, validation, preview, saving, evaluation)
+        keeping = _seconds(trainer.keep, run.averages_folder)
+    spent = time.monotonic() - began
+    return Costs(spent, step, validation, preview, saving, evaluation, keeping)
 
 
 def _cost_of_evaluation(trainer: Trainer, run: Run) -> float:
@@ -351,7 +353,8 @@ def _take_up(trainer: Trainer, run: Run) -> None:
         begin(trainer)
     if not trainer.accelerator.is_main_process:
         return
-    for folder in (run.path, run.checkpoint_folder, run.path / "samples" / "progress"):
+    progress = run.path / "samples" / "progress"
+    for folder in (run.path, run.checkpoint_folder, run.averages_folder, progress):
         clear_leftovers(folder)
     run.rewind(trainer.step)
     if trainer.accelerator.num_processes != run.plan.processes:
