@@ -126,7 +126,7 @@ def kid(images: Path, cache: Path, n: int, file: Path, *more: str) -> list[float
     against = ["--against", f"{cache}:test", *more]
     safelight("evaluate", images, *against, "--metrics", "kid", "-n", str(n), "--json", file)
     found = json.loads(file.read_text())
-    estimate = next(e for e in found["estimates"] if e["name"].upper() == "KID")
+    estimate = next(e for e in found["estimates"] if e["name"].startswith("KID"))
     return [round(estimate[key], 4) for key in ("value", "low", "high")]
 
 
