@@ -120,7 +120,7 @@ def sources(
             Shuffled(held_out(run.cache())),
             name=f"{run.name} (step {chosen.step}, {weights})",
             trained={"checkpoint": str(chosen.step), "weights": weights},
-            micro_batch=run.plan.micro_batch,
+            micro_batch=run.plan.smallest,
         )
     ]
 
@@ -133,7 +133,7 @@ def preview(run: Run, model: nn.Module) -> ReconstructionSource:
         Shuffled(held_out(run.cache())),
         name=run.name,
         trained={},
-        micro_batch=run.plan.micro_batch,
+        micro_batch=run.plan.smallest,
     )
 
 

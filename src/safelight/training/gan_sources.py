@@ -83,7 +83,7 @@ def sources(
             trained={"checkpoint": str(chosen.step), "weights": weights},
             shape=run.file.shape,
             classes=run.classes,
-            micro_batch=run.plan.micro_batch,
+            micro_batch=run.plan.smallest,
         )
     ]
 
@@ -97,5 +97,5 @@ def preview(run: Run, model: nn.Module) -> GanSource:
         trained={},
         shape=run.file.shape,
         classes=run.classes,
-        micro_batch=run.plan.micro_batch,
+        micro_batch=run.plan.smallest,
     )

@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from safelight.config import Config, Plan
 from safelight.console import Advance, inform, progress
 from safelight.data.cache import Cache
 from safelight.errors import NonFiniteLoss
+from safelight.machine import Spare
 from safelight.seeding import derive
 from safelight.training import checkpoint as checkpoints
 from safelight.training.batches import Batches, Pictures, centred
@@ -30,6 +32,7 @@ from safelight.training.latents import Latents
 from safelight.training.learner import Learner, Problem, Turn, extras, load_extras
 from safelight.training.optimisers import learning_rate, make_optimiser
 from safelight.training.run import Run
+from safelight.training.shortage import between_steps, is_shortage, smaller, told
 from safelight.training.watching import Judge, draw_preview
 
 RECORDS = 500  # of the training loss, in a run
@@ -50,7 +53,7 @@ class Trainer:
         """judge: measures images every `watch.evaluate_every` steps, in one process."""
         torch.set_num_threads(plan.threads)
         self.config, self.plan, self.accelerator, self.judge = config, plan, accelerator, judge
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.spare = 0, 0.0, Spare()
         self.processes = accelerator.num_processes
         train, seen = cache.subset("train"), centred(cache, config.data)
         device, self.family = accelerator.device, family_of(config)
@@ -60,7 +63,8 @@ class Trainer:
         learner = self.family.learner(config, Problem(shape, classes, plan.sigma_data))
         self.learner = learner.to(device)
         self.average = PowerAverage(self.learner.model, config.ema)
-        self.parallel: nn.Module = accelerator.prepare_model(self.learner)
+        if self.processes > 1:
+            _at_once(list(self.learner.parameters()), broadcast)
         self.optimiser = make_optimiser(self.learner.parameters(), config.optimiser)
         self.batches = Batches(
             latents or Pictures(train, config.data, device),
@@ -80,8 +84,6 @@ class Trainer:
 
         Returns this process's mean loss in each phase.
         """
-        # Dropout is the only draw from the global stream; it too depends on (seed, step) alone.
-        torch.manual_seed(derive(self.config.seed, "dropout", self.step, self.batches.rank))
         self.learner.train()
         lr = learning_rate(self.config.optimiser, self.step, self.plan.steps)
         for group in self.optimiser.param_groups:
@@ -95,7 +97,9 @@ class Trainer:
         """Move the weights of a phase. Returns this process's mean loss."""
         taught = list(self.learner.taught(phase))
         with _only(taught, self.learner):
-            loss, seen = self._backward(Turn(phase, self.step / self.plan.steps))
+            loss, seen = self._gradient(Turn(phase, self.step / self.plan.steps))
+        if self.processes > 1:
+            _at_once(_gradients(taught), lambda flat: self.accelerator.reduce(flat, "mean"))
         norm = nn.utils.clip_grad_norm_(taught, self.config.optimiser.clip)
         if not math.isfinite(norm):
             raise NonFiniteLoss(self._not_finite("the gradient"))
@@ -105,24 +109,53 @@ class Trainer:
             self.learner.observe(self._of_everyone(torch.cat(seen, dim=1)))
         return loss
 
+    @property
+    def micro_batch(self) -> int:
+        """Images that go through the network at once."""
+        return self.plan.micro_batch_at(self.step)
+
+    def _gradient(self, turn: Turn) -> tuple[float, list[Tensor]]:
+        """As `_backward`; where memory runs out, again from the beginning in smaller pieces.
+
+        All processes do so where it runs out in one of them.
+        """
+        planned = self.plan
+        while True:
+            found, short = None, None
+            try:
+                found = self._backward(turn)
+            except Exception as error:
+                if not is_shortage(error):
+                    raise
+                short = error.with_traceback(None)  # which holds all that the step has computed
+            if not self.any_process(short is not None):
+                if self.plan is not planned:  # room for what validation and previews compile
+                    self.spare.release()
+                assert found is not None
+                return found
+            found = None
+            self.optimiser.zero_grad(set_to_none=True)
+            self.spare.release()
+            self.plan = smaller(self.plan, self.step, self.config, short)
+            if self.accelerator.is_main_process:
+                inform(told(self.plan, self.step))
+
     def _backward(self, turn: Turn) -> tuple[float, list[Tensor]]:
         """Accumulate the gradient of the batch's mean loss, micro-batch by micro-batch.
 
         Returns this process's mean loss, and what was "seen" of its images, (2, b) in pieces.
         """
-        pieces = list(self.batches.at(self.step, self.plan.micro_batch))
+        # Dropout is the only draw from the global stream; it too depends on (seed, step) alone.
+        torch.manual_seed(derive(self.config.seed, "dropout", self.step, self.batches.rank))
         # Processes average their gradients: each counts for as many images as it has.
         share = self.config.optimiser.batch / self.processes
         total, seen = 0.0, []
-        for i, (batch, noise) in enumerate(pieces):
-            last = i == len(pieces) - 1
-            quiet = contextlib.nullcontext() if last else self.accelerator.no_sync(self.parallel)
-            with quiet:
-                with self.autocast():
-                    out = self.parallel(batch, noise, turn)
-                self._check(out)
-                loss = out["loss"].sum() / share
-                loss.backward()
+        for batch, noise in self.batches.at(self.step, self.micro_batch):
+            with self.autocast():
+                out = self.learner(batch, noise, turn)
+            self._check(out)
+            loss = out["loss"].sum() / share
+            loss.backward()
             total += float(loss.detach())
             if "seen" in out:
                 seen.append(out["seen"])
@@ -178,7 +211,7 @@ class Trainer:
             return
         for name, model in (("ema", self.average.module), ("raw", self.learner.model)):
             with self.autocast():
-                found = self.examiner.look(model.eval(), self.plan.micro_batch)
+                found = self.examiner.look(model.eval(), self.micro_batch)
             if found:
                 run.append("validation", **self.where(), weights=name, **found)
                 self.accelerator.log(self.examiner.curves(name, found), step=self.step)
@@ -216,13 +249,15 @@ def fit(trainer: Trainer, run: Run) -> None:
     record = _Record(trainer, run, every=max(1, plan.steps // RECORDS))
     if main and trainer.judge is not None and trainer.step < plan.steps:
         trainer.judge.prepare(trainer.family.preview(run, trainer.average.module))
-    with _interruptions() as interrupted, _bar(trainer, main) as advance:
+    with between_steps(), _interruptions() as interrupted, _bar(trainer, main) as advance:
         if main and trainer.step == 0:
             trainer.preview(run)
         clock = _Clock(trainer)
         while trainer.step < plan.steps:
             began = time.monotonic()
             losses = trainer.advance()
+            if main and trainer.plan != run.plan:  # memory ran out
+                run.replan(trainer.plan)
             record.add(losses, time.monotonic() - began)
             clock.tick()
             finished = trainer.step == plan.steps
@@ -305,6 +340,19 @@ class _Record:
 def loss_names(phases: Sequence[str]) -> dict[str, str]:
     """How the loss of each phase is called: by its phase, where there are several."""
     return {phase: "loss" if len(phases) == 1 else f"{phase} loss" for phase in phases}
+
+
+def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+@torch.no_grad()
+def _at_once(tensors: Sequence[Tensor], between: Callable[[Tensor], Tensor]) -> None:
+    """Let processes agree on these in one message."""
+    agreed = between(torch.cat([tensor.flatten() for tensor in tensors]))
+    parts = torch.split(agreed, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 
 from safelight.config import Config, Plan, RunFile
 from safelight.console import inform, say
@@ -67,11 +67,7 @@ def train(cache: Cache, config: Config, out: Path, judge: Judge | None = None) -
     trackers = "tensorboard" if config.watch.tensorboard else None
     # Under torchrun without a GPU, Accelerate has to be told, or each process trains by itself.
     several_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
-    # In each phase of a GAN's step one of its networks gets no gradient.
-    partly = DistributedDataParallelKwargs(find_unused_parameters=config.family == "gan")
-    accelerator = Accelerator(
-        cpu=several_on_cpu, log_with=trackers, project_dir=str(out), kwargs_handlers=[partly]
-    )
+    accelerator = Accelerator(cpu=several_on_cpu, log_with=trackers, project_dir=str(out))
     with _alone_in(out, accelerator):
         run, latents = _run_in(out, cache, config, accelerator, began, judge)
         _see_through(run, cache, accelerator, latents, judge)
@@ -261,6 +257,7 @@ def make_plan(
     codec = latents.codec if latents else None
     timed = budget.unit == "seconds"
     costs = _agree(_measure(trainer, cache, codec, began, watched=timed), accelerator)
+    draft = draft.model_copy(update={"micro_batch": trainer.micro_batch})  # memory may have run out
     steps = plan_steps(budget, costs, batch, train.count, watch)
     require_reached(watch, steps)
     looked = intervals(watch, budget, costs, steps)
