@@ -160,6 +160,16 @@ class Costs:
     evaluation: float = 0.0
 
 
+def require_time(budget: Budget, spent: float, step: float) -> None:
+    """Raises UserError where getting ready has used up a budget of time. In seconds, a step too."""
+    if budget.unit == "seconds" and spent > budget.amount:
+        raise UserError(
+            f"a budget of {budget.amount:g} s is too short: getting ready has taken {spent:.0f} s, "
+            f"and 100 steps take {100 * step:.0f} s; give at least "
+            f"{math.ceil(spent + 100 * step)}s"
+        )
+
+
 def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Watch) -> int:
     """How many steps the budget pays for, what is done beside them included."""
     steps = budget.steps(batch, images)

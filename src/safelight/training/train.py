@@ -29,6 +29,7 @@ from safelight.training.batches import centred
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
 from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
+from safelight.training.devices import precision_told
 from safelight.training.families import family_of
 from safelight.training.latents import Latents, learnt_in
 from safelight.training.loop import Trainer, fit
@@ -43,6 +44,7 @@ from safelight.training.planning import (
     micro_batch,
     plan_steps,
     require_reached,
+    require_time,
 )
 from safelight.training.run import Run
 from safelight.training.variation import require_fitting
@@ -255,8 +257,7 @@ def make_plan(
     fits = _agree(micro_batch(config, needs, share, device, local), accelerator)
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
     codec = latents.codec if latents else None
-    timed = budget.unit == "seconds"
-    costs = _agree(_measure(trainer, cache, codec, began, watched=timed), accelerator)
+    costs = _agree(_measure(trainer, cache, codec, began, budget), accelerator)
     draft = draft.model_copy(update={"micro_batch": trainer.micro_batch})  # memory may have run out
     steps = plan_steps(budget, costs, batch, train.count, watch)
     require_reached(watch, steps)
@@ -264,7 +265,7 @@ def make_plan(
     settled = {"steps": steps, "step_seconds": costs.step, **looked}
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
-        inform(announcement(plan, config, train))
+        inform(announcement(plan, config, train, device))
         if judge is not None:
             inform(evaluations_told(judge.about, watch, budget, costs, steps))
         if lacking := trainer.family.shortfall(trainer.learner.model):
@@ -272,27 +273,30 @@ def make_plan(
     return plan
 
 
-def announcement(plan: Plan, config: Config, train: Cache) -> str:
+def announcement(plan: Plan, config: Config, train: Cache, device: torch.device) -> str:
     """The plan in a sentence."""
     batch = config.optimiser.batch
     pieces = -(-batch // (plan.micro_batch * plan.processes))
     split = f" in {pieces} pieces of {plan.micro_batch} that fit into memory" if pieces > 1 else ""
+    precision = precision_told(plan.precision, config.precision, device)
     return (
         f"planned: {plan.steps:,} steps of {batch} images{split} "
         f"({plan.steps * batch / train.count:,.1f} epochs of {train.count:,}), "
-        f"{plan.precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
+        f"{precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
     )
 
 
 def _measure(
-    trainer: Trainer, cache: Cache, codec: Codec | None, began: float, watched: bool
+    trainer: Trainer, cache: Cache, codec: Codec | None, began: float, budget: Budget
 ) -> Costs:
     """Time steps, and what is done beside them if the budget is a time, on a throw-away run.
 
     Evaluations in any case: what they will cost is said.
     """
+    watched = budget.unit == "seconds"
     for _ in range(2):  # the first steps allocate memory and choose kernels
         first = _seconds(trainer.advance)
+        require_time(budget, *_agree((time.monotonic() - began, first), trainer.accelerator))
     more = max(WARM_UP_STEPS, min(100, int(WARM_UP_SECONDS / first))) if watched else 1
     more = _agree(more, trainer.accelerator)
     step = sum(_seconds(trainer.advance) for _ in range(more)) / more
