@@ -75,7 +75,8 @@ def starved(
     words = [str(digits.path), str(out), str(at), str(left), str(processes - 1)]
     # A limit of address space counts what glibc sets aside for each thread.
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-    return subprocess.run([*python, str(script), *words], capture_output=True, text=True, env=env)
+    command = [*python, str(script), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
 
 
 @pytest.mark.usefixtures("cpu")
