@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-speed bench-samplers bench-recipes bench-gans bench-latent bench-coverage docs
+.PHONY: demo test test-slow check bench bench-speed bench-quality bench-drawing bench-samplers bench-recipes bench-gans bench-latent bench-coverage docs
 
 demo: $(VENV)/.installed-offline
 	$(BIN)/safelight demo
@@ -61,6 +61,15 @@ bench-samplers: $(VENV)/.installed-dev
 bench-speed: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/speed.py $(DATA)/cifar10.zip
 	$(BIN)/python benchmarks/speed.py $(DATA)/flowers5.zip --side 64 --steps 1
+
+bench-drawing: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/drawing.py batches
+	$(BIN)/python benchmarks/drawing.py guidance
+	$(BIN)/python benchmarks/drawing.py faults --features $(DATA)/cifar10.zip
+
+# Some ten hours on two quiet cores, and it goes on where it was.
+bench-quality: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/quality.py $(DATA)/cifar10.zip --out $(OUT)/quality
 
 bench-recipes: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/recipes.py $(DATA)/mnist --budget 10m --out $(OUT)/recipes

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 BATCH = 64
+EVALUATIONS = 36  # of the network, for an image that a peer draws
 
 
 class Peer(Protocol):
@@ -27,6 +28,12 @@ class Peer(Protocol):
     net: nn.Module
 
     def advance(self, steps: int) -> None: ...
+
+
+class Drawing(Peer, Protocol):
+    """One that draws by its library's own sampler."""
+
+    def draw(self, n: int) -> Tensor: ...
 
 
 class Ours:
@@ -62,15 +69,26 @@ class Ours:
 class Lucidrains:
     """denoising_diffusion_pytorch's Trainer on a folder of pictures."""
 
-    def __init__(self, pictures: Path, side: int, scratch: Path, unet: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        pictures: Path,
+        side: int,
+        scratch: Path,
+        unet: dict[str, Any],
+        batch: int = BATCH,
+        lr: float = 1e-4,
+    ) -> None:
         from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 
         self.net = Unet(**unet)
-        self.diffusion = GaussianDiffusion(self.net, image_size=side)
+        self.diffusion = GaussianDiffusion(
+            self.net, image_size=side, sampling_timesteps=EVALUATIONS
+        )
         self.trainer = Trainer(
             self.diffusion,
             str(pictures),
-            train_batch_size=BATCH,
+            train_batch_size=batch,
+            train_lr=lr,
             train_num_steps=0,
             save_and_sample_every=10**9,
             results_folder=str(scratch),
@@ -81,12 +99,22 @@ class Lucidrains:
         self.trainer.train_num_steps += steps
         self.trainer.train()
 
+    def draw(self, n: int) -> Tensor:
+        """n images (n, 3, side, side) in [0, 1], by the averaged weights and DDIM."""
+        return self.trainer.ema.ema_model.sample(n)
+
 
 class Diffusers:
     """The loop of diffusers' example of unconditional training, on a folder of pictures."""
 
     def __init__(
-        self, pictures: Path, side: int, unet: dict[str, Any], steps: int = 10_000
+        self,
+        pictures: Path,
+        side: int,
+        unet: dict[str, Any],
+        batch: int = BATCH,
+        lr: float = 1e-4,
+        steps: int = 10_000,
     ) -> None:
         from accelerate import Accelerator
         from diffusers import DDPMScheduler, UNet2DModel
@@ -95,9 +123,9 @@ class Diffusers:
         self.net = UNet2DModel(sample_size=side, in_channels=3, out_channels=3, **unet)
         self.noise = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
         optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8
+            self.net.parameters(), lr=lr, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8
         )
-        loader = torch.utils.data.DataLoader(Folder(pictures, side), BATCH, shuffle=True)
+        loader = torch.utils.data.DataLoader(Folder(pictures, side), batch, shuffle=True)
         rate = get_scheduler("cosine", optimiser, num_warmup_steps=500, num_training_steps=steps)
         self.accelerator = Accelerator()
         self.model, self.optimiser, self.loader, self.rate = self.accelerator.prepare(
@@ -125,6 +153,15 @@ class Diffusers:
                 self.rate.step()
                 self.optimiser.zero_grad()
             loss.detach().item()
+
+    def draw(self, n: int) -> Tensor:
+        """n images (n, 3, side, side) in [0, 1], by DDPM's steps."""
+        from diffusers import DDPMPipeline
+
+        pipeline = DDPMPipeline(unet=self.net.eval(), scheduler=self.noise)
+        pipeline.set_progress_bar_config(disable=True)
+        drawn = pipeline(batch_size=n, num_inference_steps=EVALUATIONS, output_type="np").images
+        return torch.from_numpy(drawn).permute(0, 3, 1, 2)
 
 
 class Folder(torch.utils.data.Dataset):

@@ -59,7 +59,9 @@ def loop_of(peer: str, kind: str, folder: Path, side: int) -> Peer:
 
     keep_memory()  # as `train` does
     usual = PRESETS["small"]
-    config = usual.model_copy(update={"net": usual.net.model_copy(update=ours)})
+    optimiser = usual.optimiser.model_copy(update={"batch": BATCH})
+    net = usual.net.model_copy(update=ours)
+    config = usual.model_copy(update={"net": net, "optimiser": optimiser})
     return Ours(Cache.open(folder / "cache"), config, os.cpu_count() or 1, kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import re
 
@@ -123,3 +124,17 @@ def test_times_fit_into_80_columns(others: float, capsys: pytest.CaptureFixture[
     assert prices.to_json()["rows"]["reference"] is None
     assert ("23457 (0.123-123)*" in shown) == bool(others)
     assert ("* while others had 10 to 67 % of the processors" in shown) == bool(others)
+
+
+def test_nothing_stays_of_a_network_that_was_counted() -> None:
+    """What autograd keeps of it is counted and let go, also what its own graph would hold."""
+
+    def alive() -> int:
+        gc.collect()
+        tensors = [each for each in gc.get_objects() if type(each) in (Tensor, nn.Parameter)]
+        return sum(each.numel() for each in tensors)
+
+    Trial(TINY, (1, 8, 8), CPU).cost()  # what is made once
+    before = alive()
+    Trial(PRESETS["tiny"], (3, 16, 16), CPU).cost()
+    assert alive() == before

@@ -37,6 +37,7 @@ from safelight.errors import UserError, first_wrong
 from safelight.options import REGISTRY, one_line, switched
 from safelight.presets import AUTO, described, preset, with_recipe
 from safelight.starting import (
+    further_config,
     latent_shape,
     of_kind,
     opened,
@@ -89,7 +90,15 @@ def as_before(prepare: Command, words: Sequence[str]) -> Command:
 def settled(train: Command, words: Sequence[str]) -> Command:
     """The same command, its options on top of the configuration that they are to change."""
     asked = train.keywords
-    require_one_description(asked["preset"], asked["recipe"], asked["resume"], asked["out"])
+    preset_and_recipe, start = (asked["preset"], asked["recipe"]), named(words, "--start")
+    require_one_description(*preset_and_recipe, asked["resume"], asked["out"], start=start)
+    if start is not None:
+        base = further_config(start)
+        config = parse(words, base).keywords["config"]
+        config = config.model_copy(update={"start": base.start})
+        return partial(
+            verbs.train, train.args[0], config=config, out=asked["out"], size=asked["size"]
+        )
     if asked["resume"]:
         # What is not given stays as it is in the run; what is given and differs is refused.
         return parse(words, run_config(asked["out"]))

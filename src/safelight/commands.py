@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -21,6 +21,7 @@ from safelight.presets import AUTO
 RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
 OneSource = Annotated[Positional[str], arg(metavar="SOURCE")]
 Count = Annotated[int | None, arg(aliases=("-n",))]
+Weights = Annotated[str, arg(metavar="ema|raw|WIDTH")]
 Drawing = Annotated[Sampling, arg(name="")]
 Command = partial[Any]
 
@@ -116,7 +117,7 @@ def sample(
     sampling: Drawing = Sampling(),  # noqa: B008 - frozen
     seed: int = 0,
     checkpoint: str | None = None,
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     out: Path | None = None,
 ) -> Command:
     """Draw images from a run, each from its own seed.
@@ -129,7 +130,8 @@ def sample(
         sampling: how they are drawn.
         seed: the first seed.
         checkpoint: a step, such as 1000; the newest unless given.
-        weights: ema is the average over training, raw the last weights.
+        weights: ema is the average over training, raw the last weights; a width such as 0.1
+            is another average.
         out: a folder of its own in RUN/samples unless given.
     """
     return partial(
@@ -155,7 +157,7 @@ def export_images(
     sampling: Drawing = Sampling(),  # noqa: B008 - frozen
     seed: int = 0,
     checkpoint: str | None = None,
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     with_report: bool = False,
 ) -> Command:
     """Write the images of any source as PNGs, a folder for each class, or into one zip.
@@ -169,7 +171,8 @@ def export_images(
         sampling: how a run draws its images.
         seed: of a run: the first seed.
         checkpoint: of a run: a step, such as 1000; the newest unless given.
-        weights: of a run: ema is the average over training, raw the last weights.
+        weights: of a run: ema is the average over training, raw the last weights; a width such
+            as 0.1 is another average.
         with_report: of a run: report.html and metrics.json too, to take all of it away in one file.
     """
     return partial(
@@ -200,7 +203,7 @@ def edit_command(kind: type[Edit]) -> Callable[..., Command]:
         sampling: Drawing = Sampling(),  # noqa: B008 - frozen
         seed: int = 0,
         checkpoint: str | None = None,
-        weights: Literal["ema", "raw"] = "ema",
+        weights: Weights = "ema",
         out: Path | None = None,
     ) -> Command:
         return partial(
@@ -233,7 +236,8 @@ EDIT_HELP = """
         sampling: how they are drawn.
         seed: of the first picture's noise; each further one has the next.
         checkpoint: a step, such as 1000; the newest unless given.
-        weights: ema is the average over training, raw the last weights.
+        weights: ema is the average over training, raw the last weights; a width such as 0.1
+            is another average.
         out: a folder of its own in RUN/edits unless given.
 """
 
@@ -252,7 +256,7 @@ def evaluate(
     seed: int = 0,
     sampling: Drawing = Sampling(),  # noqa: B008 - frozen
     checkpoint: str | None = None,
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     likelihood: Likelihood = Likelihood(),  # noqa: B008 - frozen
     json: Path | None = None,
 ) -> Command:
@@ -280,7 +284,8 @@ def evaluate(
         sampling: how a run draws its images.
         checkpoint: of a run: a step, such as 1000, several, such as 500,1000, or all; the newest
             unless given.
-        weights: of a run: ema is the average over training, raw the last weights.
+        weights: of a run: ema is the average over training, raw the last weights; a width such
+            as 0.1 is another average. Several, such as 0.02,ema,0.2,raw, are set side by side.
         likelihood: how bpd is measured.
         json: write the result to this file too.
     """

@@ -59,9 +59,12 @@ class Config(Section):
     optimiser: Optimiser = Optimiser()
     watch: Watch = Watch()
     ema: Annotated[float, Field(gt=0, lt=0.25)] = 0.05
-    """Width of the weights' moving average, as a share of the training so far."""
+    """Width of the weights' moving average, as a share of the training so far; sample, evaluate and
+    edit can take another after training (--weights)."""
     budget: str = "10m"
     """When to stop: a time (90s, 10m, 2h), or 5000steps, 20epochs, 500kimg."""
+    start: str | None = None
+    """A run whose averaged weights this one begins with; its options are these unless given."""
     seed: int = 0
     """Decides the first weights, the order of the pictures and all noise."""
     precision: Literal["auto", "float32", "bf16"] = "auto"

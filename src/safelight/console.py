@@ -38,7 +38,9 @@ LINE_EVERY = 15.0  # seconds between progress lines where there is no terminal t
 
 
 class Advance(Protocol):
-    def __call__(self, count: int = 1, note: str = "") -> None: ...
+    """count: of what is counted, parts of one included."""
+
+    def __call__(self, count: float = 1, note: str = "") -> None: ...
 
 
 def say(text: str) -> None:
@@ -82,9 +84,12 @@ def _bar(description: str, total: int, done: int) -> Iterator[Advance]:
     )
     with Progress(*columns, console=status) as bar:
         task = bar.add_task(description, total=total, completed=done, note="")
+        count_now: float = done
 
-        def advance(count: int = 1, note: str = "") -> None:
-            bar.update(task, advance=count)
+        def advance(count: float = 1, note: str = "") -> None:
+            nonlocal count_now
+            count_now += count
+            bar.update(task, completed=_rounded(count_now))
             if note:
                 bar.update(task, note=note)
 
@@ -94,9 +99,9 @@ def _bar(description: str, total: int, done: int) -> Iterator[Advance]:
 @contextlib.contextmanager
 def _lines(description: str, total: int, done: int) -> Iterator[Advance]:
     began = last = time.monotonic()
-    count_now = done
+    count_now: float = done
 
-    def advance(count: int = 1, note: str = "") -> None:
+    def advance(count: float = 1, note: str = "") -> None:
         nonlocal last, count_now
         count_now += count
         now = time.monotonic()
@@ -105,7 +110,13 @@ def _lines(description: str, total: int, done: int) -> Iterator[Advance]:
         last = now
         rate = (count_now - done) / (now - began)
         left = timedelta(seconds=round((total - count_now) / rate)) if rate else "unknown"
-        inform(f"{description}: {count_now} of {total}, {left} left{'; ' if note else ''}{note}")
+        whole = int(_rounded(count_now))
+        inform(f"{description}: {whole} of {total}, {left} left{'; ' if note else ''}{note}")
 
     yield advance
     sys.stderr.flush()
+
+
+def _rounded(count: float) -> float:
+    """Ten tenths are one."""
+    return round(count, 6)

@@ -181,8 +181,8 @@ def write(export: Export, out: Path) -> None:
     clear_leftovers(out.parent)
     with _place(out) as put, progress("exporting", len(export)) as advance:
         for selection in export.selections:
-            for images in selection.put(put, shown=False):
-                advance(len(images))
+            for _ in selection.put(put, advance, shown=False):
+                pass
         for name, data in export.beside.items():
             put(name, data)
         record = json.dumps(export.record(), indent=2, ensure_ascii=False) + "\n"

@@ -14,7 +14,7 @@ from typing import Protocol
 from torch import Tensor
 
 from safelight.files import writing, writing_folder
-from safelight.images import ImageSource, as_files, pieces
+from safelight.images import ImageSource, Tell, as_files, gradually, pieces
 from safelight.naming import folder_names
 
 BATCH = 128  # images in memory
@@ -44,15 +44,16 @@ class Selection:
         names = folder_names(self.source.classes)
         return [names[name] for name in self.source.classes]
 
-    def put(self, put: Put, shown: bool = True) -> Iterator[Tensor]:
+    def put(self, put: Put, tell: Tell, shown: bool = True) -> Iterator[Tensor]:
         """File them all; gives them, (b, c, h, w), as they come.
 
-        shown: also a PNG of what a PNG can't hold, see `images.as_files`.
+        tell: see `images.gradually`. shown: also a PNG of what a PNG can't hold, see
+        `images.as_files`.
         """
         for part in pieces(len(self.seeds), BATCH):
             seeds = self.seeds[part]
             labels = self.source.labels(seeds)
-            images = self.source.images(seeds, labels)
+            images = gradually(self.source, seeds, labels, tell)
             folders = [None] * len(seeds) if labels is None else labels.tolist()
             for image, seed, label in zip(images.numpy(), seeds, folders, strict=True):
                 folder = [] if label is None else [self.folders[label]]

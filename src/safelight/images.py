@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +23,7 @@ DISPLAY = 64  # pixels of a screen for the height of an image in a labelled shee
 PNG = {"format": "PNG", "compress_level": 1, "compress_type": zlib.Z_RLE}
 COLOURS = {1: "grey", 3: "colour"}
 Pixels = NDArray[np.uint8]  # (..., c, h, w)
+Tell = Callable[[float], object]  # is told how many images more there are, parts of one included
 
 
 @runtime_checkable
@@ -82,6 +83,15 @@ class Developing(ImageSource, Protocol):
 
 
 @runtime_checkable
+class Gradual(ImageSource, Protocol):
+    """A source that tells how far it is while it draws."""
+
+    def gradually(self, seeds: Sequence[int], labels: Tensor | None, tell: Tell) -> Tensor:
+        """As `images`; what is told comes to len(seeds) in all."""
+        ...
+
+
+@runtime_checkable
 class Restoring(ImageSource, Protocol):
     """A source whose images are pictures that were there before."""
 
@@ -94,6 +104,17 @@ class Restoring(ImageSource, Protocol):
 def in_turn(classes: Sequence[str], seeds: Sequence[int]) -> Tensor | None:
     """The class that a model draws of each seed, int64 (b,): seed modulo their number."""
     return torch.tensor([seed % len(classes) for seed in seeds]) if classes else None
+
+
+def gradually(
+    source: ImageSource, seeds: Sequence[int], labels: Tensor | None, tell: Tell
+) -> Tensor:
+    """The images of these seeds, told as they come about, or where a source can't all at once."""
+    if isinstance(source, Gradual):
+        return source.gradually(seeds, labels, tell)
+    images = source.images(seeds, labels)
+    tell(len(images))
+    return images
 
 
 def held(source: ImageSource, seeds: Sequence[int]) -> list[int]:

@@ -5,6 +5,7 @@ What they need is imported when they are called, as in `safelight.verbs`.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from safelight.data.cache import Cache
     from safelight.evaluation.compare import Comparison
     from safelight.evaluation.estimate import Evaluation
+    from safelight.training.run import Run
 
 
 def evaluate(
@@ -41,7 +43,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare a source of images with real ones; a run's results are kept in its metrics.json.
 
-    Of several checkpoints each is judged and kept; returned is what was found of the last.
+    Of several checkpoints or averages each is judged and kept, with the same seeds; returned is
+    what was found of the last.
 
     Args:
         source: run, cache, cache:split, folder, zip or named set.
@@ -56,7 +59,8 @@ def evaluate(
         n: images of the source; 2,000 of a model and all of a folder unless given. For bpd, real
             images; 200 unless given.
         sampling: how a run draws them.
-        checkpoint, weights: of a run, as for `sample`; here several too, such as 500,1000 or all.
+        checkpoint, weights: of a run, as for `sample`; here several too, such as 500,1000 or all,
+            and ema,0.1,raw: these are set side by side.
         likelihood: how bpd is measured.
         json: write the evaluation there too, or a list of those of several checkpoints.
     """
@@ -64,6 +68,7 @@ def evaluate(
     from safelight.evaluation.evaluate import evaluate as judge
     from safelight.evaluation.evaluate import require_known
     from safelight.evaluation.table import curves, table
+    from safelight.machine import keep_memory
     from safelight.sources import (
         learnt_from,
         open_source,
@@ -78,15 +83,17 @@ def evaluate(
     require_heeded(source, metrics, sampling, likelihood, checkpoint, weights)
     require_named(source, against, train)
     require_file(json)
+    keep_memory()
     opened = open_source(source)
     if isinstance(opened, Run):
         parsed(opened.evaluations(), opened.metrics_file)  # to be refused before the work
     real = real_images(against, opened)
     known = learnt_from(opened, real, metrics, train)
+    states = opened.states(checkpoint, weights) if isinstance(opened, Run) else [(None, weights)]
     found: list[Evaluation] = []
-    for step in opened.steps(checkpoint) if isinstance(opened, Run) else [None]:
+    for step, word in states:
         judged = judge(
-            opened.source(sampling, step, weights) if isinstance(opened, Run) else opened,
+            opened.source(sampling, step, word) if isinstance(opened, Run) else opened,
             real,
             pool=sibling(real, "train"),
             train=sibling(real, "train"),
@@ -104,10 +111,30 @@ def evaluate(
         for shown in (table(judged), *curves(judged)):
             results.print(shown)
         found.append(judged)
+    if isinstance(opened, Run) and len({word for _, word in states}) > 1:
+        _set_side_by_side(opened, found)
     if json is not None:
         kept = [judged.to_json() for judged in found]
         write_json(place(json), kept if len(kept) > 1 else kept[0])
     return found[-1]
+
+
+def _set_side_by_side(run: Run, found: Sequence[Evaluation]) -> None:
+    """Print a table of several states of a run, and how to draw with the best."""
+    from safelight.evaluation.compare import compare as set_side_by_side
+    from safelight.evaluation.side_by_side import tables
+
+    named = {each.source.removeprefix(f"{run.name} "): each for each in found}
+    comparisons = set_side_by_side({name: [each] for name, each in named.items()})
+    for table in tables(comparisons):
+        results.print(table)
+    of_kid = [each for each in comparisons if each.estimates[0][1].protocol.metric == "kid"]
+    chosen = (of_kid or comparisons)[0]
+    best, *near = chosen.foremost
+    told = f"can't be told from {', '.join(near)}" if near else "told from all others"
+    state = (word for name, value in named[best].trained.items() for word in (f"--{name}", value))
+    command = shlex.join(("safelight", "sample", str(run.path), *state))
+    say(f"best in {chosen.name}: {best}, {told}; draw with it: {command}")
 
 
 def report(
@@ -122,8 +149,10 @@ def report(
             no cache yet, unless given.
     """
     from safelight.data.cache import Cache
+    from safelight.machine import keep_memory
     from safelight.sources import is_run
 
+    keep_memory()
     to = None if out is None else place(out)
     if not isinstance(source, Cache) and is_run(source):
         page = _report_of_run(source, size, to)

@@ -14,7 +14,7 @@ from safelight.config import Autoencoder, Gan, Net
 from safelight.console import progress
 from safelight.errors import MissingLibrary
 from safelight.images import spelled
-from safelight.machine import device
+from safelight.machine import device, keep_memory
 from safelight.nets.gan import Generator
 from safelight.nets.reference import Lucidrains, Reference
 from safelight.presets import PRESETS, RECIPES, natural_shape
@@ -56,6 +56,8 @@ class Prices:
 def find_prices(measure: bool) -> Prices:
     """Build every preset and count; time it too, if that is asked for."""
     place, rows = device(), {}
+    if measure:
+        keep_memory()  # as `train` does
     with progress("presets", len(PRESETS)) as advance:
         for name in PRESETS:
             rows[name] = _price(name, place, measure)

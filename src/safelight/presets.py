@@ -61,12 +61,14 @@ REFERENCE_DDPM = Net(
         "norm_eps": 1e-6,
     },
 )
+# Many small steps: on two cores a step of 16 images teaches about as much as one of 64.
+FAST = Optimiser(name="muon", lr=3e-3, batch=16)
 PRESETS: dict[str, Config] = {
     # Ours. Few blocks and narrow at the finest resolution: that is where nearly all the time goes.
-    "tiny": Config(net=Net(widths=(48, 96)), optimiser=Optimiser(lr=2e-3)),
-    "small": Config(net=Net(widths=(32, 64, 128), blocks=1)),
-    "medium": Config(net=Net(widths=(32, 64, 128, 128), blocks=1)),
-    "large": Config(net=Net(widths=(32, 64, 128, 128, 256), blocks=1)),
+    "tiny": Config(net=Net(widths=(48, 96)), optimiser=FAST),
+    "small": Config(net=Net(widths=(32, 64, 128), blocks=1), optimiser=FAST),
+    "medium": Config(net=Net(widths=(32, 64, 128, 128), blocks=1), optimiser=FAST),
+    "large": Config(net=Net(widths=(32, 64, 128, 128, 256), blocks=1), optimiser=FAST),
     "transformer": Config(net=Net(kind="transformer", widths=(192,), blocks=6, patch=4)),
     # Those of others.
     "simple": Config(net=_with(SIMPLE, widths=(64, 128, 128, 64, 32))),

@@ -134,10 +134,9 @@ def _draw(source: ModelSource, seeds: Sequence[int], folder: Path) -> NDArray[np
     images = np.empty((len(seeds), *source.shape), np.uint8)
     with progress("sampling", len(seeds)) as advance:
         done = 0
-        for drawn in Selection(source, seeds).put(into(folder)):
+        for drawn in Selection(source, seeds).put(into(folder), advance):
             images[done : done + len(drawn)] = drawn.numpy()
             done += len(drawn)
-            advance(len(drawn))
     return images
 
 

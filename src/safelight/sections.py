@@ -275,11 +275,12 @@ class Autoencoder(Section):
 
 class Optimiser(Section):
     name: str = "adamw"
-    """Which one: adamw, adam, adadelta or sgd."""
+    """Which one: muon, adamw, adam, adadelta or sgd."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate after warm-up."""
     betas: tuple[Memory, Memory] | None = None
-    """Memory of adam's and adamw's two averages; 0.9,0.99 unless given."""
+    """Memory of the two averages of adam, adamw and, beside matrices, muon; 0.9,0.99 unless
+    given."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Pull of the weights towards zero."""
     batch: Positive = 64

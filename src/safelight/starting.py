@@ -25,8 +25,18 @@ def require_one_description(
     resume: bool,
     out: Path | str | None,
     config: Config | None = None,
+    start: Path | str | None = None,
 ) -> None:
     """Raise UserError where a run is described twice, or not at all."""
+    if start is not None and (resume or config is not None):
+        raise UserError(
+            "--start begins a new run with the weights of another, and --resume or a configuration "
+            "says what a run is; give one of them"
+        )
+    if start is not None and out is None:
+        raise UserError("--start begins a new run; name its folder with --out")
+    if start is not None and (preset != AUTO or recipe is not None):
+        raise UserError("--start takes that run's preset and recipe; leave these two out")
     if resume and out is None:
         raise UserError("--resume goes on with the run in --out; name its folder there")
     whole = "--resume takes the run's own configuration" if resume else "a configuration is given"
@@ -69,6 +79,13 @@ def run_config(out: Path) -> Config:
     from safelight.training.run import Run
 
     return Run.open(out).config
+
+
+def further_config(start: Path | str) -> Config:
+    """That of the run `start`, for one that begins with its weights."""
+    from safelight.training.further import further_config
+
+    return further_config(start)
 
 
 def judge_of(cache: Cache, watch: Watch) -> Underway | None:

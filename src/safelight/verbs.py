@@ -19,6 +19,7 @@ from safelight.judging import evaluate, report
 from safelight.paths import place
 from safelight.presets import AUTO, PRESETS, described, in_latents
 from safelight.starting import (
+    further_config,
     judge_of,
     latent_shape,
     opened,
@@ -58,6 +59,7 @@ def train(
     size: int | str | None = None,
     resume: bool = False,
     autoencoder: str | Path | None = None,
+    start: str | Path | None = None,
 ) -> Run:
     """Train on a cache, a folder, a zip or a named set; goes on where `out` holds this run.
 
@@ -71,11 +73,14 @@ def train(
         resume: take everything from the run in `out`, in place of a preset and a recipe.
         autoencoder: learn in the latents of this one, a run or a folder of diffusers'; a whole
             configuration has it as `diffusion.autoencoder`.
+        start: a run; begin with its averaged weights, and take from it what is not given here.
     """
     from safelight.training import train as training
     from safelight.training.batches import centred
 
-    require_one_description(preset, recipe, resume, out, config)
+    require_one_description(preset, recipe, resume, out, config, start)
+    if start is not None:
+        config = further_config(start)
     if autoencoder is not None and (resume or config is not None):
         raise UserError(
             "the run or the configuration says whether there is an autoencoder; leave it out"
@@ -118,10 +123,11 @@ def sample(
         sampling: sampler, steps, guidance and the like.
         seed: the first seed; each image has its own.
         checkpoint: a step, such as 1000; the newest unless given.
-        weights: ema (the average) or raw.
+        weights: ema (the average), raw, or the width of another average, such as 0.1.
         out: a folder of its own in RUN/samples unless given.
     """
     from safelight.images import Restoring
+    from safelight.machine import keep_memory
     from safelight.sampling import (
         USUAL,
         identity,
@@ -134,6 +140,7 @@ def sample(
 
     if n is not None and n < 1:
         raise UserError(f"-n {n} asks for no image; give 1 or more")
+    keep_memory()
     opened = Run.open(run)
     sources = opened.sources(sampling.each(), checkpoint, weights)
     source, places = sources[0], opened.path / "samples"
@@ -175,6 +182,7 @@ def export_images(
         with_report: of a run: its report and its numbers too.
     """
     from safelight import exporting
+    from safelight.machine import keep_memory
     from safelight.sources import open_source, require_drawn
     from safelight.training.run import Run
 
@@ -186,6 +194,7 @@ def export_images(
         raise UserError(f"-n {n} asks for no image; give 1 or more")
     opened = open_source(source)
     if isinstance(opened, Run):
+        keep_memory()
         export = exporting.of_run(
             opened, n, classes, sampling, seed, checkpoint, weights, with_report
         )
@@ -221,12 +230,14 @@ def edit(
         sampling: sampler, steps, guidance and the like.
         seed: of the first picture's noise; each further picture has the next.
         checkpoint: a step, such as 1000; the newest unless given.
-        weights: ema (the average) or raw.
+        weights: ema (the average), raw, or the width of another average, such as 0.1.
         out: a folder of its own in RUN/edits unless given.
     """
     from safelight.editing.edit import edit as carry_out
+    from safelight.machine import keep_memory
     from safelight.training.run import Run
 
+    keep_memory()
     return carry_out(
         Run.open(run),
         [pictures] if isinstance(pictures, str | Path) else pictures,

@@ -173,6 +173,7 @@ def test_some_of_the_pictures(desk: Path, tmp_path: Path, capsys: pytest.Capture
 def test_no_more_than_a_batch_is_in_memory(tmp_path: Path) -> None:
     model, kept = Model(), []
     asked: list[int] = []
+    told: list[float] = []
 
     class Watched(Model):
         def images(self, seeds, labels=None):  # type: ignore[no-untyped-def]
@@ -180,9 +181,9 @@ def test_no_more_than_a_batch_is_in_memory(tmp_path: Path) -> None:
             return super().images(seeds, labels)
 
     selection = Selection(Watched(), range(3 * BATCH + 1))
-    for images in selection.put(lambda name, data: kept.append(name), shown=False):
+    for images in selection.put(lambda name, data: kept.append(name), told.append, shown=False):
         assert len(images) <= BATCH
-    assert sum(asked) == len(kept) == 3 * BATCH + 1
+    assert sum(asked) == len(kept) == sum(told) == 3 * BATCH + 1
     assert max(asked) <= BATCH
     assert model.classes[1] in kept[1]
 

@@ -14,9 +14,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safelight import UserError, evaluate, sample
+from safelight import (
+    ImageToImage,
+    UserError,
+    edit,
+    evaluate,
+    export_images,
+    machine,
+    report,
+    sample,
+)
 from safelight.cli import main
 from safelight.config import Sampling
+from safelight.training.run import Run
 from tests.cli.conftest import QUICK
 from tests.refusals import refused
 
@@ -52,6 +62,28 @@ def test_images_of_each_class_in_its_folder(desk: Path) -> None:
     again = np.asarray(Image.open(desk / "again/2/000012.png")).astype(int)
     (desk / "before.png").write_bytes(before)
     assert abs(again - np.asarray(Image.open(desk / "before.png"))).max() <= 1
+
+
+def test_memory_is_kept_while_images_are_drawn_and_looked_at(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the commands that do, before the first network is read."""
+    asked: list[str] = []
+
+    monkeypatch.setattr(machine, "keep_memory", lambda: asked.append("kept"))
+    monkeypatch.setattr(Run, "model", lambda *_: asked.append("a network") or 1 / 0)
+    run = desk / "run"
+    for draw in (
+        lambda: sample(run, n=1),
+        lambda: export_images(run, n=1, out=tmp_path / "out.zip"),
+        lambda: edit(run, f"{desk / 'digits'}:test", ImageToImage(), n=1),
+        lambda: evaluate(run, n=50, features="pixels"),
+        lambda: report(run),
+    ):
+        asked.clear()
+        with pytest.raises(ZeroDivisionError):
+            draw()
+        assert asked == ["kept", "a network"]
 
 
 def test_two_samples_at_once_leave_each_other_alone(desk: Path) -> None:

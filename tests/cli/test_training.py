@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from safelight import UserError, train
 from safelight.cli import base_config, main, parse
 from safelight.config import Config, Net
 from safelight.presets import PRESETS, RECIPES
+from safelight.training.further import further_config
 from safelight.training.options import settled
 from safelight.training.run import Run
 from tests.cli.conftest import QUICK
@@ -213,3 +216,56 @@ def test_a_crop_decides_the_preset_and_is_refused_in_a_line(
     for words, message in cases.items():
         assert message in refused(capsys, *new, *words), words
     assert not (tmp_path / "new").exists()
+
+
+def test_a_finished_run_is_trained_on_by_the_command_that_is_told(
+    desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C5: another budget is refused with a command that works: a new run from these weights."""
+    run = tmp_path / "run"
+    shutil.copytree(desk / "run", run)
+    words = ["train", str(desk / "digits"), "--resume", "--out", str(run)]
+    line = refused(capsys, *words, "--budget", "9steps")
+    told = shlex.split(line.split("train on from its weights: ")[1])
+    assert told[0] == "safelight"
+    main(told[1:])
+    further = Run.open(f"{run}-further")
+    old = Run.open(run)
+    assert further.plan.steps == 9
+    assert further.plan.sigma_data == old.plan.sigma_data
+    same = {"budget": old.config.budget, "start": None, "diffusion": old.config.diffusion}
+    assert further.config.model_copy(update=same) == old.config
+    main(told[1:])  # the same again
+    assert "nothing to do; to train on from its weights: safelight train" in capsys.readouterr().err
+
+
+def test_a_run_begins_with_the_averaged_weights_of_another(desk: Path, tmp_path: Path) -> None:
+    """C5: a step of no length leaves them as they were, and pictures without classes don't fit."""
+    old = Run.open(desk / "run")
+    still = further_config(old.path)
+    optimiser = still.optimiser.model_copy(update={"lr": 1e-30, "weight_decay": 0.0})
+    still = still.model_copy(update={"optimiser": optimiser, "budget": "1steps"})
+    new = train(desk / "digits", config=still, out=tmp_path / "new")
+    wanted = old.checkpoint().weights("ema")
+    for kind in ("raw", "ema"):
+        for name, weights in new.checkpoint().weights(kind).items():
+            torch.testing.assert_close(weights, wanted[name], rtol=0, atol=1e-7)
+    unlike = still.model_copy(update={"data": still.data.model_copy(update={"conditional": False})})
+    with pytest.raises(UserError, match="belongs to another network"):
+        train(desk / "digits", config=unlike, out=tmp_path / "unlike")
+    assert not (tmp_path / "unlike").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["--out", "x", "--resume"], "give one of them"),
+        ([], "name its folder with --out"),
+        (["--out", "x", "--preset", "small"], "leave these two out"),
+    ],
+)
+def test_what_begins_with_another_run_is_described_once(
+    desk: Path, words: list[str], remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["train", str(desk / "digits"), "--start", str(desk / "run")]
+    assert remedy in refused(capsys, *start, *words)

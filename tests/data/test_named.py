@@ -28,6 +28,18 @@ def test_digits_use_the_whole_range(tmp_path: Path) -> None:
     assert cache.classes == tuple("0123456789")
 
 
+def test_the_next_command_is_about_the_folder_that_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One called `mnist` is beside the set of that name."""
+    monkeypatch.chdir(tmp_path)
+    prepare("digits", out="mnist")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "next:  safelight report ./mnist   or   safelight train ./mnist"
+    word = last.split()[-1]
+    assert open_data(word).path.resolve() == tmp_path / "mnist"
+
+
 def test_digits_in_another_size_and_with_three_channels(tmp_path: Path) -> None:
     cache = prepare("digits", size=16, channels="rgb", classes=["3"], out=tmp_path / "out")
     assert cache.shape == (3, 16, 16)

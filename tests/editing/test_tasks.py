@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from safelight import (
 )
 from safelight.cli import main
 from safelight.config import Config, Net, Watch
+from safelight.editing import work
+from safelight.editing.tasks import Edit
 from safelight.training.train import train
 from tests.editing.conftest import FAST, pixels, record
 
@@ -172,6 +176,32 @@ def test_guidance_costs_what_it_says(desk: Path) -> None:
         cost[name] = record(out)["evaluations"]
     assert cost["all"] == 20
     assert 10 < cost["some"] < 20  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        lambda desk: Inpaint(mask=desk / "mask.png", repeats=3),
+        lambda desk: ImageToImage(strength=0.6),
+        lambda desk: Invert(),
+        lambda desk: Interpolate(seeds=(3, 17), frames=4),
+    ],
+    ids=["inpaint", "image-to-image", "invert", "interpolate"],
+)
+def test_each_guess_moves_the_bar_alike(
+    desk: Path, task: Callable[[Path], Edit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X5: up, down and back again; the last one comes to the end."""
+    told: list[float] = []
+    shown = contextlib.nullcontext(told.append)
+    monkeypatch.setattr(work, "progress", lambda what, total: shown)
+    asked = task(desk)
+    pictures = [] if isinstance(asked, Interpolate) else desk / "pictures"
+    found = record(edit(desk / "run", pictures, asked, sampling=Sampling(steps=7)))
+    assert sum(told) == pytest.approx(4)
+    assert max(told) == pytest.approx(min(told))
+    guided = 2 if isinstance(asked, Interpolate) else 1  # where there are classes: two calls each
+    assert len(told) * guided == found["evaluations"]
 
 
 def test_colour_pictures(desk: Path) -> None:

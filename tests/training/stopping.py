@@ -24,6 +24,14 @@ def weights_hash(run: Run) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+def snapshots_hash(run: Run) -> str:
+    """Of the names and the bits of all that is kept for averages of other widths."""
+    files = sorted(run.averages_folder.iterdir())
+    parts = [part for file in files for part in (file.name.encode(), file.read_bytes())]
+    assert parts
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
 def train_and_stop_at_seven(
     cache: Cache,
     config: Config,

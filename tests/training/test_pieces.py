@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from safelight.training.planning import (
     choose_precision,
     deviation,
     evaluations_told,
+    few_told,
     footprint,
     intervals,
     looks,
@@ -103,6 +105,9 @@ def test_steps_of_a_budget() -> None:
     assert steps * 0.5 + beside == pytest.approx(600, abs=0.5)
     with pytest.raises(UserError, match="too short.*give at least 7"):
         planned("22s")
+    keeping = replace(costs, snapshot=2)  # X7: of 15 of them, before the end
+    fewer = plan_steps(Budget.parse("10m"), keeping, batch=64, images=1000, watch=Watch())
+    assert fewer * 0.5 + beside + 30 == pytest.approx(600, abs=0.5)
     steps = planned("10m", Watch(preview_every=10))
     assert steps * (0.5 + 1 / 10) + 20 + 10 * 2 + 11 * 0.1 == pytest.approx(600, abs=0.6)
 
@@ -225,7 +230,7 @@ def test_footprint_grows_with_the_image(digits: Cache) -> None:
     single, _ = next(made.batches.at(0, 1))
     one = footprint(made.learner, single, False, made.accelerator.device)
     assert one.image > 64 * 8 * 4  # more than one feature map of the widest level
-    assert one.fixed >= 6 * sum(p.numel() * 4 for p in made.learner.parameters())
+    assert one.fixed >= 7 * sum(p.numel() * 4 for p in made.learner.parameters())
 
 
 def test_micro_batches_give_the_same_gradient(digits: Cache) -> None:
@@ -398,3 +403,15 @@ def test_uneven_shares_weigh_every_image_alike(digits: Cache) -> None:
             total = total + grads / processes
         gradients.append(total)
     assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-5
+
+
+def test_a_time_for_hardly_any_steps_is_told_of_with_one_that_is_enough() -> None:
+    """X5: with that there are a hundred; whoever gives a number of steps has meant it."""
+    costs = Costs(spent=2, step=0.5, validation=0, preview=0, checkpoint=0)
+    short = Budget.parse("10s")
+    told = few_told(short, costs, plan_steps(short, costs, 64, 1000, Watch()))
+    assert "in 16 steps" in told
+    assert "for 100 give --budget 52s," in told
+    assert plan_steps(Budget.parse("52s"), costs, 64, 1000, Watch()) == 100
+    assert few_told(Budget.parse("50s"), costs, 100) == ""
+    assert few_told(Budget.parse("20steps"), costs, 20) == ""

@@ -17,7 +17,7 @@ from safelight.locks import locked
 from safelight.training.checkpoint import checkpoints
 from safelight.training.train import train
 from tests.training.conftest import SMALL
-from tests.training.stopping import train_and_stop_at_seven, weights_hash
+from tests.training.stopping import snapshots_hash, train_and_stop_at_seven, weights_hash
 
 OFTEN = Watch(checkpoint_every=4, validate_every=40, preview_every=40, tensorboard=False)
 LONGER = SMALL.model_copy(update={"budget": "80steps", "watch": OFTEN})
@@ -96,7 +96,7 @@ def training(digits: Cache, out: Path, budget: str) -> subprocess.Popen[bytes]:
 
 @pytest.mark.usefixtures("cpu")
 def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) -> None:
-    """X6: SIGKILL, wherever it strikes; benchmarks/kills.py does it twenty times at random."""
+    """X6, X7: SIGKILL, wherever it strikes; benchmarks/kills.py does it twenty times at random."""
     straight = train(digits, LONGER, tmp_path / "straight")
     out = tmp_path / "killed"
     kills = 0
@@ -110,6 +110,7 @@ def test_a_killed_run_resumes_to_the_same_bits(digits: Cache, tmp_path: Path) ->
     assert kills == 2
     run = train(digits, LONGER, out)
     assert weights_hash(run) == weights_hash(straight)
+    assert snapshots_hash(run) == snapshots_hash(straight)
     assert not list(out.rglob(".tmp-*"))
 
 

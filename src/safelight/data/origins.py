@@ -106,6 +106,11 @@ def find(source: Source) -> Origin:
     )
 
 
+def word_for(place: Path) -> str:
+    """What a command says for this folder or file: never what a named set is called."""
+    return f"./{place}" if str(place) in NAMED else str(place)
+
+
 def _of_words(text: str) -> Origin:
     """A name or a path; a name of the table is what it says, even where there is such a folder."""
     if text in NAMED:

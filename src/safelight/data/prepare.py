@@ -19,7 +19,7 @@ from safelight.data.encoded import CHECKS, PLACES
 from safelight.data.ingest import ingest
 from safelight.data.meta import FILE, Meta, NewerFormat, read_meta
 from safelight.data.options import Options, Wanted, as_words, options_of
-from safelight.data.origins import Source, find
+from safelight.data.origins import Source, find, word_for
 from safelight.data.places import user_cache
 from safelight.data.record import finish
 from safelight.data.source import Origin
@@ -61,7 +61,7 @@ def prepare(
     else:
         place = usual_place(origin, asked)
     cache = made(origin, asked, place, workers)
-    name = shlex.quote(str(place))
+    name = shlex.quote(word_for(place))
     console.say(f"next:  safelight report {name}   or   safelight train {name}")
     return cache
 

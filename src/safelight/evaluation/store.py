@@ -27,7 +27,7 @@ from safelight.evaluation.moments import FeatureFile, Features, Rows
 from safelight.evaluation.network import MICRO_BATCH, Network
 from safelight.evaluation.plan import Side
 from safelight.files import disk_errors, read_json, sha256, write_json, writing
-from safelight.images import ImageSource, pieces
+from safelight.images import Gradual, ImageSource, Tell, gradually, pieces
 from safelight.locks import Lock, locked
 from safelight.machine import full_precision
 
@@ -168,15 +168,17 @@ def _compute(
 ) -> None:
     """Part by part, each kept at once: a pass that was stopped goes on where it was."""
     parts = list(pieces(len(seeds), batch))
+    drawing = isinstance(source, Gradual)  # takes the time; of others looking does
     with progress(f"looking at {source.name}", len(seeds)) as advance:
         for part in parts:
             if missing := _missing(list(zip(networks, paths, strict=True)), part):
-                images = images_of(source, seeds[part])
+                images = images_of(source, seeds[part], advance if drawing else _nobody)
                 for network, file in missing:
                     features = extract(network, images, source).numpy()
                     with writing(file) as temporary, temporary.open("wb") as opened:
                         np.save(opened, features)
-            advance(part.stop - part.start)
+            if not (missing and drawing):
+                advance(part.stop - part.start)
     for path, network in zip(paths, networks, strict=True):
         with writing(path) as temporary:
             with temporary.open("wb") as whole:
@@ -185,6 +187,10 @@ def _compute(
                     whole.write(np.load(_file(path, part)).tobytes())
             _note(temporary, path, source, network, len(seeds))
         shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+
+
+def _nobody(images: float) -> None:
+    """Is told how many images more there are."""
 
 
 def _missing(wanted: Sequence[tuple[Network, Path]], part: slice) -> list[tuple[Network, Path]]:
@@ -199,8 +205,9 @@ def _file(path: Path, part: slice) -> Path:
     return path.with_suffix("") / f"{part.start}-{part.stop}.npy"
 
 
-def images_of(source: ImageSource, seeds: Sequence[int]) -> Tensor:
-    images = source.images(seeds, source.labels(seeds))
+def images_of(source: ImageSource, seeds: Sequence[int], tell: Tell = _nobody) -> Tensor:
+    """tell: see `images.gradually`."""
+    images = gradually(source, seeds, source.labels(seeds), tell)
     if images.dtype != torch.uint8 or images.shape != (len(seeds), *source.shape):
         raise TypeError(f"{source.name} gave {images.dtype} {tuple(images.shape)}")
     return images

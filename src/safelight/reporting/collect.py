@@ -18,7 +18,7 @@ from safelight.errors import DamagedFile
 from safelight.evaluation.estimate import Evaluation, parsed
 from safelight.evaluation.moments import Floats
 from safelight.evaluation.neighbours import Pixels, nearest
-from safelight.images import Developing, Restoring, dequantise, held, pieces
+from safelight.images import Developing, Restoring, dequantise, gradually, held, pieces
 from safelight.paths import expanded
 from safelight.reporting import words
 
@@ -199,8 +199,8 @@ def draw(source: ImageSource, seeds: Sequence[int], labels: Tensor | None, what:
     parts = []
     with progress(f"drawing {what}", len(seeds)) as advance:
         for part in pieces(len(seeds), BATCH):
-            parts.append(source.images(seeds[part], None if labels is None else labels[part]))
-            advance(len(parts[-1]))
+            y = None if labels is None else labels[part]
+            parts.append(gradually(source, seeds[part], y, advance))
     return Samples(torch.cat(parts), tuple(seeds), labels)
 
 

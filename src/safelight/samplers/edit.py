@@ -184,15 +184,20 @@ def invert(denoise: Denoise, path: Path, times: Tensor, picture: Tensor, eps: Te
     than a grey level: no picture that the model has seen there is without any, and from plain black
     it would find no noise but a shadow of the picture.
     """
-    require_whole(times)
-    rising = times[(path.alpha(times) > 0) & (times > 0)].flip(0)
-    if not len(rising):
-        raise UserError("one step from pure noise leads back to no picture; use more --steps")
-    low = rising[0]
+    low, *higher = rising(path, times)
     state = State(path.alpha(low) * picture + path.sigma(low) * eps, low)
-    for t in rising[1:]:
+    for t in higher:
         state = Heun()(denoise, path, state, t, _NONE)
     return State(state.x, state.t)
+
+
+def rising(path: Path, times: Tensor) -> Tensor:
+    """The times that `invert` walks: those of a whole trajectory with image and noise, upwards."""
+    require_whole(times)
+    found = times[(path.alpha(times) > 0) & (times > 0)].flip(0)
+    if not len(found):
+        raise UserError("one step from pure noise leads back to no picture; use more --steps")
+    return found
 
 
 def develop(denoise: Denoise, path: Path, times: Tensor, state: State) -> Tensor:

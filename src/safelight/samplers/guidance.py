@@ -143,15 +143,18 @@ class Clipped:
 
 
 @dataclass
-class _Tally:
+class Tally:
     """Stands in for a guided denoiser, to count what it would ask of the network."""
 
     guidance: Guidance
     path: Path
     calls: int = 0
 
-    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def count(self, t: Tensor) -> None:
         self.calls += self.guidance.calls(self.path, t)
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        self.count(t)
         return torch.zeros_like(x_t)
 
     def with_variance(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +172,7 @@ def network_calls(step: Step, path: Path, times: Tensor, guidance: Guidance) -> 
     if guidance.always or guidance.weight in (0, 1):
         return evaluations * guidance.calls(path, times[0])
     # Only the step knows at which times it asks: it walks once, with one pixel and no network.
-    tally = _Tally(guidance, path)
+    tally = Tally(guidance, path)
     for _ in trajectory(step, tally, path, times, torch.zeros(1, 1, 1, 1), ImageNoise([0])):
         pass
     return tally.calls

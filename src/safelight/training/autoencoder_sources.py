@@ -118,8 +118,7 @@ def sources(
             cast(Autoencoder, model),
             digest,
             Shuffled(held_out(run.cache())),
-            name=f"{run.name} (step {chosen.step}, {weights})",
-            trained={"checkpoint": str(chosen.step), "weights": weights},
+            **run.named(chosen, weights),
             micro_batch=run.plan.smallest,
         )
     ]

@@ -1,7 +1,7 @@
 """Checkpoints: a folder a step, complete or absent, with nothing in it that runs code.
 
 CHECKPOINT/model.safetensors       the weights
-CHECKPOINT/ema-0.050.safetensors   their average; the number is its width
+CHECKPOINT/ema-0.050.safetensors   their average; the number is its width. A wide one beside it
 CHECKPOINT/optimiser.safetensors   the optimiser's tensors, named <parameter>.<state>
 CHECKPOINT/learner.safetensors     what is learnt or remembered besides the model, if anything
 CHECKPOINT/state.json              step, time spent, versions, and the hash of each file above
@@ -10,6 +10,7 @@ CHECKPOINT/state.json              step, time spent, versions, and the hash of e
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from safelight.files import TEMPORARY, read_json, save_tensors, sha256, write_js
 FORMAT = 1
 EXTRAS = "learner.safetensors"
 DIGITS = 8  # of the step in a folder's name
-WEIGHTS = {"raw": "model", "ema": "ema-"}  # how their file's name begins
+RAW, EMA = "raw", "ema"  # the last weights, and the average that is drawn with
 
 
 class Progress(BaseModel):
@@ -47,15 +48,14 @@ class State(BaseModel):
     format: int
     progress: Progress
     files: Annotated[dict[str, str], Field(min_length=3)]
-    """SHA-256 of each file: weights, average, optimiser; and the learner's, if it has one."""
+    """SHA-256 of each file: weights, averages, optimiser; and the learner's, if it has one."""
     parameters: int
     device: str
     versions: dict[str, str]
 
     def digest(self, kind: str) -> str:
-        """The hash of the weights; kind: "raw", or "ema" for the average."""
-        starts = lookup(WEIGHTS, kind, "weights")
-        return next(h for file, h in sorted(self.files.items()) if file.startswith(starts))
+        """The hash of the weights; kind: see `Checkpoint.weights`."""
+        return self.files[_file(self.files, kind)]
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,8 @@ class Checkpoint:
         return state
 
     def weights(self, kind: str) -> dict[str, Tensor]:
-        """kind: "raw", or "ema" for the average."""
-        starts = lookup(WEIGHTS, kind, "weights")
-        return _load(next(self.path.glob(f"{starts}*.safetensors")))
+        """kind: "raw", "ema" for the average that is drawn with, or one's name: "ema-0.250"."""
+        return _load(self.path / _file((file.name for file in self.path.glob("*")), kind))
 
     def extras(self) -> dict[str, Tensor]:
         """What the learner held besides the model; nothing where it held nothing."""
@@ -162,6 +161,15 @@ def prune(folder: Path, keep: int) -> None:
         # Renamed first: a kill while it is emptied must not leave half of a checkpoint.
         doomed = old.path.replace(folder / f"{TEMPORARY}{old.path.name}")
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _file(names: Iterable[str], kind: str) -> str:
+    """The weights' file; of the averages, the narrowest is drawn with (see `ema.kept`)."""
+    averages = sorted((name for name in names if name.startswith("ema-")), reverse=True)
+    files = {RAW: "model.safetensors"}
+    for name in averages:
+        files |= {EMA: name, name.removesuffix(".safetensors"): name}
+    return lookup(files, kind, "weights")
 
 
 def _flatten(optimiser: Optimizer) -> dict[str, Tensor]:

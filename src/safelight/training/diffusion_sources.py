@@ -47,8 +47,7 @@ def sources(
     return [
         DiffusionSource(
             model,
-            name=f"{run.name} (step {chosen.step}, {weights})",
-            trained={"checkpoint": str(chosen.step), "weights": weights},
+            **run.named(chosen, weights),
             shape=run.file.shape,
             classes=run.classes,
             classless=run.classless,

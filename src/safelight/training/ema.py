@@ -8,6 +8,17 @@ import numpy as np
 import torch
 from torch import nn
 
+WIDE = 0.25  # of the average that is kept beside the one that is drawn with
+
+
+def kept(width: float) -> dict[str, float]:
+    """The averages of a run that draws with this width, by the names of their files.
+
+    Two, of very different memory: with snapshots of both all widths between and many a narrower one
+    can be made after training (`training.posthoc`).
+    """
+    return {f"ema-{each:.3f}": each for each in (WIDE, width)}
+
 
 def exponent(width: float) -> float:
     """gamma of the power function whose relative standard deviation is `width`.

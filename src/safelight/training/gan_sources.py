@@ -79,8 +79,7 @@ def sources(
         GanSource(
             cast(Generator, generator),
             digest,
-            name=f"{run.name} (step {chosen.step}, {weights})",
-            trained={"checkpoint": str(chosen.step), "weights": weights},
+            **run.named(chosen, weights),
             shape=run.file.shape,
             classes=run.classes,
             micro_batch=run.plan.smallest,

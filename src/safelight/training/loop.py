@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -23,10 +23,11 @@ from safelight.errors import NonFiniteLoss
 from safelight.machine import Spare
 from safelight.seeding import derive
 from safelight.training import checkpoint as checkpoints
+from safelight.training import snapshots
 from safelight.training.batches import Batches, Pictures, centred
 from safelight.training.checkpoint import Checkpoint, Progress
 from safelight.training.devices import describe, versions
-from safelight.training.ema import PowerAverage
+from safelight.training.ema import PowerAverage, kept
 from safelight.training.families import classes_told, family_of
 from safelight.training.latents import Latents
 from safelight.training.learner import Learner, Problem, Turn, extras, load_extras
@@ -39,7 +40,7 @@ RECORDS = 500  # of the training loss, in a run
 
 
 class Trainer:
-    """A run's networks, optimiser and average, and what a step does to them."""
+    """A run's networks, optimiser and averages, and what a step does to them."""
 
     def __init__(
         self,
@@ -62,10 +63,12 @@ class Trainer:
         classes = len(classes_told(config, cache.classes))
         learner = self.family.learner(config, Problem(shape, classes, plan.sigma_data))
         self.learner = learner.to(device)
-        self.average = PowerAverage(self.learner.model, config.ema)
+        model, widths = self.learner.model, kept(config.ema)
+        self.averages = {name: PowerAverage(model, width) for name, width in widths.items()}
+        self.average = self.averages[f"ema-{config.ema:.3f}"]  # that is looked at
         if self.processes > 1:
             _at_once(list(self.learner.parameters()), broadcast)
-        self.optimiser = make_optimiser(self.learner.parameters(), config.optimiser)
+        self.optimiser = make_optimiser(cast(nn.Module, learner), config.optimiser)
         self.batches = Batches(
             latents or Pictures(train, config.data, device),
             size=config.optimiser.batch,
@@ -80,7 +83,7 @@ class Trainer:
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16)
 
     def advance(self) -> dict[str, float]:
-        """One step: for each phase losses, gradients and weights; then the average.
+        """One step: for each phase losses, gradients and weights; then the averages.
 
         Returns this process's mean loss in each phase.
         """
@@ -90,7 +93,8 @@ class Trainer:
             group["lr"] = lr
         losses = {phase: self._update(phase) for phase in self.learner.phases}
         self.step += 1
-        self.average.update(self.learner.model, self.step)
+        for average in self.averages.values():
+            average.update(self.learner.model, self.step)
         return losses
 
     def _update(self, phase: str) -> float:
@@ -191,18 +195,27 @@ class Trainer:
             "device": describe(self.accelerator.device),
             "versions": versions(),
         }
-        averages = {f"ema-{self.config.ema:.3f}": self.average.weights}
+        averages = {name: average.weights for name, average in self.averages.items()}
         images = self.step * self.config.optimiser.batch
         done = Progress(step=self.step, images=images, seconds=self.seconds)
-        model, kept = self.learner.model, extras(self.learner)
-        return checkpoints.save(folder, done, model, averages, self.optimiser, kept, about)
+        model, beside = self.learner.model, extras(self.learner)
+        return checkpoints.save(folder, done, model, averages, self.optimiser, beside, about)
+
+    def keep(self, folder: Path) -> None:
+        """Write a snapshot of the averages."""
+        weights = {name: average.weights for name, average in self.averages.items()}
+        snapshots.save(folder, self.step, weights)
 
     def load(self, saved: Checkpoint) -> None:
         """Take up where `saved` was written."""
-        done = saved.state().progress  # checks that no file has changed
-        self.step, self.seconds = done.step, done.seconds
+        state = saved.state()  # checks that no file has changed
+        self.step, self.seconds = state.progress.step, state.progress.seconds
         checkpoints.load_weights(self.learner.model, saved.weights("raw"), saved.path)
-        checkpoints.load_weights(self.average.module, saved.weights("ema"), saved.path)
+        for name, average in list(self.averages.items()):
+            if f"{name}.safetensors" in state.files:
+                checkpoints.load_weights(average.module, saved.weights(name), saved.path)
+            else:  # begun by an earlier version, which had one: its beginning can't be made up for
+                del self.averages[name]
         checkpoints.load_optimiser(self.optimiser, saved)
         load_extras(self.learner, saved.extras())
 
@@ -247,6 +260,7 @@ def fit(trainer: Trainer, run: Run) -> None:
     """
     plan, main = trainer.plan, trainer.accelerator.is_main_process
     record = _Record(trainer, run, every=max(1, plan.steps // RECORDS))
+    kept_after = snapshots.planned(plan.steps) if len(trainer.averages) > 1 else frozenset()
     if main and trainer.judge is not None and trainer.step < plan.steps:
         trainer.judge.prepare(trainer.family.preview(run, trainer.average.module))
     with between_steps(), _interruptions() as interrupted, _bar(trainer, main) as advance:
@@ -265,6 +279,8 @@ def fit(trainer: Trainer, run: Run) -> None:
             if main:
                 _look(trainer, run, finished)
                 clock.tick()
+                if trainer.step in kept_after:  # before a checkpoint, from which it is never redone
+                    trainer.keep(run.averages_folder)
                 if finished or stopping or trainer.step % plan.checkpoint_every == 0:
                     record.flush()
                     trainer.save(run.checkpoint_folder)

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from safelight.config import Optimiser
 from safelight.errors import UserError, lookup
+from safelight.training.muon import Muon, matrices
 
-Parameters = Iterable[nn.Parameter]
 BETAS = (0.9, 0.99)
-ADAPTIVE = ("adamw", "adam")  # which have betas
-OPTIMISERS: dict[str, Callable[[Parameters, Optimiser], Optimizer]] = {
-    "adamw": lambda p, o: torch.optim.AdamW(
-        p, o.lr, o.betas or BETAS, weight_decay=o.weight_decay, fused=True
+ADAPTIVE = ("adamw", "adam", "muon")  # which have betas
+OPTIMISERS: dict[str, Callable[[nn.Module, Optimiser], Optimizer]] = {
+    "muon": lambda n, o: Muon(
+        *_divided(n), o.lr, betas=o.betas or BETAS, weight_decay=o.weight_decay
     ),
-    "adam": lambda p, o: torch.optim.Adam(
-        p, o.lr, o.betas or BETAS, weight_decay=o.weight_decay, fused=True
+    "adamw": lambda n, o: torch.optim.AdamW(
+        n.parameters(), o.lr, o.betas or BETAS, weight_decay=o.weight_decay, fused=True
     ),
-    "adadelta": lambda p, o: torch.optim.Adadelta(p, o.lr, weight_decay=o.weight_decay),
-    "sgd": lambda p, o: torch.optim.SGD(p, o.lr, momentum=0.9, weight_decay=o.weight_decay),
+    "adam": lambda n, o: torch.optim.Adam(
+        n.parameters(), o.lr, o.betas or BETAS, weight_decay=o.weight_decay, fused=True
+    ),
+    "adadelta": lambda n, o: torch.optim.Adadelta(
+        n.parameters(), o.lr, weight_decay=o.weight_decay
+    ),
+    "sgd": lambda n, o: torch.optim.SGD(
+        n.parameters(), o.lr, momentum=0.9, weight_decay=o.weight_decay
+    ),
 }
 DECAYS: dict[str, Callable[[float], float]] = {
     "none": lambda progress: 1.0,
@@ -32,15 +39,22 @@ DECAYS: dict[str, Callable[[float], float]] = {
 }
 
 
-def make_optimiser(parameters: Parameters, options: Optimiser) -> Optimizer:
-    """Raises UserError for an unknown one, or betas that it has not."""
+def make_optimiser(network: nn.Module, options: Optimiser) -> Optimizer:
+    """Of all parameters. Raises UserError for an unknown one, or betas that it has not."""
     make = lookup(OPTIMISERS, options.name, "optimiser")
     if options.betas is not None and options.name not in ADAPTIVE:
         raise UserError(
             f"{options.name} has no betas; leave --optimiser.betas out, or choose "
             f"--optimiser.name {' or '.join(ADAPTIVE)}"
         )
-    return make(parameters, options)
+    return make(network, options)
+
+
+def _divided(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """The matrices within the network, and all other parameters."""
+    within = list(matrices(network))
+    known = {id(p) for p in within}
+    return within, [p for p in network.parameters() if id(p) not in known]
 
 
 def learning_rate(options: Optimiser, step: int, steps: int) -> float:

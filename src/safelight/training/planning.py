@@ -24,6 +24,7 @@ from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory
 from safelight.training.learner import Learner, Turn
 from safelight.training.options import compares
+from safelight.training.snapshots import GAPS
 
 SHARE_OF_FREE_MEMORY = 0.8
 OVERHEAD = 1.5  # of what autograd keeps: gradients of activations and the kernels' own buffers
@@ -31,6 +32,7 @@ VALIDATIONS, PREVIEWS = 10, 12  # in a run, at most
 APART = 10  # steps between two of them, at least: each costs as much as some steps
 WATCHING = 0.06  # share of a time budget that each of the two may take; there is always one
 CHECKPOINT_SECONDS = 60.0
+FEWEST = 100  # steps: what a budget that is too short for a single one is told to pay for
 BLOCK = 50  # pictures in memory while they are counted
 
 
@@ -104,8 +106,8 @@ def footprint(learner: Learner, single: Batch, bf16: bool, device: torch.device)
         for n in (2, 3)
     )
     one = three - two
-    # weights, gradients, two moments, the average, and a copy in the precision of the step
-    fixed = 6 * parameters + max(0, two - 2 * one)
+    # weights, gradients, two moments, two averages, and a copy in the precision of the step
+    fixed = 7 * parameters + max(0, two - 2 * one)
     return Footprint(fixed=fixed, image=max(1, int(OVERHEAD * one)))
 
 
@@ -114,23 +116,24 @@ def _kept(
 ) -> int:
     """Of n times the same image."""
     weights = {p.data_ptr() for p in learner.parameters()}
-    kept: dict[int, int] = {}
+    kept: dict[int, torch.UntypedStorage] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> None:
+        # The bytes and not the tensor, which may be what its own graph would hold: a circle that
+        # Python can't see, and that would stay for good.
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+            kept[storage.data_ptr()] = storage
 
     labels = None if single.labels is None else single.labels.repeat(n)
     varied = None if single.varied is None else single.varied.repeat(n, 1)
     batch = Batch(single.images.repeat(n, 1, 1, 1), labels, varied)
     with (
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing),
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
     ):
         learner(batch, ImageNoise(range(n), device), turn)
-    return sum(kept.values())
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def micro_batch(
@@ -158,6 +161,7 @@ class Costs:
     preview: float
     checkpoint: float
     evaluation: float = 0.0
+    snapshot: float = 0.0
 
 
 def require_time(budget: Budget, spent: float, step: float) -> None:
@@ -177,7 +181,7 @@ def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Wat
         return steps
     validations, previews = looks(budget, costs)
     # An evaluation at the end comes on top of those on the way.
-    beside, per_step = costs.spent, costs.step
+    beside, per_step = costs.spent + len(GAPS) * costs.snapshot, costs.step
     if watch.evaluate_every:
         beside += costs.evaluation
         per_step += costs.evaluation / watch.evaluate_every
@@ -192,14 +196,25 @@ def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Wat
             beside += times * cost
     left = budget.amount - beside
     if left < per_step:
-        needed = beside + 100 * per_step
+        needed = beside + FEWEST * per_step
         evaluating = f", an evaluation alone {costs.evaluation:.0f} s" if costs.evaluation else ""
         raise UserError(
             f"a budget of {budget.amount:g} s is too short: getting ready and watching take "
-            f"{beside:.0f} s{evaluating}, and 100 steps {100 * per_step:.0f} s; give at least "
-            f"{math.ceil(needed)}s"
+            f"{beside:.0f} s{evaluating}, and {FEWEST} steps {FEWEST * per_step:.0f} s; give at "
+            f"least {math.ceil(needed)}s"
         )
     return int(left / per_step)
+
+
+def few_told(budget: Budget, costs: Costs, steps: int) -> str:
+    """That a budget of time pays for hardly any learning, and what would; else nothing."""
+    if budget.unit != "seconds" or steps >= FEWEST:
+        return ""
+    needed = math.ceil(budget.amount + (FEWEST - steps) * costs.step)
+    return (
+        f"look out: in {steps} step{'s' * (steps > 1)} a network hardly learns anything; for "
+        f"{FEWEST} give --budget {needed}s, and several times that for pictures"
+    )
 
 
 def looks(budget: Budget, costs: Costs) -> tuple[int, int]:

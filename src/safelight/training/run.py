@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
-from torch import nn
+from torch import Tensor, nn
 
 from safelight.config import Config, Plan, RunFile, Sampling
 from safelight.configfile import load_yaml, save_yaml
@@ -23,9 +23,9 @@ from safelight.images import save_png
 from safelight.locks import locked
 from safelight.machine import device
 from safelight.paths import place
-from safelight.training import diffusion_sources
+from safelight.training import choosing, diffusion_sources, snapshots
 from safelight.training.batches import centred
-from safelight.training.checkpoint import Checkpoint, checkpoints, load_weights
+from safelight.training.checkpoint import EMA, RAW, Checkpoint, checkpoints, load_weights
 from safelight.training.codec import Codec
 from safelight.training.families import Family, classes_told, family_of
 from safelight.training.learner import Problem
@@ -52,7 +52,11 @@ class Summary:
 
 
 class Run:
-    """RUN/config.yaml · log.jsonl · checkpoints/ · samples/ · metrics.json · report.html"""
+    """RUN/config.yaml · log.jsonl · checkpoints/ · averages/ · samples/ · metrics.json …
+
+    weights, wherever they are asked for: "ema" for the average that is looked at in training, "raw"
+    for the last weights, or the width of another average, such as "0.1" (see `choosing`).
+    """
 
     def __init__(self, path: Path, file: RunFile) -> None:
         self.path, self.file = path, file
@@ -115,12 +119,13 @@ class Run:
         return self.family.warning(records, self.plan.steps) if records else ""
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged and drawn after `step`; resuming will do it again."""
+        """Forget what was logged, drawn and kept after `step`; resuming will do it again."""
         kept = [record for record in self._records() if record["step"] <= step]
         write_text(self._log, "".join(json.dumps(record) + "\n" for record in kept))
         for later, picture in self.previews():
             if later > step:
                 picture.unlink()
+        snapshots.forget(self.averages_folder, step)
 
     def previews(self) -> list[tuple[int, Path]]:
         """(step, contact sheet of always the same seeds), oldest first."""
@@ -154,6 +159,10 @@ class Run:
     def checkpoint_folder(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def averages_folder(self) -> Path:
+        return self.path / "averages"
+
     def checkpoint(self, name: str | None = None) -> Checkpoint:
         """The newest checkpoint, or the one called `name` (step-00001000, or 1000)."""
         found = checkpoints(self.checkpoint_folder)
@@ -178,11 +187,29 @@ class Run:
         found = every if wanted == ALL else map(self.checkpoint, wanted.split(","))
         return [str(step) for step in sorted({each.step for each in found})]
 
+    def states(self, wanted: str | None, weights: str) -> list[tuple[str | None, str]]:
+        """(checkpoint, weights) of each that is named, such as all and ema,0.1; see `steps`.
+
+        Raises UserError for weights that can't be had.
+        """
+        usual = self.config.ema
+        words = dict.fromkeys(choosing.settled(word, usual) for word in weights.split(","))
+        found = [(step, word) for step in self.steps(wanted) for word in words]
+        for step, word in found:
+            self._average(self.checkpoint(step), word)
+        return found
+
     @property
     def command(self) -> str:
         """What goes on with this run."""
         words = ("safelight", "train", self.file.cache, "--resume", "--out", str(self.path))
         return shlex.join(words)
+
+    def further(self, budget: str) -> str:
+        """What trains on from its weights, in a new run."""
+        out = ("--out", f"{self.path}-further")
+        words = ("safelight", "train", self.file.cache, "--start", str(self.path))
+        return shlex.join((*words, "--budget", budget, *out))
 
     @property
     def summary(self) -> Summary:
@@ -242,15 +269,36 @@ class Run:
         shape = self.codec.latent if self.codec else self.file.shape
         problem = Problem(shape, len(self.classes), self.plan.sigma_data)
         model = self.family.model(self.config, problem)
-        digest = chosen.state().digest(weights)  # checks that no file has changed
-        load_weights(model, chosen.weights(weights), chosen.path)
+        digest, state = self._read(chosen, choosing.settled(weights, self.config.ema))
+        load_weights(model, state, chosen.path)
         return model.to(device()).eval().requires_grad_(False), digest
+
+    def _read(self, chosen: Checkpoint, word: str) -> tuple[str, dict[str, Tensor]]:
+        """The hash of the weights, and they themselves."""
+        made = self._average(chosen, word)
+        if made is None:
+            return chosen.state().digest(word), chosen.weights(word)  # state: no file has changed
+        return made.digest(word), made.weights()
+
+    def _average(self, chosen: Checkpoint, word: str) -> choosing.Average | None:
+        """How these weights are made; None for those that the checkpoint has."""
+        if word in (EMA, RAW):
+            return None
+        return choosing.average(self.averages_folder, chosen, word, self.config.ema)
+
+    def named(self, chosen: Checkpoint, weights: str) -> dict[str, Any]:
+        """The name of a source of its images, and what it was trained to be, as options."""
+        word = choosing.settled(weights, self.config.ema)
+        return {
+            "name": f"{self.name} (step {chosen.step}, {choosing.called(word)})",
+            "trained": {"checkpoint": str(chosen.step), "weights": word},
+        }
 
     def source(
         self,
         sampling: Sampling = USUAL,
         checkpoint: str | None = None,
-        weights: str = "ema",
+        weights: str = EMA,
     ) -> ModelSource:
         """Its images. Raises UserError where `sampling` asks for what the model has not."""
         return self.sources((sampling,), checkpoint, weights)[0]

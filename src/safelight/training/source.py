@@ -14,7 +14,7 @@ from torch import Tensor
 from safelight.config import Likelihood, Sampling
 from safelight.diffusion.denoiser import Denoiser
 from safelight.errors import UserError
-from safelight.images import in_turn, pieces, quantise
+from safelight.images import Tell, in_turn, pieces, quantise
 from safelight.machine import full_precision
 from safelight.samplers.grids import LOWEST
 from safelight.samplers.guidance import Clipped, Guided
@@ -24,6 +24,7 @@ from safelight.seeding import ImageNoise, image_noise
 from safelight.training.codec import Codec
 from safelight.training.drawing import Drawing
 from safelight.training.likelihood import Measure, measures
+from safelight.training.telling import Hear, Told, Way
 
 USUAL = Sampling()
 
@@ -109,10 +110,12 @@ class DiffusionSource:
     def device(self) -> torch.device:
         return next(self._denoiser.parameters()).device
 
-    def denoise(self, labels: Tensor | None, clip: bool = True) -> Denoise:
+    def denoise(
+        self, labels: Tensor | None, clip: bool = True, hear: Hear | None = None
+    ) -> Denoise:
         """The guided model of images of these classes (b,) int64; None for no class.
 
-        clip: keep its guesses in [-1, 1], if they are pictures.
+        clip: keep its guesses in [-1, 1], if they are pictures. hear: is told t of each guess.
         """
         y = None if labels is None or not self.classes else labels.to(self.device)
         guided = Precise(
@@ -120,7 +123,8 @@ class DiffusionSource:
             self.device.type,
             self.sampling.precision == "bf16",
         )
-        return Clipped(guided) if clip and self.codec is None else guided
+        denoise = Clipped(guided) if clip and self.codec is None else guided
+        return Told(denoise, hear) if hear else denoise
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[list[int]]:
@@ -155,15 +159,18 @@ class DiffusionSource:
 
     def images(self, seeds: Sequence[int], labels: Tensor | None = None) -> Tensor:
         """(b, c, h, w) uint8. Raises UserError where the model gives no finite number."""
+        return self.gradually(seeds, labels, lambda images: None)
+
+    def gradually(self, seeds: Sequence[int], labels: Tensor | None, tell: Tell) -> Tensor:
+        """The same, and tells at each guess how far they are; fulfils `images.Gradual`."""
         labels = self.labels(seeds) if labels is None else labels
-        return torch.cat(
-            [
-                self.pixels(
-                    last(self._states(seeds[piece], None if labels is None else labels[piece]))
-                )
-                for piece in pieces(len(seeds), self.micro_batch)
-            ]
-        )
+        calls, parts = self.evaluations, []
+        for piece in pieces(len(seeds), self.micro_batch):
+            way = Way(piece.stop - piece.start, self.drawing, calls, tell)
+            y = None if labels is None else labels[piece]
+            parts.append(self.pixels(last(self._states(seeds[piece], y, way.hear))))
+            way.ended()
+        return torch.cat(parts)
 
     def develop(
         self, seeds: Sequence[int], labels: Tensor | None, frames: int
@@ -216,9 +223,11 @@ class DiffusionSource:
         return quantise(x).cpu()
 
     @torch.inference_mode()
-    def _states(self, seeds: Sequence[int], labels: Tensor | None) -> Iterator[State]:
+    def _states(
+        self, seeds: Sequence[int], labels: Tensor | None, hear: Hear | None = None
+    ) -> Iterator[State]:
         noise = self.noise(seeds)
-        denoise = self.denoise(self.labels(seeds) if labels is None else labels)
+        denoise = self.denoise(self.labels(seeds) if labels is None else labels, hear=hear)
         how = self.drawing
         eps = noise.normal(*(self.codec.latent if self.codec else self.shape))
         yield from trajectory(how.step, denoise, how.path, how.times, eps, noise)

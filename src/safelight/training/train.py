@@ -31,6 +31,7 @@ from safelight.training.checkpoint import checkpoints
 from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
 from safelight.training.devices import precision_told
 from safelight.training.families import family_of
+from safelight.training.further import begin
 from safelight.training.latents import Latents, learnt_in
 from safelight.training.loop import Trainer, fit
 from safelight.training.options import COMPARING, deciding, require_heeded
@@ -38,6 +39,7 @@ from safelight.training.planning import (
     Costs,
     choose_precision,
     evaluations_told,
+    few_told,
     footprint,
     intervals,
     measure_sigma_data,
@@ -187,9 +189,11 @@ def existing_run(cache: Cache, config: Config, out: Path) -> Run | None:
     if cache.subset("train").fingerprint != run.file.fingerprint:
         differences.insert(0, "the training images")
     if differences:
+        longer = all(found.startswith("budget is ") for found in differences)
+        on = f"; or train on from its weights: {run.further(config.budget)}" if longer else ""
         raise UserError(
             f"{out} holds another run ({'; '.join(differences[:3])}); choose another folder with "
-            f"--out, or go on with that one: {run.command}"
+            f"--out, or go on with that one: {run.command}{on}"
         )
     return run
 
@@ -250,6 +254,7 @@ def make_plan(
         step_seconds=0,
     )
     trainer = Trainer(config, draft, cache, accelerator, latents, judge)
+    begin(trainer)  # refused here where it does not fit
     share = -(-config.optimiser.batch // accelerator.num_processes)
     single, _ = next(trainer.batches.at(0, 1))
     needs = footprint(trainer.learner, single, precision == "bf16", device)
@@ -266,6 +271,8 @@ def make_plan(
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
         inform(announcement(plan, config, train, device))
+        if few := few_told(budget, costs, steps):
+            inform(few)
         if judge is not None:
             inform(evaluations_told(judge.about, watch, budget, costs, steps))
         if lacking := trainer.family.shortfall(trainer.learner.model):
@@ -311,7 +318,9 @@ def _measure(
         validation = _seconds(trainer.validate, run)
         preview = _seconds(trainer.preview, run)
         saving = _seconds(trainer.save, run.checkpoint_folder)
-    return Costs(time.monotonic() - began, step, validation, preview, saving, evaluation)
+        keeping = _seconds(trainer.keep, run.averages_folder)
+    spent = time.monotonic() - began
+    return Costs(spent, step, validation, preview, saving, evaluation, keeping)
 
 
 def _cost_of_evaluation(trainer: Trainer, run: Run) -> float:
@@ -341,9 +350,12 @@ def _take_up(trainer: Trainer, run: Run) -> None:
     saved = checkpoints(run.checkpoint_folder)
     if saved:
         trainer.load(saved[-1])
+    else:
+        begin(trainer)
     if not trainer.accelerator.is_main_process:
         return
-    for folder in (run.path, run.checkpoint_folder, run.path / "samples" / "progress"):
+    progress = run.path / "samples" / "progress"
+    for folder in (run.path, run.checkpoint_folder, run.averages_folder, progress):
         clear_leftovers(folder)
     run.rewind(trainer.step)
     if trainer.accelerator.num_processes != run.plan.processes:
@@ -357,7 +369,10 @@ def _take_up(trainer: Trainer, run: Run) -> None:
             "it goes on as well, but not to the weights that it would have had there"
         )
     if trainer.step == run.plan.steps:
-        inform(f"{run.path} has finished its {trainer.step:,} steps; nothing to do")
+        inform(
+            f"{run.path} has finished its {trainer.step:,} steps; nothing to do; to train on from "
+            f"its weights: {run.further(run.config.budget)}"
+        )
     elif trainer.step:
         inform(f"going on with {run.path} at step {trainer.step:,} of {run.plan.steps:,}")
 
