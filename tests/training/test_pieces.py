@@ -27,7 +27,6 @@ from safelight.training.devices import precision_told
 from safelight.training.diffusion import build_denoiser
 from safelight.training.ema import PowerAverage, exponent
 from safelight.training.learner import Problem, Turn
-from safelight.training.loop import Trainer
 from safelight.training.optimisers import OPTIMISERS, learning_rate
 from safelight.training.planning import (
     Costs,
@@ -44,6 +43,7 @@ from safelight.training.planning import (
     plan_steps,
     require_time,
 )
+from safelight.training.trainer import Trainer
 from tests.training.conftest import SMALL
 
 

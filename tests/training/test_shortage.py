@@ -39,7 +39,7 @@ import re, resource, sys
 from pathlib import Path
 import torch
 from safelight.cli import main
-from safelight.training.loop import Trainer
+from safelight.training.trainer import Trainer
 
 data, out, at, left, starved = sys.argv[1:]
 advance = Trainer.advance

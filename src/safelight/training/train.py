@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,14 +28,14 @@ from safelight.training.batches import centred
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
 from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
-from safelight.training.devices import precision_told
 from safelight.training.families import family_of
 from safelight.training.further import begin
 from safelight.training.latents import Latents, learnt_in
-from safelight.training.loop import Trainer, fit
+from safelight.training.loop import fit
 from safelight.training.options import COMPARING, deciding, require_heeded
 from safelight.training.planning import (
     Costs,
+    announcement,
     choose_precision,
     evaluations_told,
     few_told,
@@ -49,6 +48,7 @@ from safelight.training.planning import (
     require_time,
 )
 from safelight.training.run import Run
+from safelight.training.trainer import Trainer
 from safelight.training.variation import require_fitting
 from safelight.training.watching import Judge
 
@@ -278,19 +278,6 @@ def make_plan(
         if lacking := trainer.family.shortfall(trainer.learner.model):
             inform(lacking)
     return plan
-
-
-def announcement(plan: Plan, config: Config, train: Cache, device: torch.device) -> str:
-    """The plan in a sentence."""
-    batch = config.optimiser.batch
-    pieces = -(-batch // (plan.micro_batch * plan.processes))
-    split = f" in {pieces} pieces of {plan.micro_batch} that fit into memory" if pieces > 1 else ""
-    precision = precision_told(plan.precision, config.precision, device)
-    return (
-        f"planned: {plan.steps:,} steps of {batch} images{split} "
-        f"({plan.steps * batch / train.count:,.1f} epochs of {train.count:,}), "
-        f"{precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
-    )
 
 
 def _measure(
