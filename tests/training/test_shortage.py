@@ -79,6 +79,7 @@ def starved(
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cpu")
 @pytest.mark.parametrize("at", [0, 3])
 def test_a_step_that_does_not_fit_is_done_again_in_smaller_pieces(
@@ -114,6 +115,7 @@ def _require_close(one: Run, other: Run) -> None:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cpu")
 def test_processes_agree_where_one_of_them_runs_short(digits: Cache, tmp_path: Path) -> None:
     """X5, X16: the second of two has too little; both go on in the same pieces."""
@@ -127,6 +129,7 @@ def test_processes_agree_where_one_of_them_runs_short(digits: Cache, tmp_path: P
     _require_close(train(digits, CONFIG, tmp_path / "alone"), short)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cpu")
 def test_where_a_single_image_does_not_fit_it_is_said_what_to_do(
     digits: Cache, tmp_path: Path
