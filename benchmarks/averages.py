@@ -25,9 +25,9 @@ from safelight.console import results
 from safelight.errors import UserError
 from safelight.evaluation.evaluate import evaluate
 from safelight.training.ema import PowerAverage
-from safelight.training.loop import Trainer
 from safelight.training.run import Run
 from safelight.training.train import train
+from safelight.training.trainer import Trainer
 
 WIDTHS = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25)
 Weights = Mapping[str, Tensor]

@@ -43,8 +43,8 @@ class Ours:
         from accelerate import Accelerator
 
         from safelight.config import Plan
-        from safelight.training.loop import Trainer
         from safelight.training.planning import measure_sigma_data
+        from safelight.training.trainer import Trainer
 
         plan = Plan(
             steps=10**6,

@@ -160,7 +160,10 @@ class Likelihood(Section):
 
 
 class Plan(Section):
-    """What was settled before the first step; with the configuration it decides every weight."""
+    """What was settled before the first step; with the configuration it decides every weight.
+
+    But for `smaller`, which is settled on the way.
+    """
 
     steps: Positive
     micro_batch: Positive
@@ -173,6 +176,17 @@ class Plan(Section):
     processes: Positive
     step_seconds: float
     """Measured before the run, for the time left; does not influence the result."""
+    smaller: tuple[tuple[int, Positive], ...] = ()
+    """(steps done, images at once from there on), wherever memory ran out on the way."""
+
+    @property
+    def smallest(self) -> int:
+        """Images that have gone through the network at once without a lack of memory."""
+        return self.micro_batch_at(self.steps)
+
+    def micro_batch_at(self, step: int) -> int:
+        """Images that go through the network at once after so many steps."""
+        return min(size for since, size in ((0, self.micro_batch), *self.smaller) if since <= step)
 
 
 class RunFile(Section):

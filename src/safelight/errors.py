@@ -37,6 +37,10 @@ class DamagedFile(UserError):
     """A cache, checkpoint or record that was cut short, edited, or made by a newer version."""
 
 
+class OutOfMemory(UserError):
+    """Memory ran out in a training step that can't be split any further."""
+
+
 class NonFiniteLoss(UserError):
     """Training produced a NaN or an infinity; the last checkpoint is kept."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
+import os
 from contextlib import AbstractContextManager
 
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_BLOCK = -1, -3, 2**30  # of glibc's malloc.h
 OLDER_LARGEST = 2**25  # that older versions take
+SPARE, SPARES = 2**24, 8  # bytes, and pieces
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
 
 
@@ -42,6 +45,29 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_TRIM_THRESHOLD, LARGEST_BLOCK)
         _ = mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK) or mallopt(M_MMAP_THRESHOLD, OLDER_LARGEST)
+
+
+class Spare:
+    """Addresses that are set aside for when memory runs out, a piece for each time.
+
+    The C library keeps what it has once got for its heap, so that under a limit of addresses
+    nothing is left beside it for the code that oneDNN compiles for a batch of another size. Pages
+    that nobody touches take no memory.
+    """
+
+    def __init__(self) -> None:
+        flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
+        self._pieces: list[mmap.mmap] = []
+        with contextlib.suppress(OSError):  # there is no more
+            for _ in range(SPARES):
+                self._pieces.append(mmap.mmap(-1, SPARE, **flags))
+
+    def release(self) -> None:
+        """Give back a piece, and of a GPU's memory what is kept in pieces that may be too small."""
+        if self._pieces:
+            self._pieces.pop().close()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def full_precision() -> AbstractContextManager[None]:

@@ -12,9 +12,9 @@ import pytest
 from safelight.config import Config
 from safelight.data.cache import Cache
 from safelight.training.checkpoint import checkpoints
-from safelight.training.loop import Trainer
 from safelight.training.run import Run
 from safelight.training.train import train
+from safelight.training.trainer import Trainer
 from safelight.training.watching import Judge
 
 

@@ -20,9 +20,9 @@ from safelight.evaluation.estimate import Estimate, Evaluation
 from safelight.reporting.collect import collect
 from safelight.reporting.page import page
 from safelight.starting import judge_of
-from safelight.training.loop import Trainer
 from safelight.training.run import Run
 from safelight.training.train import train
+from safelight.training.trainer import Trainer
 from tests.refusals import refused
 from tests.training import test_gan
 from tests.training.conftest import SMALL

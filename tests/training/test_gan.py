@@ -23,10 +23,10 @@ from safelight.seeding import ImageNoise
 from safelight.training.diversity import Diversity, warning
 from safelight.training.gan import GAMES, GanLearner, build_learner
 from safelight.training.learner import Problem, Turn, extras
-from safelight.training.loop import Trainer
 from safelight.training.options import compares, require_heeded
 from safelight.training.run import Run
 from safelight.training.train import train
+from safelight.training.trainer import Trainer
 from tests.training.conftest import SELDOM, SMALL
 from tests.training.stopping import train_and_stop_at_seven, weights_hash
 from tests.training.test_pieces import plan

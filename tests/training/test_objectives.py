@@ -22,8 +22,8 @@ from safelight.machine import device
 from safelight.presets import RECIPES
 from safelight.training.checkpoint import EXTRAS
 from safelight.training.learner import Turn, extras
-from safelight.training.loop import Trainer
 from safelight.training.train import train
+from safelight.training.trainer import Trainer
 from safelight.training.validation import LEVELS
 from tests.training.conftest import SMALL
 from tests.training.stopping import train_and_stop_at_seven, weights_hash

@@ -23,14 +23,15 @@ from safelight.images import dequantise
 from safelight.training.batches import Batches, Pictures
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.checkpoint import Checkpoint, checkpoints, prune
+from safelight.training.devices import precision_told
 from safelight.training.diffusion import build_denoiser
 from safelight.training.ema import PowerAverage, exponent
 from safelight.training.learner import Problem, Turn
-from safelight.training.loop import Trainer
 from safelight.training.optimisers import OPTIMISERS, learning_rate
 from safelight.training.planning import (
     Costs,
     Footprint,
+    choose_precision,
     deviation,
     evaluations_told,
     few_told,
@@ -40,7 +41,9 @@ from safelight.training.planning import (
     measure_sigma_data,
     micro_batch,
     plan_steps,
+    require_time,
 )
+from safelight.training.trainer import Trainer
 from tests.training.conftest import SMALL
 
 
@@ -107,6 +110,29 @@ def test_steps_of_a_budget() -> None:
     assert fewer * 0.5 + beside + 30 == pytest.approx(600, abs=0.5)
     steps = planned("10m", Watch(preview_every=10))
     assert steps * (0.5 + 1 / 10) + 20 + 10 * 2 + 11 * 0.1 == pytest.approx(600, abs=0.6)
+
+
+def test_getting_ready_does_not_go_on_beyond_the_budget() -> None:
+    """X5: a machine on which the first step is slower than the budget says so after that step."""
+    require_time(Budget.parse("20s"), spent=19, step=7)
+    require_time(Budget.parse("1step"), spent=1000, step=7)
+    with pytest.raises(UserError, match="has taken 21 s, and 100 steps take 700 s.*least 721s"):
+        require_time(Budget.parse("20s"), spent=21, step=7)
+
+
+def test_it_is_said_where_there_is_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X5: float32 there, unless bf16 is asked for."""
+    here = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert choose_precision("auto", here) == "float32"
+    for asked, told in (
+        ("auto", "float32 (this processor has no instructions for bf16)"),
+        ("bf16", "bf16 (emulated: this processor has no instructions for it)"),
+        ("float32", "float32"),
+    ):
+        assert precision_told(choose_precision(asked, here), asked, here) == told
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert precision_told(choose_precision("auto", here), "auto", here) == "bf16"
 
 
 @given(

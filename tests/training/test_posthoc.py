@@ -31,10 +31,10 @@ from safelight.training import snapshots
 from safelight.training.checkpoint import checkpoints
 from safelight.training.choosing import MOST
 from safelight.training.ema import WIDE, PowerAverage, exponent, kept
-from safelight.training.loop import Trainer
 from safelight.training.posthoc import Kept, Mixture, mixtures
 from safelight.training.run import Run
 from safelight.training.train import train
+from safelight.training.trainer import Trainer
 from tests.refusals import refused
 from tests.training import test_gan
 from tests.training.conftest import SELDOM, SMALL, coding

@@ -18,10 +18,10 @@ from safelight.machine import device
 from safelight.samplers.steps import State
 from safelight.training.checkpoint import checkpoints
 from safelight.training.diffusion import shortfall
-from safelight.training.loop import Trainer
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
 from safelight.training.train import _with_other_processes, train
+from safelight.training.trainer import Trainer
 from tests.training.conftest import SELDOM, SMALL
 from tests.training.stopping import weights_hash
 

@@ -119,7 +119,7 @@ def sources(
             digest,
             Shuffled(held_out(run.cache())),
             **run.named(chosen, weights),
-            micro_batch=run.plan.micro_batch,
+            micro_batch=run.plan.smallest,
         )
     ]
 
@@ -132,7 +132,7 @@ def preview(run: Run, model: nn.Module) -> ReconstructionSource:
         Shuffled(held_out(run.cache())),
         name=run.name,
         trained={},
-        micro_batch=run.plan.micro_batch,
+        micro_batch=run.plan.smallest,
     )
 
 

@@ -22,6 +22,15 @@ def best_precision(device: torch.device) -> Precision:
     return "bf16" if has_bf16(device) else "float32"
 
 
+def precision_told(precision: Precision, asked: str, device: torch.device) -> str:
+    """The precision of the steps, and why, where the processor has no instructions for bf16."""
+    if has_bf16(device) or asked == "float32":
+        return precision
+    if precision == "bf16":
+        return "bf16 (emulated: this processor has no instructions for it)"
+    return f"{precision} (this processor has no instructions for bf16)"
+
+
 def free_memory(device: torch.device) -> int:
     """Bytes that this process may still take on the device, a container's limit included."""
     if device.type == "cuda":

@@ -54,7 +54,7 @@ def sources(
             sampling=sampling,
             weaker=weaker[sampling.weaker],
             lowest=lowest,
-            micro_batch=run.plan.micro_batch,
+            micro_batch=run.plan.smallest,
             codec=run.codec,
         )
         for sampling in samplings
@@ -71,7 +71,7 @@ def preview(run: Run, model: nn.Module) -> DiffusionSource:
         classes=run.classes,
         classless=run.classless,
         sampling=PREVIEW,
-        micro_batch=run.plan.micro_batch,
+        micro_batch=run.plan.smallest,
         codec=run.codec,
     )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from safelight.config import Config
 from safelight.training.checkpoint import load_weights
 from safelight.training.learner import load_extras
-from safelight.training.loop import Trainer
 from safelight.training.run import Run
+from safelight.training.trainer import Trainer
 
 
 def further_config(start: Path | str) -> Config:

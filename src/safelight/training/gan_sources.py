@@ -82,7 +82,7 @@ def sources(
             **run.named(chosen, weights),
             shape=run.file.shape,
             classes=run.classes,
-            micro_batch=run.plan.micro_batch,
+            micro_batch=run.plan.smallest,
         )
     ]
 
@@ -96,5 +96,5 @@ def preview(run: Run, model: nn.Module) -> GanSource:
         trained={},
         shape=run.file.shape,
         classes=run.classes,
-        micro_batch=run.plan.micro_batch,
+        micro_batch=run.plan.smallest,
     )

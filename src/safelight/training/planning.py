@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from safelight.config import Config, Watch
+from safelight.config import Config, Plan, Watch
 from safelight.data.cache import Cache
 from safelight.errors import UserError
 from safelight.images import dequantise, pieces
 from safelight.seeding import ImageNoise, generator
 from safelight.training.batches import Batch
 from safelight.training.budget import Budget, parse_memory
-from safelight.training.devices import Precision, best_precision, free_memory
+from safelight.training.devices import Precision, best_precision, free_memory, precision_told
 from safelight.training.learner import Learner, Turn
 from safelight.training.options import compares
 from safelight.training.snapshots import GAPS
@@ -164,6 +165,16 @@ class Costs:
     snapshot: float = 0.0
 
 
+def require_time(budget: Budget, spent: float, step: float) -> None:
+    """Raises UserError where getting ready has used up a budget of time. In seconds, a step too."""
+    if budget.unit == "seconds" and spent > budget.amount:
+        raise UserError(
+            f"a budget of {budget.amount:g} s is too short: getting ready has taken {spent:.0f} s, "
+            f"and 100 steps take {100 * step:.0f} s; give at least "
+            f"{math.ceil(spent + 100 * step)}s"
+        )
+
+
 def plan_steps(budget: Budget, costs: Costs, batch: int, images: int, watch: Watch) -> int:
     """How many steps the budget pays for, what is done beside them included."""
     steps = budget.steps(batch, images)
@@ -248,6 +259,19 @@ def evaluations_told(about: str, watch: Watch, budget: Budget, costs: Costs, ste
     return (
         f"evaluations: {about}, every {every:,} steps and at the end; each takes about {seconds}, "
         f"{times:,} of them {100 * times * cost / whole:.1f} % of the time"
+    )
+
+
+def announcement(plan: Plan, config: Config, train: Cache, device: torch.device) -> str:
+    """The plan in a sentence."""
+    batch = config.optimiser.batch
+    pieces = -(-batch // (plan.micro_batch * plan.processes))
+    split = f" in {pieces} pieces of {plan.micro_batch} that fit into memory" if pieces > 1 else ""
+    precision = precision_told(plan.precision, config.precision, device)
+    return (
+        f"planned: {plan.steps:,} steps of {batch} images{split} "
+        f"({plan.steps * batch / train.count:,.1f} epochs of {train.count:,}), "
+        f"{precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
     )
 
 

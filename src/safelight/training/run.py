@@ -86,6 +86,11 @@ class Run:
         save_yaml(path / "config.yaml", file)
         return run
 
+    def replan(self, plan: Plan) -> None:
+        """Write down what has become of the plan on the way."""
+        self.file = self.file.model_copy(update={"plan": plan})
+        save_yaml(self.path / "config.yaml", self.file)
+
     @property
     def config(self) -> Config:
         return self.file.config

@@ -9,13 +9,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 
 from safelight.config import Config, Plan, RunFile
 from safelight.console import inform, say
@@ -32,10 +31,11 @@ from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
 from safelight.training.families import family_of
 from safelight.training.further import begin
 from safelight.training.latents import Latents, learnt_in
-from safelight.training.loop import Trainer, fit
+from safelight.training.loop import fit
 from safelight.training.options import COMPARING, deciding, require_heeded
 from safelight.training.planning import (
     Costs,
+    announcement,
     choose_precision,
     evaluations_told,
     few_told,
@@ -45,8 +45,10 @@ from safelight.training.planning import (
     micro_batch,
     plan_steps,
     require_reached,
+    require_time,
 )
 from safelight.training.run import Run
+from safelight.training.trainer import Trainer
 from safelight.training.variation import require_fitting
 from safelight.training.watching import Judge
 
@@ -69,11 +71,7 @@ def train(cache: Cache, config: Config, out: Path, judge: Judge | None = None) -
     trackers = "tensorboard" if config.watch.tensorboard else None
     # Under torchrun without a GPU, Accelerate has to be told, or each process trains by itself.
     several_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
-    # In each phase of a GAN's step one of its networks gets no gradient.
-    partly = DistributedDataParallelKwargs(find_unused_parameters=config.family == "gan")
-    accelerator = Accelerator(
-        cpu=several_on_cpu, log_with=trackers, project_dir=str(out), kwargs_handlers=[partly]
-    )
+    accelerator = Accelerator(cpu=several_on_cpu, log_with=trackers, project_dir=str(out))
     with _alone_in(out, accelerator):
         run, latents = _run_in(out, cache, config, accelerator, began, judge)
         _see_through(run, cache, accelerator, latents, judge)
@@ -264,15 +262,15 @@ def make_plan(
     fits = _agree(micro_batch(config, needs, share, device, local), accelerator)
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
     codec = latents.codec if latents else None
-    timed = budget.unit == "seconds"
-    costs = _agree(_measure(trainer, cache, codec, began, watched=timed), accelerator)
+    costs = _agree(_measure(trainer, cache, codec, began, budget), accelerator)
+    draft = draft.model_copy(update={"micro_batch": trainer.micro_batch})  # memory may have run out
     steps = plan_steps(budget, costs, batch, train.count, watch)
     require_reached(watch, steps)
     looked = intervals(watch, budget, costs, steps)
     settled = {"steps": steps, "step_seconds": costs.step, **looked}
     plan = _agree(draft.model_copy(update=settled), accelerator)
     if accelerator.is_main_process:
-        inform(announcement(plan, config, train))
+        inform(announcement(plan, config, train, device))
         if few := few_told(budget, costs, steps):
             inform(few)
         if judge is not None:
@@ -282,27 +280,17 @@ def make_plan(
     return plan
 
 
-def announcement(plan: Plan, config: Config, train: Cache) -> str:
-    """The plan in a sentence."""
-    batch = config.optimiser.batch
-    pieces = -(-batch // (plan.micro_batch * plan.processes))
-    split = f" in {pieces} pieces of {plan.micro_batch} that fit into memory" if pieces > 1 else ""
-    return (
-        f"planned: {plan.steps:,} steps of {batch} images{split} "
-        f"({plan.steps * batch / train.count:,.1f} epochs of {train.count:,}), "
-        f"{plan.precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
-    )
-
-
 def _measure(
-    trainer: Trainer, cache: Cache, codec: Codec | None, began: float, watched: bool
+    trainer: Trainer, cache: Cache, codec: Codec | None, began: float, budget: Budget
 ) -> Costs:
     """Time steps, and what is done beside them if the budget is a time, on a throw-away run.
 
     Evaluations in any case: what they will cost is said.
     """
+    watched = budget.unit == "seconds"
     for _ in range(2):  # the first steps allocate memory and choose kernels
         first = _seconds(trainer.advance)
+        require_time(budget, *_agree((time.monotonic() - began, first), trainer.accelerator))
     more = max(WARM_UP_STEPS, min(100, int(WARM_UP_SECONDS / first))) if watched else 1
     more = _agree(more, trainer.accelerator)
     step = sum(_seconds(trainer.advance) for _ in range(more)) / more
