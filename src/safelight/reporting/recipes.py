@@ -60,6 +60,8 @@ def _train(data: ReportData, cache: str) -> str:
     options = {
         name: list(_differences(_beside(planned, preset), preset))
         for name, preset in PRESETS.items()
+        # Options of another library's network can't be taken back beside another --net.kind.
+        if not preset.net.options or preset.net.kind == planned.net.kind
     }
     preset = min(options, key=lambda name: len(options[name]))
     changed = [word for name, value in options[preset] for word in _option(name, value)]
