@@ -61,7 +61,7 @@ REFERENCE_DDPM = Net(
         "norm_eps": 1e-6,
     },
 )
-# Many small steps: on two cores a step of 16 images teaches about as much as one of 64.
+# Many small steps: on two cores the same time teaches more in them (docs/speed.md).
 FAST = Optimiser(name="muon", lr=3e-3, batch=16)
 PRESETS: dict[str, Config] = {
     # Ours. Few blocks and narrow at the finest resolution: that is where nearly all the time goes.

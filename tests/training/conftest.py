@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from safelight.config import Autoencoder, Config, Diffusion, Net, Optimiser, Watch
+from safelight.config import Autoencoder, Config, Diffusion, Net, Optimiser, Plan, Watch
 from safelight.data.cache import Cache
 from safelight.data.prepare import prepare
 from safelight.training.run import Run
@@ -64,3 +64,19 @@ def coder(digits: Cache, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "run"
+
+
+def plan(**changes: object) -> Plan:
+    values = {
+        "steps": 100,
+        "micro_batch": 16,
+        "precision": "float32",
+        "sigma_data": 0.7,
+        "validate_every": 6,
+        "preview_every": 12,
+        "checkpoint_every": 4,
+        "threads": 1,
+        "processes": 1,
+        "step_seconds": 0.0,
+    }
+    return Plan(**{**values, **changes})

@@ -17,8 +17,7 @@ from safelight.presets import PRESETS
 from safelight.training.networks import NETS, build_net, heeded, require_acting
 from safelight.training.train import start_run, train
 from tests.nets.stirring import stirred
-from tests.training.conftest import SMALL
-from tests.training.test_pieces import plan
+from tests.training.conftest import SMALL, plan
 
 # Other values than the usual one, of every option. An option that is not here fails the test.
 VALUES: dict[str, tuple[Any, ...]] = {

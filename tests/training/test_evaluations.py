@@ -207,7 +207,7 @@ def test_only_one_process_evaluates(digits: Cache, tmp_path: Path) -> None:
     from accelerate import Accelerator
 
     from safelight.training.train import _cost_of_evaluation, start_run
-    from tests.training.test_pieces import plan
+    from tests.training.conftest import plan
 
     class Unasked:
         def __getattr__(self, name: str) -> Any:

@@ -27,9 +27,8 @@ from safelight.training.options import compares, require_heeded
 from safelight.training.run import Run
 from safelight.training.train import train
 from safelight.training.trainer import Trainer
-from tests.training.conftest import SELDOM, SMALL
+from tests.training.conftest import SELDOM, SMALL, plan
 from tests.training.stopping import train_and_stop_at_seven, weights_hash
-from tests.training.test_pieces import plan
 
 FULL = Gan(
     latent=12,

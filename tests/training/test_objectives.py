@@ -25,9 +25,8 @@ from safelight.training.learner import Turn, extras
 from safelight.training.train import train
 from safelight.training.trainer import Trainer
 from safelight.training.validation import LEVELS
-from tests.training.conftest import SMALL
+from tests.training.conftest import SMALL, plan
 from tests.training.stopping import train_and_stop_at_seven, weights_hash
-from tests.training.test_pieces import plan
 
 UNIFORM: dict[str, Any] = {"prediction": "noise", "times": "uniform", "weight": "simple"}
 STATEFUL = {  # what a run may have to remember besides its weights

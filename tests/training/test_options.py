@@ -27,9 +27,8 @@ from safelight.training.options import (
     unsettled,
 )
 from safelight.training.train import start_run, train
-from tests.training.conftest import SMALL
+from tests.training.conftest import SMALL, plan
 from tests.training.test_objectives import with_diffusion
-from tests.training.test_pieces import plan
 
 OPTIONS = st.builds(
     Diffusion,

@@ -1,4 +1,4 @@
-"""Budget, plan, average, optimisers, checkpoints: each by its closed form or round trip."""
+"""Budget, plan, average, checkpoints: each by its closed form or round trip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.config import Diffusion, Net, Optimiser, Plan, Watch
+from safelight.config import Diffusion, Net, Optimiser, Watch
 from safelight.data.cache import Cache
 from safelight.diffusion.denoiser import Denoiser
 from safelight.diffusion.path import make_path
@@ -27,7 +27,6 @@ from safelight.training.devices import precision_told
 from safelight.training.diffusion import build_denoiser
 from safelight.training.ema import PowerAverage, exponent
 from safelight.training.learner import Problem, Turn
-from safelight.training.optimisers import OPTIMISERS, learning_rate
 from safelight.training.planning import (
     Costs,
     Footprint,
@@ -44,23 +43,7 @@ from safelight.training.planning import (
     require_time,
 )
 from safelight.training.trainer import Trainer
-from tests.training.conftest import SMALL
-
-
-def plan(**changes: object) -> Plan:
-    values = {
-        "steps": 100,
-        "micro_batch": 16,
-        "precision": "float32",
-        "sigma_data": 0.7,
-        "validate_every": 6,
-        "preview_every": 12,
-        "checkpoint_every": 4,
-        "threads": 1,
-        "processes": 1,
-        "step_seconds": 0.0,
-    }
-    return Plan(**{**values, **changes})
+from tests.training.conftest import SMALL, plan
 
 
 def trainer(cache: Cache, **changes: object) -> Trainer:
@@ -294,38 +277,6 @@ def test_batch_normalisation_is_averaged_saved_and_resumed(digits: Cache, tmp_pa
     x, c_noise = torch.randn(4, 1, 8, 8), torch.zeros(4)
     net = made.average.module.net  # in a batch each image is as it is alone
     torch.testing.assert_close(net(x, c_noise)[:1], net(x[:1], c_noise[:1]))
-
-
-@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
-def test_learning_rate(decay: str) -> None:
-    options = Optimiser(lr=1.0, warmup=10, decay=decay)
-    rates = np.array([learning_rate(options, step, 1000) for step in range(1000)])
-    assert (np.diff(rates[:10]) > 0).all()
-    assert rates.max() == pytest.approx(1.0, abs=0.02)
-    assert rates[-1] == pytest.approx(
-        {"none": 1.0, "linear": 0.001, "cosine": 0.0}[decay], abs=1e-3
-    )
-
-
-@pytest.mark.usefixtures("cpu")
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_every_optimiser_lowers_the_loss_and_resumes(
-    name: str, digits: Cache, tmp_path: Path
-) -> None:
-    """B4, X6: the state that each keeps survives the round trip through a checkpoint."""
-    rate = {"sgd": 0.05, "adadelta": 1.0}.get(name, 3e-3)
-    options = Optimiser(name=name, lr=rate, batch=32, warmup=2, decay="none")
-    config = SMALL.model_copy(update={"optimiser": options})
-    first = Trainer(config, plan(micro_batch=32), digits, Accelerator())
-    losses = [first.advance()["denoiser"] for _ in range(40)]
-    assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
-    saved = first.save(tmp_path)
-    second = Trainer(config, plan(micro_batch=32), digits, Accelerator())
-    second.load(saved)
-    for _ in range(3):
-        assert first.advance() == second.advance()
-    for one, other in zip(first.learner.parameters(), second.learner.parameters(), strict=True):
-        assert torch.equal(one, other)
 
 
 def test_damaged_checkpoints_are_refused(digits: Cache, tmp_path: Path) -> None:

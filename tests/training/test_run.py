@@ -10,7 +10,7 @@ import pytest
 from safelight.config import Config, RunFile
 from safelight.errors import DamagedFile
 from safelight.training.run import Run
-from tests.training.test_pieces import plan
+from tests.training.conftest import plan
 
 
 def begun(path: Path) -> Run:

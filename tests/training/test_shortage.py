@@ -17,9 +17,8 @@ from safelight.training.checkpoint import checkpoints
 from safelight.training.run import Run
 from safelight.training.shortage import is_shortage, smaller
 from safelight.training.train import start_run, train
-from tests.training.conftest import SMALL
+from tests.training.conftest import SMALL, plan
 from tests.training.stopping import weights_hash
-from tests.training.test_pieces import plan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of address space")
 # All 128 pictures at once need more than 60 MB, and 32 do not. Steps of plain descent: what Adam
