@@ -170,8 +170,8 @@ def require_time(budget: Budget, spent: float, step: float) -> None:
     if budget.unit == "seconds" and spent > budget.amount:
         raise UserError(
             f"a budget of {budget.amount:g} s is too short: getting ready has taken {spent:.0f} s, "
-            f"and 100 steps take {100 * step:.0f} s; give at least "
-            f"{math.ceil(spent + 100 * step)}s"
+            f"and {FEWEST} steps take {FEWEST * step:.0f} s; give at "
+            f"least {math.ceil(spent + FEWEST * step)}s"
         )
 
 
