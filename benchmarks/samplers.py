@@ -1,12 +1,13 @@
-"""Quality against evaluations of the network: every sampler on one model, beside 1,000-step DDPM.
+"""Quality against evaluations of the network: every sampler on one model, beside one of many steps.
 
     python benchmarks/samplers.py RUN --n 1000 --out OUT
-    python benchmarks/samplers.py RUN --samplers dpm++ --lowest 0.002 --no-reference --out OUT
+    python benchmarks/samplers.py RUN --samplers dpm++ --lowest 0.002 --reference none --out OUT
+    python benchmarks/samplers.py RUN --samplers dpm++ --reference dpm++ 100 --precision bf16 ...
 
 Draws n images of the run with each sampler at each number of evaluations (without guidance),
-measures KID against the held-out split, and whether it can be told from the KID of 1,000-step DDPM
-of the same model; and the time, as a share of DDPM's. Prints JSON and draws the curve. Without that
-reference, whose images take longest, there are KID and seconds alone.
+measures KID against the held-out split, and whether it can be told from the KID of the reference
+(1,000-step DDPM) of the same model; and the time, as a share of the reference's. Prints JSON and
+draws the curve. Without a reference, whose images take longest, there are KID and seconds alone.
 
 What is drawn and judged is kept in OUT: the same command again goes on. The times are measured at
 its end, on a quiet machine.
@@ -37,7 +38,7 @@ from safelight.sources import sibling
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
 
-REFERENCE = Sampling(sampler="ddpm", steps=1000, guidance=1)
+REFERENCE = ("ddpm", "1000")  # sampler and steps
 EVALUATIONS = (5, 10, 20, 50)
 TOLERANCES = (0.3, 0.1, 0.03)  # of samplers that choose their steps themselves
 LINEAR = 0.02  # KID up to here is drawn to scale, above it by its logarithm: it may be below 0
@@ -95,7 +96,7 @@ def apart(drawn: Features, reference: Features, real: Features) -> Row:
     """Beside the reference; both were drawn from the same seeds."""
     found = kernel_difference(reference, drawn, real, paired=True)
     return {
-        "KID - DDPM's": [round(v, 5) for v in (found.value, found.low, found.high)],
+        "KID - reference's": [round(v, 5) for v in (found.value, found.low, found.high)],
         "told apart": not found.low <= 0 <= found.high,
     }
 
@@ -107,7 +108,7 @@ def beside(
     theirs, real = features(run, reference, n, store)
     rows = [apart(features(run, source, n, store)[0], theirs, real) for source in sources]
     *times, longest = seconds([*sources, reference])
-    shares = [{"time / DDPM's": round(time / longest, 4)} for time in times]
+    shares = [{"time / reference's": round(time / longest, 4)} for time in times]
     return [{**row, **share} for row, share in zip(rows, shares, strict=True)]
 
 
@@ -128,7 +129,7 @@ def draw(rows: Sequence[Row], reference: Row | None, name: str, file: Path) -> N
         )
     kid = Estimate.from_json((reference or rows[0])["kid"])
     if reference:
-        axes.axhspan(kid.low, kid.high, color="0.85", lw=0, label="ddpm, 1,000 steps", zorder=0)
+        axes.axhspan(kid.low, kid.high, color="0.85", lw=0, label=reference["drawn"], zorder=0)
     if kid.floor:
         axes.axhline(kid.floor.value, color="0.4", lw=1, ls=":", label="real images")
     axes.set(xscale="log", xlabel="evaluations of the network for an image", ylabel=kid.name)
@@ -155,23 +156,31 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
     parser.add_argument("--grid", help="unless given each sampler's usual one")
     parser.add_argument("--lowest", type=float, help="noise level; unless given the training's")
-    parser.add_argument("--reference", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--reference", nargs="+", default=REFERENCE, help="sampler and steps; or none"
+    )
+    parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     run, n, store = Run.open(options.run), options.n, options.out / "features"
     kept, title = Rows(options.out / "samplers.json"), f"{run.name}: {n:,} images at each point"
     picture, rows = options.out / "samplers.png", []
-    base = Sampling(guidance=1, grid=options.grid, lowest=options.lowest)
+    base = Sampling(
+        guidance=1, grid=options.grid, lowest=options.lowest, precision=options.precision
+    )
+    compared = options.reference != ["none"]
+    sampler, steps = options.reference if compared else REFERENCE
+    last = Sampling(sampler=sampler, steps=int(steps), guidance=1, precision=options.precision)
     # The reference takes longer than all the others together: last, when the curve can be seen.
     *sources, reference = run.sources(
-        [*samplings(options.samplers, options.evaluations, base), REFERENCE]
+        [*samplings(options.samplers, options.evaluations, base), last]
     )
     for source in sources:
         rows.append(kept.get(source, n, partial(measure, run, source, n, store)))
         draw(rows, None, title, picture)
-    if options.reference:
-        ddpm = kept.get(reference, n, partial(measure, run, reference, n, store))
-        draw(rows, ddpm, title, picture)
+    if compared:
+        judged = kept.get(reference, n, partial(measure, run, reference, n, store))
+        draw(rows, judged, title, picture)
         others = beside(run, sources, reference, n, store)
     else:
         others = [{"seconds for 1,000": time} for time in seconds(sources)]

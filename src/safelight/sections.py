@@ -104,7 +104,7 @@ class Net(Section):
     middle: Positive = 2
     """How many times as wide as the coarsest resolution classic is between the ways."""
     block: str = "residual"
-    """What a block is: residual or plain."""
+    """What a block is: residual, lean (which normalises once and not twice) or plain."""
     attention: tuple[int, ...] | Literal["coarsest", "coarser", "all"] = "coarsest"
     """Heights in pixels of the feature maps that attend to themselves.
 

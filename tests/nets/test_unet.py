@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from safelight.errors import UserError
 from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS, SelfAttention
@@ -141,3 +142,20 @@ def test_what_cannot_be_built_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=next(iter(table))):
             UNet((1, 8, 8), **{**BASE, option: "no-such"})
+
+
+def test_a_lean_block_normalises_once_and_is_otherwise_the_residual_one() -> None:
+    """B1."""
+    residual, lean = (
+        stirred(lambda name=name: BLOCKS[name](16, 16, 8, "group", "silu", 0.0))
+        for name in ("residual", "lean")
+    )
+    norms = [sum(isinstance(m, nn.GroupNorm) for m in b.modules()) for b in (residual, lean)]
+    assert norms == [2, 1]
+    lean.load_state_dict(residual.state_dict(), strict=False)
+    x, embedding = torch.randn(2, 16, 8, 8), torch.randn(2, 8)
+    with torch.no_grad():
+        normed = residual.norm1(x)
+        torch.testing.assert_close(
+            lean(normed, embedding) - normed, residual(x, embedding) - x, atol=1e-4, rtol=1e-4
+        )

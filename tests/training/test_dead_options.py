@@ -25,7 +25,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "widths": ((8, 8), (8,), (4, 4, 8)),
     "blocks": (1, 3),
     "middle": (3,),
-    "block": ("plain",),
+    "block": ("lean", "plain"),
     "attention": ((), "all"),
     "heads": (2,),
     "attention_norm": ("batch",),

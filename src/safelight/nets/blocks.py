@@ -84,6 +84,20 @@ class ResidualBlock(nn.Module):
         return self.shortcut(x) + self.conv2(self.dropout(self.act(h)))  # type: ignore[no-any-return]
 
 
+class LeanBlock(ResidualBlock):
+    """The same but for the first normalisation: what comes in is taken at whatever scale it has.
+
+    Half the normalisations, of which the first is the dearest: it sees what the way down remembers
+    too.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, embedding: int, norm: str, activation: str, dropout: float
+    ) -> None:
+        super().__init__(inputs, outputs, embedding, norm, activation, dropout)
+        self.norm1 = nn.Identity()
+
+
 class PlainBlock(nn.Module):
     """act(norm(conv(act(modulate(norm(conv(x))))))), modulated as in `ResidualBlock`.
 
@@ -112,6 +126,7 @@ class PlainBlock(nn.Module):
 # Channels in, channels out, width of the embedding, normalisation, activation, dropout.
 BLOCKS: dict[str, Callable[[int, int, int, str, str, float], nn.Module]] = {
     "residual": ResidualBlock,
+    "lean": LeanBlock,
     "plain": PlainBlock,
 }
 
