@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from safelight.console import Advance, inform, progress
+from safelight.errors import UserError
 from safelight.training import checkpoint as checkpoints
 from safelight.training import snapshots
 from safelight.training.optimisers import learning_rate
@@ -26,10 +27,16 @@ def fit(trainer: Trainer, run: Run, profiled: Profiled | None = None) -> None:
 
     Ctrl-C finishes the step, saves, and raises KeyboardInterrupt.
 
-    profiled: told where the time of a step goes, once some steps have been looked at.
+    profiled: told where the time of a step goes, once some steps have been looked at; raises
+    UserError where none is left for it.
     """
     plan, main = trainer.plan, trainer.accelerator.is_main_process
     record = _Record(trainer, run, every=max(1, plan.steps // RECORDS))
+    if profiled is not None and trainer.step == plan.steps:
+        raise UserError(
+            f"{run.path} has no step left to profile; train on from its weights: "
+            f"{run.further(run.config.budget)} --profile"
+        )
     steps = _Steps(trainer, profiled if main else None)
     kept_after = snapshots.planned(plan.steps) if len(trainer.averages) > 1 else frozenset()
     if main and trainer.judge is not None and trainer.step < plan.steps:

@@ -157,11 +157,6 @@ def _see_through(
     """Train from the newest checkpoint, if there is one, to the end of the plan."""
     trainer = Trainer(run.config, run.plan, cache, accelerator, latents, judge)
     _take_up(trainer, run)
-    if profiled is not None and trainer.step == run.plan.steps:
-        raise UserError(
-            f"{run.path} has no step left to profile; train on from its weights: "
-            f"{run.further(run.config.budget)} --profile"
-        )
     purge = {"tensorboard": {"purge_step": trainer.step}}
     accelerator.init_trackers("tensorboard", init_kwargs=purge)
     try:
