@@ -15,6 +15,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the fifth-order iteration by the 
 ITERATIONS = 5
 RMS = 0.2  # of an update, in learning rates: about that of AdamW, section 2.2 of arXiv:2502.16982
 MOMENTUM = 0.95
+SMALLEST = 1e-30  # square of a norm: a gradient of zeros stays one
 NARROWEST = 16  # channels in or out of a layer whose weights are taken for a matrix
 
 
@@ -27,25 +28,22 @@ def matrices(network: nn.Module) -> Iterator[Tensor]:
                 yield layer.weight
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
-    """The singular vectors of (k, r, c) with singular values of about 1 (0.7 to 1.2); r <= c.
+def towards_orthogonal(grams: Tensor) -> Tensor:
+    """P (k, r, r) of Gram matrices X Xᵀ (k, r, r), |X| = 1: P X has singular values of about 1.
 
-    The iteration X <- a X + b (X Xᵀ) X + c (X Xᵀ)² X, but on Gram matrices X Xᵀ (r, r): each step
-    is a polynomial in them, so that the long side takes part twice and not fifteen times.
+    Of 0.7 to 1.2, and the singular vectors of X. The iteration X <- a X + b (X Xᵀ) X + c (X Xᵀ)² X
+    is a polynomial in the Gram matrix at each step, so that the long side of X has no part in it.
     """
     a, b, c = COEFFICIENTS
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    gram = x @ x.mT
     product = None
     for iteration in range(ITERATIONS):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor = torch.baddbmm(grams, grams, grams, beta=b, alpha=c)
         factor.diagonal(dim1=1, dim2=2).add_(a)
         product = factor if product is None else factor @ product
         if iteration < ITERATIONS - 1:
-            gram = factor @ gram @ factor
+            grams = factor @ grams @ factor
     assert product is not None
-    made: Tensor = product @ x
-    return made
+    return product
 
 
 class Muon(Optimizer):
@@ -99,15 +97,20 @@ class Muon(Optimizer):
         momenta = [self._momentum(weight) for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(momenta, gradients, 1 - MOMENTUM)  # Nesterov's
-        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for weight, direction in zip(weights, ahead, strict=True):
-            matrix = _matrix(direction)
-            alike[tuple(sorted(matrix.shape))].append((_matrix(weight), matrix))
         torch._foreach_mul_(weights, 1 - lr * decay)
-        for (_, longest), found in alike.items():
-            wide = torch.stack([_wide(matrix) for _, matrix in found])
-            for (weight, _), moved in zip(found, orthogonal(wide), strict=True):
-                _wide(weight).sub_(moved, alpha=RMS * math.sqrt(longest) * lr)
+        # Gram matrices of a size take their steps together, whatever the layers' long sides are.
+        alike: dict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for weight, direction in zip(weights, ahead, strict=True):
+            wide = _wide(_matrix(direction))
+            alike[len(wide)].append((_wide(_matrix(weight)), wide))
+        for found in alike.values():
+            grams = torch.stack([wide @ wide.mT for _, wide in found])
+            squares = grams.diagonal(dim1=1, dim2=2).sum(1).clamp_min(SMALLEST)
+            products = towards_orthogonal(grams / squares[:, None, None])
+            products = products * squares.rsqrt()[:, None, None]
+            for (weight, wide), product in zip(found, products, strict=True):
+                step = RMS * math.sqrt(wide.shape[1]) * lr
+                weight.addmm_(product, wide, alpha=-step)
 
     def _momentum(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
