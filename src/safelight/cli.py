@@ -96,9 +96,8 @@ def settled(train: Command, words: Sequence[str]) -> Command:
         base = further_config(start)
         config = parse(words, base).keywords["config"]
         config = config.model_copy(update={"start": base.start})
-        return partial(
-            verbs.train, train.args[0], config=config, out=asked["out"], size=asked["size"]
-        )
+        kept = {name: asked[name] for name in ("out", "size", "profile")}
+        return partial(verbs.train, train.args[0], config=config, **kept)
     if asked["resume"]:
         # What is not given stays as it is in the run; what is given and differs is refused.
         return parse(words, run_config(asked["out"]))
@@ -112,7 +111,7 @@ def settled(train: Command, words: Sequence[str]) -> Command:
     require_family(base, named(words, "--family"))
     config = parse(words, of_kind(base, named(words, "--net.kind"))).keywords["config"]
     out = asked["out"] or run_folder(cache, name, asked["recipe"], latent=coder is not None)
-    return partial(verbs.train, cache, config=config, out=out)
+    return partial(verbs.train, cache, config=config, out=out, profile=asked["profile"])
 
 
 def parse(words: Sequence[str], base: Config, options: Options = Options()) -> Command:  # noqa: B008 - frozen

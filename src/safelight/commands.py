@@ -74,6 +74,7 @@ def train_command(base: Config) -> Callable[..., Command]:
         out: Path | None = None,
         size: str | None = None,
         resume: bool = False,
+        profile: bool = False,
         config: Annotated[Config, arg(name="")] = base,
     ) -> Command:
         """Train a generator; the same command again goes on where it stopped.
@@ -86,6 +87,8 @@ def train_command(base: Config) -> Callable[..., Command]:
             out: folder of the run; runs/DATA-PRESET-RECIPE unless given.
             size: prepare the pictures at this size, such as 32 or 64x96, if they are no cache yet.
             resume: go on with the run in --out, with all its options.
+            profile: look at some steps, not the first ones, and write where their time goes into
+                RUN/step-times; changes nothing else.
             config: all that decides the run.
         """
         return partial(
@@ -97,6 +100,7 @@ def train_command(base: Config) -> Callable[..., Command]:
             config=on_top(base, config),
             size=size,
             resume=resume,
+            profile=profile,
         )
 
     return train

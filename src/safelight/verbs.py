@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from safelight.data.cache import Cache
     from safelight.data.options import Wanted
     from safelight.data.origins import Source
+    from safelight.training.loop import Profiled
     from safelight.training.run import Run
 
 
@@ -58,6 +59,7 @@ def train(
     config: Config | None = None,
     size: int | str | None = None,
     resume: bool = False,
+    profile: bool = False,
     autoencoder: str | Path | None = None,
     start: str | Path | None = None,
 ) -> Run:
@@ -71,6 +73,8 @@ def train(
         config: the whole configuration, in place of a preset and a recipe.
         size: prepare the pictures at this size, if they are no cache yet.
         resume: take everything from the run in `out`, in place of a preset and a recipe.
+        profile: look at some steps, not the first ones, and write where their time goes into the
+            run's folder, as step-times; changes nothing else.
         autoencoder: learn in the latents of this one, a run or a folder of diffusers'; a whole
             configuration has it as `diffusion.autoencoder`.
         start: a run; begin with its averaged weights, and take from it what is not given here.
@@ -101,7 +105,14 @@ def train(
     if budget is not None:
         config = config.model_copy(update={"budget": budget})
     judge = judge_of(centred(cache, config.data), config.watch)
-    return training.train(cache, config, out, judge)
+    return training.train(cache, config, out, judge, _teller() if profile else None)
+
+
+def _teller() -> Profiled:
+    """Who is told where the time of a step goes."""
+    from safelight.reporting.step_times import tell  # loads matplotlib
+
+    return tell
 
 
 def sample(

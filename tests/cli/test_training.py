@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from safelight import UserError, train
 from safelight.cli import base_config, main, parse
@@ -269,3 +271,39 @@ def test_what_begins_with_another_run_is_described_once(
 ) -> None:
     start = ["train", str(desk / "digits"), "--start", str(desk / "run")]
     assert remedy in refused(capsys, *start, *words)
+
+
+def test_where_a_step_goes_is_written_and_told(
+    desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--profile: a summary, a trace and a picture in the run's folder, and a table."""
+    run, words = tmp_path / "run", ["train", str(desk / "digits"), *QUICK]
+    main([*words, "--out", str(run), "--profile"])
+    told = capsys.readouterr().err
+    assert re.search(r"^convolutions backwards +\d+\.\d % +\d+\.\d\d$", told, re.MULTILINE)
+    assert re.search(r"^all +100\.0 % +\d+\.\d\d$", told, re.MULTILINE)
+    assert "means of the steps 4 to 6, time of the processor" in told
+    folder = run / "step-times"
+    assert told.rstrip().endswith(f": {folder}")
+    assert "profiler_start" not in told
+    assert sorted(file.name for file in folder.iterdir()) == [
+        *("shares.png", "summary.json", "trace.json.gz")
+    ]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["steps"] == [4, 6]
+    assert (summary["precision"], summary["batch"]) == ("float32", 8)
+    kinds = summary["kinds"].values()
+    assert sum(kind["share"] for kind in kinds) == pytest.approx(1)
+    assert sum(kind["seconds"] for kind in kinds) == pytest.approx(summary["step_seconds"])
+    with gzip.open(folder / "trace.json.gz") as trace:
+        names = {each.get("name") for each in json.load(trace)["traceEvents"]}
+    labels = {"safelight::step", "safelight::batches", "safelight::averages"}
+    assert labels | {"aten::convolution_backward"} <= names
+    with Image.open(folder / "shares.png") as picture:
+        assert picture.format == "PNG"
+    assert Run.open(run).config == Run.open(desk / "run").config  # no word of it
+    again = ["train", str(desk / "digits"), "--resume", "--out", str(run), "--profile"]
+    line = refused(capsys, *again)
+    further = shlex.split(line.split("train on from its weights: ")[1])
+    main(further[1:])
+    assert (tmp_path / "run-further" / "step-times" / "summary.json").is_file()

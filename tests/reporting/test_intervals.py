@@ -13,7 +13,8 @@ from PIL import Image
 from safelight.errors import UserError
 from safelight.evaluation.compare import compare
 from safelight.evaluation.estimate import Interval
-from safelight.reporting.intervals import COLOURS, draw, figure
+from safelight.reporting.intervals import draw, figure
+from safelight.reporting.paper import COLOURS
 from tests.evaluation.test_compare import evaluation, trainings
 
 RUNS = trainings(0.50, 0.52, 0.54)

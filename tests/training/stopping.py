@@ -12,6 +12,7 @@ import pytest
 from safelight.config import Config
 from safelight.data.cache import Cache
 from safelight.training.checkpoint import checkpoints
+from safelight.training.loop import Profiled
 from safelight.training.run import Run
 from safelight.training.train import train
 from safelight.training.trainer import Trainer
@@ -38,6 +39,7 @@ def train_and_stop_at_seven(
     out: Path,
     monkeypatch: pytest.MonkeyPatch,
     judge: Judge | None = None,
+    profiled: Profiled | None = None,
 ) -> None:
     """Ctrl-C, once, in the seventh of twelve steps."""
     advance = Trainer.advance
@@ -49,7 +51,7 @@ def train_and_stop_at_seven(
 
     monkeypatch.setattr(Trainer, "advance", stop_at_seven)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 7 of 12"):
-        train(cache, config, out, judge)
+        train(cache, config, out, judge, profiled)
 
 
 def checkpoints_in(out: Path, step: int) -> bool:

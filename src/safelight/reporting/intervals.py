@@ -7,19 +7,16 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from safelight.errors import UserError
 from safelight.evaluation.compare import Comparison
-from safelight.files import require_file, writing
-from safelight.reporting.plots import INKS, STYLE
+from safelight.files import require_file
+from safelight.reporting.paper import COLOURS, PAPER, save
 
-# The page's colours by day: a PNG has no page around it.
-COLOURS = {"ink": "#211c19", "quiet": "#6b615a", "line": "#e2dbd2", "first": "#a3230f"}
-PAPER, REAL = "#fcfaf7", "#0a6ebd"
+REAL = "#0a6ebd"
 ABREAST = 3  # panels in a row
 WIDTH, TITLE, ROW = 3.2, 1.05, 0.38  # inches of a panel; the height beside its rows; of each
 LETTERS = 34  # of a source's name: its end says most
@@ -40,11 +37,7 @@ def draw(comparisons: Sequence[Comparison], path: Path, wrong: Sequence[str] = (
     Raises UserError where it is called otherwise.
     """
     require_png(path)
-    style = {name: _coloured(value) for name, value in STYLE.items()}
-    with mpl.rc_context({**style, "font.size": 9}), writing(path) as temporary:
-        drawn = figure(comparisons, wrong)
-        drawn.savefig(temporary, format="png", dpi=160, facecolor=PAPER)
-    return path
+    return save(lambda: figure(comparisons, wrong), path)
 
 
 def figure(comparisons: Sequence[Comparison], wrong: Sequence[str] = ()) -> Figure:
@@ -100,9 +93,3 @@ def _shown(source: str, comparison: Comparison) -> str:
     name = source if len(source) <= LETTERS else f"…{source[1 - LETTERS :]}"
     trainings = comparison.trainings.get(source)
     return f"{name}\n({len(trainings)} trainings)" if trainings else name
-
-
-def _coloured(value: object) -> object:
-    """A colour of the page's plots, which stands for one of the page's own, as that one."""
-    roles = {ink: COLOURS[role] for role, ink in INKS.items() if role in COLOURS}
-    return roles.get(value, value) if isinstance(value, str) else value

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.profiler import record_function
 
 from safelight.config import Data
 from safelight.data.cache import Cache
 from safelight.images import pieces
 from safelight.seeding import Draws, ImageNoise
 from safelight.training.order import visited
+from safelight.training.step_kinds import BATCHES
 from safelight.training.variation import varied
 
 
@@ -104,12 +106,13 @@ class Batches:
         """This process's share of step 0, 1, ..., at most `micro_batch` images at a time."""
         examples = self._examples
         for piece in pieces(len(self._places), micro_batch):
-            places = self._places[piece]
-            draws = Draws(self._seed, step, places)
-            noise = ImageNoise(draws.seeds(), examples.device)
-            positions, labels = self._positions(step, places), examples.labels
-            told = None if labels is None else labels[positions].to(examples.device)
-            images, how = examples.read(positions, draws, noise)
+            with record_function(BATCHES):
+                places = self._places[piece]
+                draws = Draws(self._seed, step, places)
+                noise = ImageNoise(draws.seeds(), examples.device)
+                positions, labels = self._positions(step, places), examples.labels
+                told = None if labels is None else labels[positions].to(examples.device)
+                images, how = examples.read(positions, draws, noise)
             yield Batch(images, told, how), noise
 
     def _positions(self, step: int, places: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,23 +9,35 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from safelight.console import Advance, inform, progress
+from safelight.errors import UserError
 from safelight.training import checkpoint as checkpoints
 from safelight.training import snapshots
 from safelight.training.optimisers import learning_rate
 from safelight.training.run import Run
 from safelight.training.shortage import between_steps
+from safelight.training.step_times import Recorder, StepTimes
 from safelight.training.trainer import Trainer
 
 RECORDS = 500  # of the training loss, in a run
+Profiled = Callable[[StepTimes, Run], None]
 
 
-def fit(trainer: Trainer, run: Run) -> None:
+def fit(trainer: Trainer, run: Run, profiled: Profiled | None = None) -> None:
     """Train to the end of the plan, from wherever the trainer stands.
 
     Ctrl-C finishes the step, saves, and raises KeyboardInterrupt.
+
+    profiled: told where the time of a step goes, once some steps have been looked at; raises
+    UserError where none is left for it.
     """
     plan, main = trainer.plan, trainer.accelerator.is_main_process
     record = _Record(trainer, run, every=max(1, plan.steps // RECORDS))
+    if profiled is not None and trainer.step == plan.steps:
+        raise UserError(
+            f"{run.path} has no step left to profile; train on from its weights: "
+            f"{run.further(run.config.budget)} --profile"
+        )
+    steps = _Steps(trainer, profiled if main else None)
     kept_after = snapshots.planned(plan.steps) if len(trainer.averages) > 1 else frozenset()
     if main and trainer.judge is not None and trainer.step < plan.steps:
         trainer.judge.prepare(trainer.family.preview(run, trainer.average.module))
@@ -35,7 +47,7 @@ def fit(trainer: Trainer, run: Run) -> None:
         clock = _Clock(trainer)
         while trainer.step < plan.steps:
             began = time.monotonic()
-            losses = trainer.advance()
+            losses = steps.take()
             if main and trainer.plan != run.plan:  # memory ran out
                 run.replan(trainer.plan)
             record.add(losses, time.monotonic() - began)
@@ -51,6 +63,7 @@ def fit(trainer: Trainer, run: Run) -> None:
                     record.flush()
                     trainer.save(run.checkpoint_folder)
                     checkpoints.prune(run.checkpoint_folder, trainer.config.watch.keep)
+            steps.look(run, stopping)  # all that it could lose is saved
             advance(1, record.note)
             if stopping:
                 raise KeyboardInterrupt(
@@ -69,6 +82,30 @@ def _look(trainer: Trainer, run: Run, finished: bool) -> None:
     every = trainer.config.watch.evaluate_every
     if every and (finished or trainer.step % every == 0):
         trainer.evaluate(run)
+
+
+class _Steps:
+    """Takes the trainer's steps, and looks at some of them where somebody is to be told."""
+
+    def __init__(self, trainer: Trainer, profiled: Profiled | None) -> None:
+        self._trainer, self._profiled = trainer, profiled
+        self._recorder: Recorder | None = None
+        if profiled is not None:
+            left = trainer.plan.steps - trainer.step
+            self._recorder = Recorder(trainer.step, left, trainer.accelerator.device)
+
+    def take(self) -> dict[str, float]:
+        advance = self._trainer.advance
+        return advance() if self._recorder is None else self._recorder.take(advance)
+
+    def look(self, run: Run, stopping: bool) -> None:
+        """At the step that was taken; tells once, when all is seen or the run is stopped."""
+        if self._recorder is None or self._profiled is None:
+            return
+        if self._recorder.look() or stopping:
+            if found := self._recorder.found():
+                self._profiled(found, run)
+            self._recorder = None
 
 
 class _Clock:

@@ -31,7 +31,7 @@ from safelight.training.codec import ABOUT, DEVIATION, FOLDER, Codec
 from safelight.training.families import family_of
 from safelight.training.further import begin
 from safelight.training.latents import Latents, learnt_in
-from safelight.training.loop import fit
+from safelight.training.loop import Profiled, fit
 from safelight.training.options import COMPARING, deciding, require_heeded
 from safelight.training.planning import (
     Costs,
@@ -56,13 +56,20 @@ WARM_UP_STEPS, WARM_UP_SECONDS = 4, 4.0  # at least so many steps are timed, for
 Settled = TypeVar("Settled")
 
 
-def train(cache: Cache, config: Config, out: Path, judge: Judge | None = None) -> Run:
+def train(
+    cache: Cache,
+    config: Config,
+    out: Path,
+    judge: Judge | None = None,
+    profiled: Profiled | None = None,
+) -> Run:
     """Train on the cache's training split into the folder `out`; go on where a run is there.
 
     judge: measures images on the way, where the configuration asks for it (`watch.evaluate_every`).
+    profiled: told where the time of a step goes, which is looked at for it.
 
     Raises UserError where `out` holds another run, or something that is no run, or where another
-    process is training there.
+    process is training there; and where no step is left that could be looked at.
     """
     if bool(judge) != bool(config.watch.evaluate_every):
         raise ValueError("a judge is there if and only if the configuration asks for evaluations")
@@ -74,7 +81,7 @@ def train(cache: Cache, config: Config, out: Path, judge: Judge | None = None) -
     accelerator = Accelerator(cpu=several_on_cpu, log_with=trackers, project_dir=str(out))
     with _alone_in(out, accelerator):
         run, latents = _run_in(out, cache, config, accelerator, began, judge)
-        _see_through(run, cache, accelerator, latents, judge)
+        _see_through(run, cache, accelerator, latents, judge, profiled)
         if accelerator.is_main_process:
             summary, name = run.summary, shlex.quote(str(run.path))
             say(f"trained {run.path}: {summary.steps:,} steps, {summary.images_seen:,} images")
@@ -145,6 +152,7 @@ def _see_through(
     accelerator: Accelerator,
     latents: Latents | None,
     judge: Judge | None,
+    profiled: Profiled | None,
 ) -> None:
     """Train from the newest checkpoint, if there is one, to the end of the plan."""
     trainer = Trainer(run.config, run.plan, cache, accelerator, latents, judge)
@@ -152,7 +160,7 @@ def _see_through(
     purge = {"tensorboard": {"purge_step": trainer.step}}
     accelerator.init_trackers("tensorboard", init_kwargs=purge)
     try:
-        fit(trainer, run)
+        fit(trainer, run, profiled)
         accelerator.wait_for_everyone()  # for the main process's last checkpoint
     finally:
         accelerator.end_training()  # which ends the group of processes too

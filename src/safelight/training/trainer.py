@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from safelight.config import Config, Plan
 from safelight.console import inform
@@ -31,6 +32,7 @@ from safelight.training.learner import Learner, Problem, Turn, extras, load_extr
 from safelight.training.optimisers import learning_rate, make_optimiser
 from safelight.training.run import Run
 from safelight.training.shortage import is_shortage, smaller, told
+from safelight.training.step_kinds import AVERAGES
 from safelight.training.watching import Judge, draw_preview
 
 
@@ -88,8 +90,9 @@ class Trainer:
             group["lr"] = lr
         losses = {phase: self._update(phase) for phase in self.learner.phases}
         self.step += 1
-        for average in self.averages.values():
-            average.update(self.learner.model, self.step)
+        with record_function(AVERAGES):
+            for average in self.averages.values():
+                average.update(self.learner.model, self.step)
         return losses
 
     def _update(self, phase: str) -> float:
