@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-speed bench-peak bench-quality bench-drawing bench-samplers bench-recipes bench-gans bench-latent bench-coverage docs
+.PHONY: demo test test-slow check bench bench-speed bench-peak bench-scaling bench-quality bench-drawing bench-samplers bench-recipes bench-gans bench-latent bench-coverage docs
 
 demo: $(VENV)/.installed-offline
 	$(BIN)/safelight demo
@@ -65,6 +65,10 @@ bench-speed: $(VENV)/.installed-dev
 # The bar is 0.55 of the peak, and is not reached.
 bench-peak: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/peak.py $(DATA)/cifar10.zip
+
+# What should be linear: seconds against size, and the exponent.
+bench-scaling: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/scaling.py $(DATA)/flowers5.zip
 
 bench-drawing: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/drawing.py batches

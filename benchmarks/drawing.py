@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from growth import in_turns
 from torch import Tensor
 
 from safelight.config import Sampling
@@ -41,7 +42,6 @@ from safelight.training.source import DiffusionSource, Model
 CLASSES = 10
 USUAL = ("tiny", "small", "medium", "transformer", "ddpm")
 IMAGES, STEPS, LOOKED = 64, 10, 256  # of `faults`
-QUICK = 0.3  # seconds that a turn takes at least
 
 
 def source_of(preset: str, sampling: Sampling = Sampling()) -> DiffusionSource:  # noqa: B008
@@ -71,31 +71,14 @@ def guess_of(source: DiffusionSource, n: int, guided: str = "no") -> Callable[[]
     return ways[guided]
 
 
-def in_turns(works: dict[Any, Callable[[], object]], turns: int) -> dict[Any, list[float]]:
-    """Seconds of each, in every turn."""
-    found: dict[Any, list[float]] = {name: [] for name in works}
-    with torch.inference_mode():
-        times = {name: 1 + int(QUICK / _seconds(work, 2)) for name, work in works.items()}
-        for _ in range(turns):
-            for name, work in works.items():
-                found[name].append(_seconds(work, times[name]))
-    return found
-
-
-def _seconds(work: Callable[[], object], times: int) -> float:
-    began = time.perf_counter()
-    for _ in range(times):
-        work()
-    return (time.perf_counter() - began) / times
-
-
 def batches(options: argparse.Namespace) -> dict[str, Any]:
     keep_memory()
     found = {}
     for preset in options.presets:
         source = source_of(preset)
         works = {n: guess_of(source, n) for n in options.sizes}
-        seconds = in_turns(works, options.turns)
+        with torch.inference_mode():
+            seconds = in_turns(works, options.turns)
         rates = {n: statistics.median(n / s for s in seconds[n]) for n in works}
         found[preset] = {
             "images/s": {n: round(rate, 1) for n, rate in rates.items()},
@@ -112,7 +95,8 @@ def guidance(options: argparse.Namespace) -> dict[str, Any]:
         found[preset] = {}
         for n in options.sizes:
             works = {how: guess_of(source, n, how) for how in ("two", "one")}
-            seconds = in_turns(works, options.turns)
+            with torch.inference_mode():
+                seconds = in_turns(works, options.turns)
             ratios = [one / two for two, one in zip(seconds["two"], seconds["one"], strict=True)]
             found[preset][n] = {
                 "one call over two": round(statistics.median(ratios), 3),

@@ -12,7 +12,8 @@ makes a folder of small photographs by repeating those of an archive, sets the r
 decoding, in turn, and samples the proportional set size of `prepare` and all its processes in a run
 of its own, since sampling takes time from what is timed. `kills` stops such a `prepare` at random
 moments, and compares what comes of it with one left alone. `scale` tells the seconds and the memory
-of 1,000, 10,000, ... pictures, and the exponent of what is more than starting.
+of 1,000, 10,000, ... pictures, each once, and the exponent of what grows (`growth`);
+`benchmarks/scaling.py --parts prepare` has its interval, over fewer pictures.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from growth import BAR, Growth, growth
 from PIL import Image
 
 from safelight.data.cache import Cache
@@ -190,10 +192,9 @@ def scale(archive: Path, up_to: int, size: int) -> dict[str, object]:
             seconds, peak = watched(source, size, Path(folder) / "cache")
             rows.append({"pictures": count, "seconds": seconds, "peak MB": peak / 1e6})
             print(json.dumps(rows[-1]), file=sys.stderr)
-    start = rows[0]["seconds"]
-    work = [row["seconds"] - start for row in rows[1:]]
-    exponent = np.polyfit(np.log(counts[1:]), np.log(work), 1)[0] if len(work) > 1 else None
-    return {"rows": rows, "exponent": exponent, "bar": 1.05}
+    seconds = [row["seconds"] for row in rows]
+    fitted = growth(counts, seconds) if len(counts) >= len(Growth._fields) else None
+    return {"rows": rows, "exponent": fitted and round(fitted.exponent, 3), "bar": BAR}
 
 
 def memory_of(process: psutil.Process) -> int:
