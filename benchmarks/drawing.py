@@ -44,8 +44,13 @@ USUAL = ("tiny", "small", "medium", "transformer", "ddpm")
 IMAGES, STEPS, LOOKED = 64, 10, 256  # of `faults`
 
 
-def source_of(preset: str, sampling: Sampling = Sampling()) -> DiffusionSource:  # noqa: B008
-    shape = natural_shape(preset)
+def source_of(
+    preset: str,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    shape: tuple[int, int, int] | None = None,
+) -> DiffusionSource:
+    """Images from an untrained network, which take as long. shape: as the preset has it, or so."""
+    shape = shape or natural_shape(preset)
     denoiser = build_denoiser(PRESETS[preset], Problem(shape, CLASSES, 0.5))
     classes = tuple(map(str, range(CLASSES)))
     return DiffusionSource(

@@ -24,19 +24,19 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from growth import in_turns
+from peers import Ours
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from safelight.config import Config
-from safelight.console import progress
 from safelight.data.cache import Cache
 from safelight.machine import has_bf16, keep_memory
 from safelight.presets import PRESETS
@@ -45,7 +45,6 @@ from safelight.training.learner import Turn
 from safelight.training.trainer import Trainer
 
 BAR = 0.55
-QUICK = 0.3  # seconds that a turn of anything takes at least
 TYPES = {"bf16": torch.bfloat16, "float32": torch.float32}
 PEAK, OWN, STEP = "peak", "own convolutions", "step"
 
@@ -97,8 +96,6 @@ WIDE = tuple(
 
 
 def trainer_of(cache: Cache, config: Config, threads: int, kind: str) -> Trainer:
-    from peers import Ours
-
     return Ours(cache, config, threads, kind).trainer
 
 
@@ -139,49 +136,26 @@ def convolutions_of(trainer: Trainer) -> Counter[Convolution]:
     return found
 
 
-def seconds(work: Callable[[], object], times: int) -> float:
-    began = time.perf_counter()
-    for _ in range(times):
-        work()
-    return (time.perf_counter() - began) / times
-
-
-class Timed:
-    """Work that has been warmed up, and is done so many times in a turn that this takes a while."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._work = work
-        seconds(work, 2)  # allocates memory and chooses kernels
-        self._times = 1 + int(QUICK / seconds(work, 1))
-
-    def seconds(self) -> float:
-        return seconds(self._work, self._times)
-
-
 def measured(
     trainer: Trainer, kind: str, repeats: int, wide: Sequence[Convolution] = WIDE
 ) -> dict[str, Any]:
     """All of one precision."""
     flops, own = arithmetic(trainer), convolutions_of(trainer)
-    timed = {each: Timed(each.work(kind)) for each in {*wide, *own}}
-    step = Timed(trainer.advance)
-    turns = []
-    with progress(f"turns in {kind}", repeats) as advance:
-        for _ in range(repeats):
-            took = {each: work.seconds() for each, work in timed.items()}
-            rates = {each: each.flops / took[each] for each in wide}
-            together = sum(each.flops * n for each, n in own.items())
-            owned = together / sum(took[each] * n for each, n in own.items())
-            turns.append(
-                (rates, {PEAK: max(rates.values()), OWN: owned, STEP: flops / step.seconds()})
-            )
-            advance()
-    found = [turn for _, turn in turns]
-    best = {each: max(rates[each] for rates, _ in turns) for each in wide}
-    widest = max(wide, key=best.__getitem__)
+    works: dict[Convolution | str, Callable[[], object]] = {
+        each: each.work(kind) for each in {*wide, *own}
+    }
+    works[STEP] = trainer.advance
+    seconds = in_turns(works, repeats)
+    together, found = sum(each.flops * n for each, n in own.items()), []
+    for turn in range(repeats):
+        took = {name: times[turn] for name, times in seconds.items()}
+        peak = max(each.flops / took[each] for each in wide)
+        owned = together / sum(took[each] * n for each, n in own.items())
+        found.append({PEAK: peak, OWN: owned, STEP: flops / took[STEP]})
+    widest = max(wide, key=lambda each: each.flops / min(seconds[each]))
     return {
         "GFLOP of a step": round(flops / 1e9, 3),
-        "of its convolutions": round(sum(each.flops * n for each, n in own.items()) / 1e9, 3),
+        "of its convolutions": round(together / 1e9, 3),
         "best shape": f"{widest.batch} x {widest.inputs} x {widest.height} x {widest.width}",
         "TFLOP/s": {name: told([turn[name] / 1e12 for turn in found]) for name in found[0]},
         "shares": {

@@ -2,7 +2,7 @@
 
     python benchmarks/samplers.py RUN --n 1000 --out OUT
     python benchmarks/samplers.py RUN --samplers dpm++ --lowest 0.002 --reference none --out OUT
-    python benchmarks/samplers.py RUN --samplers dpm++ --reference dpm++ 100 --precision bf16 ...
+    python benchmarks/samplers.py RUN --samplers dpm++ --reference dpm++:100 --precision bf16 ...
 
 Draws n images of the run with each sampler at each number of evaluations (without guidance),
 measures KID against the held-out split, and whether it can be told from the KID of the reference
@@ -38,7 +38,7 @@ from safelight.sources import sibling
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
 
-REFERENCE = ("ddpm", "1000")  # sampler and steps
+REFERENCE = "ddpm:1000"  # sampler and steps
 EVALUATIONS = (5, 10, 20, 50)
 TOLERANCES = (0.3, 0.1, 0.03)  # of samplers that choose their steps themselves
 LINEAR = 0.02  # KID up to here is drawn to scale, above it by its logarithm: it may be below 0
@@ -156,9 +156,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
     parser.add_argument("--grid", help="unless given each sampler's usual one")
     parser.add_argument("--lowest", type=float, help="noise level; unless given the training's")
-    parser.add_argument(
-        "--reference", nargs="+", default=REFERENCE, help="sampler and steps; or none"
-    )
+    parser.add_argument("--reference", default=REFERENCE, help="SAMPLER:STEPS, or none")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -168,8 +166,10 @@ def main() -> None:
     base = Sampling(
         guidance=1, grid=options.grid, lowest=options.lowest, precision=options.precision
     )
-    compared = options.reference != ["none"]
-    sampler, steps = options.reference if compared else REFERENCE
+    wanted = REFERENCE if options.reference == "none" else options.reference
+    sampler, _, steps = wanted.partition(":")
+    if not steps.isdigit():
+        parser.error(f"{wanted} is no SAMPLER:STEPS; give one such as {REFERENCE}")
     last = Sampling(sampler=sampler, steps=int(steps), guidance=1, precision=options.precision)
     # The reference takes longer than all the others together: last, when the curve can be seen.
     *sources, reference = run.sources(
@@ -178,7 +178,7 @@ def main() -> None:
     for source in sources:
         rows.append(kept.get(source, n, partial(measure, run, source, n, store)))
         draw(rows, None, title, picture)
-    if compared:
+    if options.reference != "none":
         judged = kept.get(reference, n, partial(measure, run, reference, n, store))
         draw(rows, judged, title, picture)
         others = beside(run, sources, reference, n, store)

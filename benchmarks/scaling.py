@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from drawing import source_of
 from evaluate_cost import Noise, matrix
 from growth import growth, in_turns, measured
 from peers import Ours
@@ -48,7 +49,7 @@ from safelight.training.costs import count_flops
 from safelight.training.devices import best_precision
 from safelight.training.diffusion import build_denoiser
 from safelight.training.learner import Problem
-from safelight.training.source import DiffusionSource, Model
+from safelight.training.source import DiffusionSource
 
 PRESET, SIDE, BATCH, STEPS = "small", 32, 16, 10  # where these are not what changes
 PHOTOGRAPHS = 64  # pixels a side of those that are prepared
@@ -124,28 +125,25 @@ def train_pixels(bench: Bench) -> Works:
     return {n: lambda loop=loop: loop.advance(1) for n, loop in loops.items()}
 
 
-def source_of(side: int, steps: int = STEPS) -> DiffusionSource:
-    """Images of so many pixels a side, from an untrained network: that makes no difference."""
-    shape = (3, side, side)
-    model = Model(build_denoiser(PRESETS[PRESET], Problem(shape, 0, 0.5)), PRESET)
-    how = Sampling(sampler="euler", steps=steps)
-    return DiffusionSource(model, name=PRESET, shape=shape, classes=(), sampling=how)
+def drawing(side: int, steps: int = STEPS) -> DiffusionSource:
+    """Images of so many pixels a side, without guidance."""
+    return source_of(PRESET, Sampling(sampler="euler", steps=steps, guidance=1), (3, side, side))
 
 
 def sample_images(bench: Bench) -> Works:
-    source = source_of(SIDE)
+    source = drawing(SIDE)
     source.micro_batch = BATCH
     sizes = bench.sizes(16, 32, 64, 128, 256, 512)
     return {n: lambda n=n: source.images(range(n)) for n in sizes}
 
 
 def sample_steps(bench: Bench) -> Works:
-    sources = {n: source_of(SIDE, n) for n in bench.sizes(4, 8, 16, 32, 64, 128)}
+    sources = {n: drawing(SIDE, n) for n in bench.sizes(4, 8, 16, 32, 64, 128)}
     return {n: lambda source=source: source.images(range(BATCH)) for n, source in sources.items()}
 
 
 def sample_pixels(bench: Bench) -> Works:
-    sources = {side**2: source_of(side) for side in bench.sizes(16, 32, 64, 128)}
+    sources = {side**2: drawing(side) for side in bench.sizes(16, 32, 64, 128)}
     return {n: lambda source=source: source.images(range(BATCH)) for n, source in sources.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+# Benchmarks import one another, as scripts do. Last: one of them is called as a library, coverage.
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 # Small tensors: a second thread costs more than it gives, above all beside other processes.
 torch.set_num_threads(1)
 # An example that a busy machine made wait is no slow one.

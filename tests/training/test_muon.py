@@ -87,3 +87,15 @@ def test_all_that_is_no_matrix_within_the_network_moves_as_adamw_moves_it() -> N
     ):
         torch.testing.assert_close(one, same, rtol=1e-4, atol=1e-6)
         assert torch.allclose(one, other) == (name != "2.weight")
+
+
+def test_what_has_a_gradient_of_zeros_stays_where_it_is() -> None:
+    """And what has none at all; another matrix of the size moves beside them."""
+    torch.manual_seed(0)
+    still, untaught, moving = (nn.Parameter(torch.randn(20, 30)) for _ in range(3))
+    before = [p.detach().clone() for p in (still, untaught, moving)]
+    still.grad, moving.grad = torch.zeros(20, 30), torch.randn(20, 30)
+    Muon([still, untaught, moving], [], 1e-2, betas=(0.9, 0.99)).step()
+    same = [torch.equal(p, b) for p, b in zip((still, untaught, moving), before, strict=True)]
+    assert same == [True, True, False]
+    assert moving.isfinite().all()
