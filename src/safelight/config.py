@@ -71,6 +71,9 @@ class Config(Section):
     """bf16 where the processor has instructions for it, unless told otherwise."""
     memory: str = "auto"
     """Memory that a step may use, such as 2GB; auto: four fifths of what is free."""
+    compile: bool = False
+    """Compile the network before the first step: a minute or so, after which steps are faster.
+    Without a compiler the run says so and goes on as it is."""
 
 
 class Sampling(Section):
@@ -178,6 +181,8 @@ class Plan(Section):
     """Measured before the run, for the time left; does not influence the result."""
     smaller: tuple[tuple[int, Positive], ...] = ()
     """(steps done, images at once from there on), wherever memory ran out on the way."""
+    compiled: bool = False
+    """Whether the network could be compiled, where that was asked for."""
 
     @property
     def smallest(self) -> int:

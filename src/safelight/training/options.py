@@ -77,6 +77,21 @@ def compares(config: Config) -> bool:
     return together or config.net.norm == "batch" or config.family == "gan"
 
 
+def with_other_processes(config: Config) -> str:
+    """What another number of processes makes of the weights."""
+    diffusion = config.diffusion
+    parts = {
+        "dropout": bool(config.net.dropout or config.net.options.get("dropout")),
+        "the pairing": diffusion.pairing != "none",
+        "the discrepancy": diffusion.objective in COMPARING,
+        "batch normalisation": config.net.norm == "batch" or config.family == "gan",
+    }
+    acting = ", ".join(part for part, acts in parts.items() if acts)
+    if not acting:
+        return "the last bits of the weights will differ"
+    return f"the weights will be others, as good: {acting} go by what one process has at once"
+
+
 Rule = tuple[Callable[[Diffusion], bool], str]
 
 
@@ -215,6 +230,16 @@ OF_DATA: tuple[tuple[Callable[[Config], bool], str], ...] = (
 VARYING = ("crop", "shift", "turn", "jitter", "cutout", "augment")  # pixels
 
 
+# How it is trained.
+OF_TRAINING: tuple[tuple[Callable[[Config], bool], str], ...] = (
+    (
+        lambda c: c.compile and c.family == "gan",
+        "--compile is for a network that is taught alone, and a GAN's two are taught in turns; "
+        "leave it out",
+    ),
+)
+
+
 # What is measured on the way.
 OF_WATCHING: tuple[tuple[Callable[[Config], bool], str], ...] = (
     (
@@ -252,7 +277,7 @@ def require_heeded(config: Config) -> None:
     if config.diffusion.autoencoder:
         _require_whole(config)
     latents = OF_LATENTS if config.diffusion.autoencoder else ()
-    for unfit, remedy in (*latents, *OF_DATA, *OF_WATCHING):
+    for unfit, remedy in (*latents, *OF_DATA, *OF_TRAINING, *OF_WATCHING):
         if unfit(config):
             raise UserError(remedy)
     if config.family == "autoencoder" and not config.data.conditional:

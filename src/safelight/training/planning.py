@@ -268,10 +268,11 @@ def announcement(plan: Plan, config: Config, train: Cache, device: torch.device)
     pieces = -(-batch // (plan.micro_batch * plan.processes))
     split = f" in {pieces} pieces of {plan.micro_batch} that fit into memory" if pieces > 1 else ""
     precision = precision_told(plan.precision, config.precision, device)
+    compiled = ", compiled" * plan.compiled
     return (
         f"planned: {plan.steps:,} steps of {batch} images{split} "
         f"({plan.steps * batch / train.count:,.1f} epochs of {train.count:,}), "
-        f"{precision}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
+        f"{precision}{compiled}, about {timedelta(seconds=round(plan.steps * plan.step_seconds))}"
     )
 
 

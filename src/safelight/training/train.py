@@ -32,7 +32,7 @@ from safelight.training.families import family_of
 from safelight.training.further import begin
 from safelight.training.latents import Latents, learnt_in
 from safelight.training.loop import Profiled, fit
-from safelight.training.options import COMPARING, deciding, require_heeded
+from safelight.training.options import deciding, require_heeded, with_other_processes
 from safelight.training.planning import (
     Costs,
     announcement,
@@ -157,6 +157,8 @@ def _see_through(
     """Train from the newest checkpoint, if there is one, to the end of the plan."""
     trainer = Trainer(run.config, run.plan, cache, accelerator, latents, judge)
     _take_up(trainer, run)
+    if run.plan.compiled and trainer.step < run.plan.steps:
+        trainer.compile()
     purge = {"tensorboard": {"purge_step": trainer.step}}
     accelerator.init_trackers("tensorboard", init_kwargs=purge)
     try:
@@ -269,9 +271,11 @@ def make_plan(
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word
     fits = _agree(micro_batch(config, needs, share, device, local), accelerator)
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
+    compiled = config.compile and trainer.compile()
     codec = latents.codec if latents else None
     costs = _agree(_measure(trainer, cache, codec, began, budget), accelerator)
-    draft = draft.model_copy(update={"micro_batch": trainer.micro_batch})  # memory may have run out
+    found = {"micro_batch": trainer.micro_batch, "compiled": compiled}  # memory may have run out
+    draft = draft.model_copy(update=found)
     steps = plan_steps(budget, costs, batch, train.count, watch)
     require_reached(watch, steps)
     looked = intervals(watch, budget, costs, steps)
@@ -356,7 +360,7 @@ def _take_up(trainer: Trainer, run: Run) -> None:
     if trainer.accelerator.num_processes != run.plan.processes:
         inform(
             f"planned for {run.plan.processes} processes and going on with "
-            f"{trainer.accelerator.num_processes}: {_with_other_processes(run.config)}"
+            f"{trainer.accelerator.num_processes}: {with_other_processes(run.config)}"
         )
     if trainer.step < run.plan.steps and run.file.format < RunFile.model_fields["format"].default:
         inform(
@@ -370,21 +374,6 @@ def _take_up(trainer: Trainer, run: Run) -> None:
         )
     elif trainer.step:
         inform(f"going on with {run.path} at step {trainer.step:,} of {run.plan.steps:,}")
-
-
-def _with_other_processes(config: Config) -> str:
-    """What another number of processes makes of the weights."""
-    diffusion = config.diffusion
-    parts = {
-        "dropout": bool(config.net.dropout or config.net.options.get("dropout")),
-        "the pairing": diffusion.pairing != "none",
-        "the discrepancy": diffusion.objective in COMPARING,
-        "batch normalisation": config.net.norm == "batch" or config.family == "gan",
-    }
-    acting = ", ".join(part for part, acts in parts.items() if acts)
-    if not acting:
-        return "the last bits of the weights will differ"
-    return f"the weights will be others, as good: {acting} go by what one process has at once"
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:

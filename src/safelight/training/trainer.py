@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from safelight.training import checkpoint as checkpoints
 from safelight.training import snapshots
 from safelight.training.batches import Batches, Pictures, centred
 from safelight.training.checkpoint import Checkpoint, Progress
+from safelight.training.compiling import compile_network, decompile, fallback_told, plain
 from safelight.training.devices import describe, versions
 from safelight.training.ema import PowerAverage, kept
 from safelight.training.families import classes_told, family_of
@@ -34,6 +36,8 @@ from safelight.training.run import Run
 from safelight.training.shortage import is_shortage, smaller, told
 from safelight.training.step_kinds import AVERAGES
 from safelight.training.watching import Judge, draw_preview
+
+NOTICED = 2.0  # seconds: a second network like one that was compiled before takes less
 
 
 class Trainer:
@@ -74,10 +78,42 @@ class Trainer:
             processes=self.processes,
         )
         self.examiner = self.family.examiner(seen, config, device, codec)
+        self.net = self.family.call(self.learner.model, torch.zeros(1, *shape, device=device))[0]
+        self.compiled = False
 
     def autocast(self) -> torch.autocast:
         bf16 = self.plan.precision == "bf16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16)
+
+    def compile(self) -> bool:
+        """Compile the network for the pieces that its batches come in; says how long, or why not.
+
+        In all processes or in none.
+        """
+        began = time.monotonic()
+        each_size = {
+            len(piece[0].images): piece for piece in self.batches.at(self.step, self.micro_batch)
+        }
+
+        def throw_away() -> None:
+            for batch, noise in each_size.values():
+                for phase in self.learner.phases:
+                    with self.autocast():
+                        out = self.learner(batch, noise, Turn(phase, self.step / self.plan.steps))
+                    torch.autograd.backward(out["loss"].sum())
+
+        self.learner.train()
+        wrong = compile_network(self.net, cast(nn.Module, self.learner), throw_away)
+        self.compiled = not self.any_process(wrong is not None)
+        if not self.compiled:
+            decompile(self.net)
+        seconds = time.monotonic() - began
+        if self.accelerator.is_main_process:
+            if not self.compiled:
+                inform(fallback_told(wrong))
+            elif seconds > NOTICED:
+                inform(f"compiled the network in {seconds:.0f} s")
+        return self.compiled
 
     def advance(self) -> dict[str, float]:
         """One step: for each phase losses, gradients and weights; then the averages.
@@ -141,6 +177,8 @@ class Trainer:
             self.plan = smaller(self.plan, self.step, self.config, short)
             if self.accelerator.is_main_process:
                 inform(told(self.plan, self.step))
+            if self.compiled:  # for pieces of this size
+                self.compile()
 
     def _backward(self, turn: Turn) -> tuple[float, list[Tensor]]:
         """Accumulate the gradient of the batch's mean loss, micro-batch by micro-batch.
@@ -221,7 +259,7 @@ class Trainer:
         if self.examiner is None:
             return
         for name, model in (("ema", self.average.module), ("raw", self.learner.model)):
-            with self.autocast():
+            with self.autocast(), plain(self.net):
                 found = self.examiner.look(model.eval(), self.micro_batch)
             if found:
                 run.append("validation", **self.where(), weights=name, **found)
