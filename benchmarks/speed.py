@@ -40,9 +40,9 @@ NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "down_block_types": DOWN,
             "up_block_types": UP,
         },
-        {"widths": (80, 112, 128), "blocks": 2},
+        {"widths": (96, 128, 128), "blocks": 2},
     ),
-    "lucidrains": ({"dim": 32, "dim_mults": (1, 2, 4)}, {"widths": (32, 112, 112), "blocks": 1}),
+    "lucidrains": ({"dim": 32, "dim_mults": (1, 2, 4)}, {"widths": (48, 96, 128), "blocks": 1}),
 }
 
 

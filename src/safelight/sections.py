@@ -288,7 +288,9 @@ class Optimiser(Section):
     warmup: Annotated[int, Field(ge=0)] = 200
     """Steps over which the learning rate rises (at most a tenth of the run)."""
     decay: Literal["none", "linear", "cosine"] = "cosine"
-    """How the learning rate falls to zero towards the end of the run."""
+    """How the learning rate falls towards the end of the run."""
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the learning rate to which it falls (linear and cosine)."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
 

@@ -16,15 +16,18 @@ from safelight.training.trainer import Trainer
 from tests.training.conftest import SMALL, plan
 
 
+@pytest.mark.parametrize("final", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
-def test_learning_rate(decay: str) -> None:
-    options = Optimiser(lr=1.0, warmup=10, decay=decay)
+def test_learning_rate(decay: str, final: float) -> None:
+    """It rises, is whole, and falls to its last share; halfway it is halfway there."""
+    options = Optimiser(lr=1.0, warmup=10, decay=decay, final=final)
     rates = np.array([learning_rate(options, step, 1000) for step in range(1000)])
     assert (np.diff(rates[:10]) > 0).all()
+    assert (np.diff(rates[11:]) <= 0).all()
     assert rates.max() == pytest.approx(1.0, abs=0.02)
-    assert rates[-1] == pytest.approx(
-        {"none": 1.0, "linear": 0.001, "cosine": 0.0}[decay], abs=1e-3
-    )
+    last = 1.0 if decay == "none" else final
+    assert rates[-1] == pytest.approx(last, abs=1e-3)
+    assert rates[500] == pytest.approx((1.0 + last) / 2)
 
 
 @pytest.mark.usefixtures("cpu")

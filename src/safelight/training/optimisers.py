@@ -58,7 +58,8 @@ def _divided(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def learning_rate(options: Optimiser, step: int, steps: int) -> float:
-    """The rate of step 0..steps-1: a linear warm-up times the chosen decay."""
+    """The rate of step 0..steps-1: a linear warm-up times the chosen decay to `options.final`."""
     warmup = min(options.warmup, steps // 10)
     rise = min(1.0, (step + 1) / (warmup + 1))
-    return options.lr * rise * DECAYS[options.decay](step / steps)
+    left = DECAYS[options.decay](step / steps)
+    return options.lr * rise * (options.final + (1 - options.final) * left)
