@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from safelight.machine import KERNELS, full_precision, training_kernels
 
 TOUCHED = """
 import resource, sys
@@ -38,3 +41,25 @@ def test_memory_that_is_kept_is_not_fetched_again() -> None:
         for how in ("keep", "usual")
     }
     assert faults["keep"] < faults["usual"] / 10
+
+
+def chosen() -> tuple[bool, bool, bool]:
+    cudnn = torch.backends.cudnn
+    return torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+
+
+@pytest.mark.parametrize("kind", [*KERNELS, "mps"])
+@pytest.mark.parametrize("precision", ["bf16", "float32"])
+def test_what_is_float32_stays_so_but_beside_bf16_in_training_on_a_gpu(
+    kind: str, precision: str
+) -> None:
+    """What is drawn on the way is drawn in full; and all is put back."""
+    before, gpu = chosen(), kind == "cuda"
+    tf32 = gpu and precision == "bf16"
+    with training_kernels(torch.device(kind), precision):
+        assert chosen() == (tf32, tf32, gpu)
+        with full_precision():
+            assert chosen() == (False, False, False)
+            assert torch.backends.cudnn.deterministic
+        assert chosen() == (tf32, tf32, gpu)
+    assert chosen() == before

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import mmap
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 
@@ -70,9 +72,38 @@ class Spare:
             torch.cuda.empty_cache()
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """How training computes on a kind of device, beside what is in docs/speed.md."""
+
+    tf32: bool
+    """In a step of bf16: what is left in float32 has ten bits of mantissa, which is still more."""
+    tried: bool
+    """Kernels of convolutions are tried for each new shape, and the fastest is kept."""
+
+
+KERNELS = {"cpu": Kernels(tf32=False, tried=False), "cuda": Kernels(tf32=True, tried=True)}
+
+
+def training_kernels(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Those of this kind of device, for steps in "bf16" or "float32"."""
+    kernels = KERNELS.get(device.type, KERNELS["cpu"])
+    return _float32(tf32=kernels.tf32 and precision == "bf16", benchmark=kernels.tried)
+
+
 def full_precision() -> AbstractContextManager[None]:
-    """Convolutions without TF32, whose ten bits of mantissa make numbers depend on the device."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, deterministic=True, allow_tf32=False
-    )
-    return flags
+    """Float32 without TF32, whose ten bits of mantissa make numbers depend on the device."""
+    return _float32(tf32=False, deterministic=True)
+
+
+@contextlib.contextmanager
+def _float32(*, tf32: bool, **of_cudnn: bool) -> Iterator[None]:
+    """Products and convolutions on a GPU; afterwards as before. Elsewhere this changes nothing."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32, **of_cudnn):
+        matmul.allow_tf32 = tf32
+        try:
+            yield
+        finally:
+            matmul.allow_tf32 = before

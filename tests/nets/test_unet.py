@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from safelight.errors import UserError
-from safelight.nets.blocks import ACTIVATIONS, BLOCKS, NORMS, SelfAttention
+from safelight.nets.blocks import (
+    ACTIVATIONS,
+    ATTENTIONS,
+    BLOCKS,
+    NORMS,
+    SelfAttention,
+    attend,
+)
 from safelight.nets.embedding import EMBEDDINGS
 from safelight.nets.resampling import DOWNS, UPS
 from safelight.nets.unet import SKIPS, UNet
@@ -122,6 +129,16 @@ def test_attention_equals_torch() -> None:
     mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v)
     expected = x + layer.out(mixed.transpose(-1, -2).reshape(2, 128, 4, 4))
     torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_attention_is_the_same_on_devices_of_every_kind(kind: str) -> None:
+    """Its gradients too, here where all of them can run."""
+    qkv = torch.randn(3, 2, 4, 9, 5, dtype=torch.float64, requires_grad=True)
+    found, expected = ATTENTIONS[kind](*qkv), attend(*qkv)
+    torch.testing.assert_close(found, expected)
+    pulls = [torch.autograd.grad(x.square().sum(), qkv)[0] for x in (found, expected)]
+    torch.testing.assert_close(*pulls)
 
 
 def test_what_cannot_be_built_is_refused() -> None:

@@ -19,7 +19,7 @@ from safelight.config import Config, Plan
 from safelight.console import inform
 from safelight.data.cache import Cache
 from safelight.errors import NonFiniteLoss
-from safelight.machine import Spare
+from safelight.machine import Spare, training_kernels
 from safelight.seeding import derive
 from safelight.training import checkpoint as checkpoints
 from safelight.training import snapshots
@@ -124,7 +124,8 @@ class Trainer:
         lr = learning_rate(self.config.optimiser, self.step, self.plan.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        losses = {phase: self._update(phase) for phase in self.learner.phases}
+        with training_kernels(self.accelerator.device, self.plan.precision):
+            losses = {phase: self._update(phase) for phase in self.learner.phases}
         self.step += 1
         with record_function(AVERAGES):
             for average in self.averages.values():
