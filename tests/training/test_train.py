@@ -18,9 +18,10 @@ from safelight.machine import device
 from safelight.samplers.steps import State
 from safelight.training.checkpoint import checkpoints
 from safelight.training.diffusion import shortfall
+from safelight.training.options import with_other_processes
 from safelight.training.run import Run
 from safelight.training.source import DiffusionSource
-from safelight.training.train import _with_other_processes, train
+from safelight.training.train import train
 from safelight.training.trainer import Trainer
 from tests.training.conftest import SELDOM, SMALL
 from tests.training.stopping import weights_hash
@@ -236,9 +237,9 @@ def test_memory_that_is_asked_for_splits_the_batch(digits: Cache, out: Path) -> 
 def test_it_is_said_what_other_processes_change() -> None:
     """X16: noise is each image's own; what acts on all images of a process is not the same."""
     exact = SMALL.model_copy(update={"net": SMALL.net.model_copy(update={"dropout": 0.0})})
-    assert _with_other_processes(exact) == "the last bits of the weights will differ"
+    assert with_other_processes(exact) == "the last bits of the weights will differ"
     pairing = SMALL.diffusion.model_copy(update={"pairing": "optimal", "objective": "mmd"})
-    said = _with_other_processes(SMALL.model_copy(update={"diffusion": pairing}))
+    said = with_other_processes(SMALL.model_copy(update={"diffusion": pairing}))
     assert said.startswith("the weights will be others, as good: ")
     assert all(part in said for part in ("dropout", "the pairing", "the discrepancy"))
 
