@@ -18,10 +18,11 @@ from safelight.nets.classic import Pair
 from safelight.nets.plain import Told
 from safelight.nets.transformer import TransformerBlock
 from safelight.training.networks import build_net
-from safelight.training.planning import micro_batch
+from safelight.training.planning import Footprint, micro_batch
 from safelight.training.recomputing import advice, blocks, recompute
 from safelight.training.run import Run
 from safelight.training.shortage import smaller
+from safelight.training.step_times import StepTimes
 from safelight.training.train import start_run, train
 from tests.training.conftest import SMALL, coding, plan
 from tests.training.stopping import weights_hash
@@ -203,8 +204,6 @@ def test_networks_of_other_libraries_have_the_same_gradients(net: Net) -> None:
 
 
 def test_where_memory_is_short_it_is_proposed() -> None:
-    from safelight.training.planning import Footprint
-
     needs, device = Footprint(fixed=2**20, image=2**20), torch.device("cpu")
     short = SMALL.model_copy(update={"memory": "1MB"})
     with pytest.raises(UserError, match="may be used; add --low-memory or choose smaller --net.w"):
@@ -216,8 +215,33 @@ def test_where_memory_is_short_it_is_proposed() -> None:
     assert "--low-memory" not in advice(Config(family="gan"))
 
 
-def test_a_gan_is_refused(digits: Cache, out: Path) -> None:
-    config = LOW.model_copy(update={"family": "gan", "net": Net(), "gan": Gan(widths=(8,))})
-    with pytest.raises(UserError, match="--low-memory computes .*; leave it out"):
-        train(digits, config, out)
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (
+            {"family": "gan", "net": Net(), "gan": Gan(widths=(8,))},
+            "--low-memory computes .*; leave it out",
+        ),
+        ({"compile": True}, "--compile settles .*; leave one of the two out"),
+    ],
+    ids=["gan", "compiled"],
+)
+def test_what_it_does_not_go_with_is_refused(
+    changes: dict[str, Any], match: str, digits: Cache, out: Path
+) -> None:
+    with pytest.raises(UserError, match=match):
+        train(digits, LOW.model_copy(update=changes), out)
     assert not out.exists()
+
+
+def test_a_step_that_is_looked_at_comes_to_the_same(digits: Cache, tmp_path: Path) -> None:
+    """`--profile` counts what is computed again as part of the way back, and changes nothing."""
+    usual = trained(LOW, digits, tmp_path / "usual", steps=6)
+    start_run(digits, LOW, plan(steps=6, validate_every=2, preview_every=3), tmp_path / "looked")
+    found: list[StepTimes] = []
+    looked = train(
+        digits, LOW, tmp_path / "looked", profiled=lambda times, run: found.append(times)
+    )
+    assert weights_hash(looked) == weights_hash(usual)
+    again = found[0].shares["convolutions backwards"].operators
+    assert again["aten::mkldnn_convolution"][1] > 0

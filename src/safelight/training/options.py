@@ -242,6 +242,11 @@ OF_TRAINING: tuple[tuple[Callable[[Config], bool], str], ...] = (
         "--low-memory computes the blocks of a network again, and a GAN's two have none; leave it "
         "out, or choose smaller --gan.widths or a smaller --optimiser.batch",
     ),
+    (  # torch leaves it to the compiler to draw dropout's masks again, and not every one does
+        lambda c: c.low_memory and c.compile,
+        "--compile settles by itself what is computed again, so that --low-memory would change "
+        "nothing that can be relied on; leave one of the two out",
+    ),
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, noop_context_fn
+from torch.utils.checkpoint import checkpoint
 
 from safelight.config import Config
 
@@ -59,15 +59,10 @@ def _forward(block: nn.Module, *inputs: Any, **named: Any) -> Any:
     usual = type(block).forward
     if not (block.training and torch.is_grad_enabled()):
         return usual(block, *inputs, **named)
-    changing = any(True for _ in block.buffers())
-    return checkpoint(
-        usual,
-        block,
-        *inputs,
-        use_reentrant=False,  # which computes the same graph, and lets any input be without grad
-        context_fn=_as_before(block) if changing else noop_context_fn,
-        **named,
-    )
+    if any(True for _ in block.buffers()):
+        named["context_fn"] = _as_before(block)
+    # Of the two ways, the one that computes the same graph, and lets inputs be without gradient.
+    return checkpoint(usual, block, *inputs, use_reentrant=False, **named)
 
 
 def _as_before(
