@@ -71,6 +71,9 @@ class Config(Section):
     """bf16 where the processor has instructions for it, unless told otherwise."""
     memory: str = "auto"
     """Memory that a step may use, such as 2GB; auto: four fifths of what is free."""
+    low_memory: bool = False
+    """Keep less of each step and compute it again on the way back: to the same weights, in less
+    memory and more time."""
     compile: bool = False
     """Compile the network before the first step: a minute or so, after which steps are faster.
     Without a compiler the run says so and goes on as it is."""

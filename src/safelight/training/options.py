@@ -237,6 +237,16 @@ OF_TRAINING: tuple[tuple[Callable[[Config], bool], str], ...] = (
         "--compile is for a network that is taught alone, and a GAN's two are taught in turns; "
         "leave it out",
     ),
+    (
+        lambda c: c.low_memory and c.family == "gan",
+        "--low-memory computes the blocks of a network again, and a GAN's two have none; leave it "
+        "out, or choose smaller --gan.widths or a smaller --optimiser.batch",
+    ),
+    (  # torch leaves it to the compiler to draw dropout's masks again, and not every one does
+        lambda c: c.low_memory and c.compile,
+        "--compile settles by itself what is computed again, so that --low-memory would change "
+        "nothing that can be relied on; leave one of the two out",
+    ),
 )
 
 

@@ -25,6 +25,7 @@ from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory, precision_told
 from safelight.training.learner import Learner, Turn
 from safelight.training.options import compares
+from safelight.training.recomputing import SMALLER, advice
 from safelight.training.snapshots import GAPS
 
 SHARE_OF_FREE_MEMORY = 0.8
@@ -69,17 +70,20 @@ class Footprint:
     fixed: int
     image: int
 
-    def micro_batch(self, batch: int, free: int) -> int:
-        """The largest even split of `batch` that fits into `free` bytes; UserError if none does."""
+    def micro_batch(self, batch: int, free: int, advice: str = SMALLER) -> int:
+        """The largest even split of `batch` that fits into `free` bytes; UserError if none does.
+
+        advice: what makes a step need less.
+        """
         fits = (free - self.fixed) // self.image
         if fits < 1:
             raise UserError(
                 f"a step with a single image needs {_mb(self.fixed + self.image)} of memory and "
-                f"{_mb(free)} may be used; choose smaller --net.widths or raise --memory"
+                f"{_mb(free)} may be used; {advice}, or raise --memory"
             )
         return math.ceil(batch / math.ceil(batch / min(batch, fits)))
 
-    def whole(self, batch: int, free: int) -> int:
+    def whole(self, batch: int, free: int, advice: str = SMALLER) -> int:
         """All of `batch`, whose images are compared with one another; UserError if it is too much.
 
         In pieces they would be compared with fewer, and the result would depend on `free`.
@@ -89,7 +93,8 @@ class Footprint:
             raise UserError(
                 "this objective, pairing or normalisation looks at the images of a step together, "
                 f"so they have to fit into memory at once: {batch} need {_mb(needed)} and "
-                f"{_mb(free)} may be used; choose a smaller --optimiser.batch or raise --memory"
+                f"{_mb(free)} may be used; choose a smaller --optimiser.batch, {advice}, or raise "
+                "--memory"
             )
         return batch
 
@@ -149,7 +154,7 @@ def micro_batch(
     if device.type == "cpu":
         free //= local  # processes of one machine share its memory
     fit = print_of.whole if compares(config) else print_of.micro_batch
-    return fit(share, free)
+    return fit(share, free, advice(config))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from safelight.config import Config, Plan
 from safelight.errors import OutOfMemory
 from safelight.training.options import compares
+from safelight.training.recomputing import advice
 
 # What Accelerate does not know: the C++ library, oneDNN, which says no more, and Windows.
 WORDS = (
@@ -18,7 +19,6 @@ WORDS = (
     "could not create a memory object",
     "not enough memory",
 )
-ADVICE = "choose smaller --net.widths"
 
 
 def is_shortage(error: Exception) -> bool:
@@ -42,12 +42,13 @@ def smaller(plan: Plan, step: int, config: Config, cause: Exception | None) -> P
     if compares(config):
         raise OutOfMemory(
             f"{where}, whose images are looked at together and can't be split; {kept}; free some "
-            f"memory and go on, or give a smaller --optimiser.batch or {ADVICE}, in a new run"
+            f"memory and go on, or give a smaller --optimiser.batch or "
+            f"{advice(config)}, in a new run"
         ) from cause
     if size == 1:
         raise OutOfMemory(
-            f"{where} with a single image; {kept}; free some memory and go on, or {ADVICE}, in a "
-            "new run"
+            f"{where} with a single image; {kept}; free some memory and go on, or "
+            f"{advice(config)}, in a new run"
         ) from cause
     return plan.model_copy(update={"smaller": (*plan.smaller, (step, -(-size // 2)))})
 
@@ -69,5 +70,5 @@ def between_steps() -> Iterator[None]:
             raise
         raise OutOfMemory(
             "memory ran out outside the network's own work; the checkpoints are good; free some "
-            f"memory and go on with the same command, or {ADVICE}, in a new run"
+            "memory and go on with the same command, or choose smaller --net.widths, in a new run"
         ) from error

@@ -32,6 +32,7 @@ from safelight.training.families import classes_told, family_of
 from safelight.training.latents import Latents
 from safelight.training.learner import Learner, Problem, Turn, extras, load_extras
 from safelight.training.optimisers import learning_rate, make_optimiser
+from safelight.training.recomputing import recompute
 from safelight.training.run import Run
 from safelight.training.shortage import is_shortage, smaller, told
 from safelight.training.step_kinds import AVERAGES
@@ -79,6 +80,8 @@ class Trainer:
         )
         self.examiner = self.family.examiner(seen, config, device, codec)
         self.net = self.family.call(self.learner.model, torch.zeros(1, *shape, device=device))[0]
+        if config.low_memory:
+            recompute(self.net)
         self.compiled = False
 
     def autocast(self) -> torch.autocast:
