@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from safelight.config import Config, Plan, Watch
 from safelight.data.cache import Cache
 from safelight.errors import UserError
 from safelight.images import dequantise, pieces
 from safelight.seeding import ImageNoise, generator
+from safelight.training.allocations import alive, linear
 from safelight.training.batches import Batch
 from safelight.training.budget import Budget, parse_memory
 from safelight.training.devices import Precision, best_precision, free_memory, precision_told
@@ -29,7 +31,9 @@ from safelight.training.recomputing import SMALLER, advice
 from safelight.training.snapshots import GAPS
 
 SHARE_OF_FREE_MEMORY = 0.8
-OVERHEAD = 1.5  # of what autograd keeps: gradients of activations and the kernels' own buffers
+# Of what tensors take: the C library's heap has holes where others were freed (a step of attention in
+# many places took 1.6 times as much, of U-Nets 1.4 and 1.5), and operators have buffers of their own.
+HEAP = 1.7
 VALIDATIONS, PREVIEWS = 10, 12  # in a run, at most
 APART = 10  # steps between two of them, at least: each costs as much as some steps
 WATCHING = 0.06  # share of a time budget that each of the two may take; there is always one
@@ -100,46 +104,37 @@ class Footprint:
 
 
 def footprint(learner: Learner, single: Batch, bf16: bool, device: torch.device) -> Footprint:
-    """Count the bytes that autograd keeps of two images and of three, such as the one in `single`.
+    """Measure what is alive in a step of two images and of three, such as the one in `single`.
 
     In the phase that needs most.
 
     Not of one: where images are compared, a single one has nothing to be compared with.
     """
     parameters = sum(p.numel() * p.element_size() for p in learner.parameters())
-    two, three = (
-        max(_kept(learner, Turn(phase), single, n, bf16, device) for phase in learner.phases)
-        for n in (2, 3)
-    )
-    one = three - two
-    # weights, gradients, two moments, two averages, and a copy in the precision of the step
-    fixed = 7 * parameters + max(0, two - 2 * one)
-    return Footprint(fixed=fixed, image=max(1, int(OVERHEAD * one)))
+    module = cast(nn.Module, learner)
+
+    def alive_in(phase: str, n: int) -> list[int]:
+        return alive(lambda: _gradient(learner, Turn(phase), single, n, bf16, device), module)
+
+    phases = [linear(alive_in(phase, 2), alive_in(phase, 3)) for phase in learner.phases]
+    fixed, image = (max(each) for each in zip(*phases, strict=True))
+    # weights, two moments, two averages and what the optimiser computes with; gradients, and
+    # weights in the precision of the step, are measured
+    return Footprint(fixed=6 * parameters + fixed, image=max(1, int(HEAP * image)))
 
 
-def _kept(
+def _gradient(
     learner: Learner, turn: Turn, single: Batch, n: int, bf16: bool, device: torch.device
-) -> int:
-    """Of n times the same image."""
-    weights = {p.data_ptr() for p in learner.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def pack(tensor: Tensor) -> None:
-        # The bytes and not the tensor, which may be what its own graph would hold: a circle that
-        # Python can't see, and that would stay for good.
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage
-
+) -> None:
+    """Of n times the same image; it is not kept."""
     labels = None if single.labels is None else single.labels.repeat(n)
     varied = None if single.varied is None else single.varied.repeat(n, 1)
     batch = Batch(single.images.repeat(n, 1, 1, 1), labels, varied)
-    with (
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing),
-        torch.autocast(device.type, torch.bfloat16, enabled=bf16),
-    ):
-        learner(batch, ImageNoise(range(n), device), turn)
-    return sum(storage.nbytes() for storage in kept.values())
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        out = learner(batch, ImageNoise(range(n), device), turn)
+    torch.autograd.backward(out["loss"].sum(), inputs=list(learner.taught(turn.phase)))
+    for parameter in learner.parameters():
+        parameter.grad = None
 
 
 def micro_batch(
