@@ -14,6 +14,7 @@ import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_BLOCK = -1, -3, 2**30  # of glibc's malloc.h
 OLDER_LARGEST = 2**25  # that older versions take
+SMALL_BLOCK = 2**20
 SPARE, SPARES = 2**24, 8  # bytes, and pieces
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")
 
@@ -43,10 +44,24 @@ def keep_memory() -> None:
     of them in a step of a small U-Net, a sixth of its time, and 10,000 for each picture that a
     network of photographs looks at. For commands to call: a library must not change its process.
     """
+    _blocks_from(LARGEST_BLOCK, OLDER_LARGEST)
+
+
+def give_back_memory() -> None:
+    """Have it give back each block from 1 MB on as it is freed: the other way, slower and smaller.
+
+    What is kept has holes, of which a step whose blocks come and go makes many: by itself glibc
+    keeps blocks of up to 32 MB, of a size that was freed before.
+    """
+    _blocks_from(SMALL_BLOCK)
+
+
+def _blocks_from(*sizes: int) -> None:
+    """What blocks are given back: those of the first of these sizes that glibc takes, and more."""
     with contextlib.suppress(OSError, AttributeError):  # another library, which has no mallopt
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_TRIM_THRESHOLD, LARGEST_BLOCK)
-        _ = mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK) or mallopt(M_MMAP_THRESHOLD, OLDER_LARGEST)
+        mallopt(M_TRIM_THRESHOLD, sizes[0])
+        _ = any(mallopt(M_MMAP_THRESHOLD, size) for size in sizes)
 
 
 class Spare:

@@ -15,7 +15,6 @@ from safelight.nets.blocks import (
     BLOCKS,
     NORMS,
     SelfAttention,
-    attend,
 )
 from safelight.nets.embedding import EMBEDDINGS
 from safelight.nets.resampling import DOWNS, UPS
@@ -133,9 +132,12 @@ def test_attention_equals_torch() -> None:
 
 @pytest.mark.parametrize("kind", ATTENTIONS)
 def test_attention_is_the_same_on_devices_of_every_kind(kind: str) -> None:
-    """Its gradients too, here where all of them can run."""
+    """Eq. (1) of arXiv:1706.03762 and its gradients, here where all of them can run."""
     qkv = torch.randn(3, 2, 4, 9, 5, dtype=torch.float64, requires_grad=True)
-    found, expected = ATTENTIONS[kind](*qkv), attend(*qkv)
+    q, k, v = qkv
+    weights = torch.einsum("bhic,bhjc->bhij", q, k).div(5**0.5).exp()
+    expected = torch.einsum("bhij,bhjc->bhic", weights / weights.sum(-1, keepdim=True), v)
+    found = ATTENTIONS[kind](q, k, v)
     torch.testing.assert_close(found, expected)
     pulls = [torch.autograd.grad(x.square().sum(), qkv)[0] for x in (found, expected)]
     torch.testing.assert_close(*pulls)

@@ -26,6 +26,7 @@ from safelight.training.step_times import StepTimes
 from safelight.training.train import start_run, train
 from tests.training.conftest import SMALL, coding, plan
 from tests.training.stopping import weights_hash
+from tests.training.test_networks import SMALLEST
 
 LOW = SMALL.model_copy(update={"low_memory": True})
 CLASSIC = Net(
@@ -170,17 +171,7 @@ def test_blocks_are_found_in_every_network(
 @pytest.mark.parametrize(
     "net",
     [
-        Net(
-            kind="reference",
-            options={
-                "block_out_channels": [8, 16],
-                "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-                "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-                "norm_num_groups": 4,
-                "layers_per_block": 1,
-                "dropout": 0.1,
-            },
-        ),
+        Net(kind="reference", options=SMALLEST),
         Net(kind="lucidrains", options={"dim": 8, "dim_mults": [1, 2]}),
     ],
     ids=["diffusers", "lucidrains"],

@@ -19,7 +19,8 @@ def alive(work: Callable[[], object], present: nn.Module) -> list[int]:
 
     What an operator has to itself, and what a library takes past torch, is not seen.
     """
-    with _Follower(present) as found:
+    found = _Follower(present)
+    with found:
         work()
     return found.bytes
 
@@ -42,7 +43,7 @@ class _Follower(TorchDispatchMode):
     """Follows each storage from the operator that makes it until it is freed."""
 
     def __init__(self, present: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes: list[int] = []
         self._now = 0
         own = (*present.parameters(), *present.buffers())

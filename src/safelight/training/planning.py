@@ -31,9 +31,9 @@ from safelight.training.recomputing import SMALLER, advice
 from safelight.training.snapshots import GAPS
 
 SHARE_OF_FREE_MEMORY = 0.8
-# Of what tensors take: the C library's heap has holes where others were freed (a step of attention in
-# many places took 1.6 times as much, of U-Nets 1.4 and 1.5), and operators have buffers of their own.
-HEAP = 1.7
+# What a process takes for an image's tensors: operators have buffers of their own, and memory that
+# is kept has holes. Found were 1.1 to 1.5; and with --low-memory, which keeps none, up to 1.2.
+HEAP, HEAP_GIVEN_BACK = 1.7, 1.4
 VALIDATIONS, PREVIEWS = 10, 12  # in a run, at most
 APART = 10  # steps between two of them, at least: each costs as much as some steps
 WATCHING = 0.06  # share of a time budget that each of the two may take; there is always one
@@ -103,10 +103,12 @@ class Footprint:
         return batch
 
 
-def footprint(learner: Learner, single: Batch, bf16: bool, device: torch.device) -> Footprint:
+def footprint(
+    learner: Learner, single: Batch, bf16: bool, device: torch.device, *, low: bool = False
+) -> Footprint:
     """Measure what is alive in a step of two images and of three, such as the one in `single`.
 
-    In the phase that needs most.
+    In the phase that needs most. low: with --low-memory, which gives back what is freed.
 
     Not of one: where images are compared, a single one has nothing to be compared with.
     """
@@ -120,7 +122,8 @@ def footprint(learner: Learner, single: Batch, bf16: bool, device: torch.device)
     fixed, image = (max(each) for each in zip(*phases, strict=True))
     # weights, two moments, two averages and what the optimiser computes with; gradients, and
     # weights in the precision of the step, are measured
-    return Footprint(fixed=6 * parameters + fixed, image=max(1, int(HEAP * image)))
+    heap = HEAP_GIVEN_BACK if low else HEAP
+    return Footprint(fixed=6 * parameters + fixed, image=max(1, int(heap * image)))
 
 
 def _gradient(

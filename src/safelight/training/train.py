@@ -23,7 +23,7 @@ from safelight.data.mirror import symmetry
 from safelight.errors import UserError
 from safelight.files import TEMPORARY, clear_leftovers, disk_errors
 from safelight.locks import Lock, locked
-from safelight.machine import keep_memory
+from safelight.machine import give_back_memory, keep_memory
 from safelight.training.batches import centred
 from safelight.training.budget import Budget
 from safelight.training.checkpoint import checkpoints
@@ -74,7 +74,7 @@ def train(
     if bool(judge) != bool(config.watch.evaluate_every):
         raise ValueError("a judge is there if and only if the configuration asks for evaluations")
     began = time.monotonic()
-    keep_memory()
+    (give_back_memory if config.low_memory else keep_memory)()
     trackers = "tensorboard" if config.watch.tensorboard else None
     # Under torchrun without a GPU, Accelerate has to be told, or each process trains by itself.
     several_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
@@ -267,7 +267,8 @@ def make_plan(
     begin(trainer)  # refused here where it does not fit
     share = -(-config.optimiser.batch // accelerator.num_processes)
     single, _ = next(trainer.batches.at(0, 1))
-    needs = footprint(trainer.learner, single, precision == "bf16", device)
+    bf16, low = precision == "bf16", config.low_memory
+    needs = footprint(trainer.learner, single, bf16, device, low=low)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word
     fits = _agree(micro_batch(config, needs, share, device, local), accelerator)
     trainer.plan = draft = draft.model_copy(update={"micro_batch": fits})
